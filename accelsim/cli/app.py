@@ -1,0 +1,126 @@
+"""The commands, and the one place where errors become messages and exit codes."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import warnings
+from typing import Annotated, Any, Final
+
+import typer
+
+import accelsim
+from accelsim.cli.check import check, schema
+from accelsim.cli.reports import compare, ls, report
+from accelsim.cli.run import run
+from accelsim.cli.timeline import timeline
+from accelsim.errors import AccelsimError, ConfigError
+
+INTERRUPTED: Final = 130
+DEBUG: Final = "--debug"
+_PREFIX: Final = "accelsim: "
+
+app = typer.Typer(
+    name="accelsim",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,  # tracebacks are for --debug
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Example: accelsim run edge-hybrid lenet5",
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"accelsim {accelsim.__version__} (model version {accelsim.MODEL_VERSION})")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    """Cycles and energy of one training step on accelerators with SRAM and STT-MRAM scratchpads.
+
+    Errors are one message; --debug, after any command, shows the traceback.
+    """
+
+
+def _example(line: str) -> dict[str, Any]:
+    return {"epilog": f"Example: {line}"}
+
+
+app.command(**_example("accelsim run tpu-like-hybrid resnet18-cifar --batch 32"))(run)
+app.command(**_example("accelsim report tpu-like-hybrid_resnet18-cifar"))(report)
+app.command(**_example("accelsim ls"))(ls)
+app.command(**_example('accelsim timeline tpu-like-hybrid_resnet18-cifar --layer "layer1.*"'))(timeline)
+app.command(**_example("accelsim compare runs/a runs/b"))(compare)
+app.command(**_example('accelsim check tpu-like-hybrid --set "clock=1.2 GHz"'))(check)
+app.command(**_example("accelsim schema > accelsim.schema.json"))(schema)
+
+
+def _say(message: str, prefix: str = _PREFIX) -> None:
+    """Print to stderr. Faults of a file begin with its name and line, which editors jump to."""
+    print(prefix + message, file=sys.stderr)  # noqa: T201
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+    if issubclass(category, UserWarning):  # those of libraries about themselves are no user's business
+        _say(f"warning: {message}")
+
+
+def _abandon_stdout() -> None:
+    """Send what is still buffered nowhere, so that Python does not fail on it again as it ends."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the command line and exit: 0 ok, 1 run failed, 2 bad input, 130 interrupted."""
+    args = sys.argv[1:] if args is None else args
+    debug = DEBUG in args
+    args = [a for a in args if a != DEBUG]  # every command takes it
+    if not debug:
+        warnings.showwarning = _show_warning
+    try:
+        code = _run(args)
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    except BrokenPipeError:  # the reader of our output has seen enough
+        code = 1
+    except Exception as fault:
+        _abandon_stdout()
+        if debug:
+            raise
+        _say(_message(fault), prefix="" if isinstance(fault, ConfigError) else _PREFIX)
+        code = fault.exit_code if isinstance(fault, AccelsimError) else 1
+    if code == INTERRUPTED:
+        _say("interrupted; no half-written run is left behind")
+    _abandon_stdout()
+    sys.exit(code)
+
+
+def _run(args: list[str]) -> int:
+    """Run one command and return its exit code. A full disk behind stdout shows here, not as Python ends."""
+    try:
+        app(args, prog_name="accelsim")
+    except SystemExit as done:
+        code = done.code
+    sys.stdout.flush()
+    return code if isinstance(code, int) else 0
+
+
+def _message(fault: Exception) -> str:
+    if isinstance(fault, AccelsimError):
+        return str(fault)
+    if isinstance(fault, OSError):
+        where = f" ({fault.filename})" if fault.filename else ""
+        if fault.errno == errno.ENOSPC:
+            return f"the disk is full{where}; free some space, or give --out another disk"
+        return f"{fault.strerror or fault}{where}"
+    return f"internal error: {type(fault).__name__}: {fault}; {DEBUG} shows where. Please report it"

@@ -1,0 +1,138 @@
+"""``accelsim check`` and ``accelsim schema``."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from accelsim.resolve.summary import GroupSummary, MachineSummary
+
+Arch = Annotated[str, typer.Argument(help="A machine: the name of a shipped one, or a .toml file.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Set a key of the machine, such as dram.latency=80ns."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
+
+
+def check(arch: Arch, overrides: Overrides = None, as_json: Json = False) -> None:
+    """Check the machine ARCH and print what it comes to: rates, banks, area, sources."""
+    from dataclasses import asdict
+
+    from accelsim.resolve import load_machine
+    from accelsim.resolve.summary import summarize
+
+    summary = summarize(load_machine(arch, overrides or ()))
+    if as_json:
+        typer.echo(json.dumps(asdict(summary), indent=1, sort_keys=True))
+    else:
+        _print(summary)
+
+
+def schema() -> None:
+    """Print the JSON Schema of a machine's file, for editors."""
+    from accelsim.config.schema import arch_schema
+
+    typer.echo(json.dumps(arch_schema(), indent=1))
+
+
+def _print(summary: MachineSummary) -> None:
+    from accelsim.cli.console import results
+    from accelsim.report.layout import paragraph
+
+    console = results()
+    console.print(_overview(summary))
+    console.print(_banks(summary))
+    console.print(_costs(summary))
+    console.print(paragraph("sources", ", ".join(summary.sources) or "none"))
+    console.print(paragraph(f"assumed values: {len(summary.assumed)}", _tables_of(summary.assumed)))
+
+
+def _overview(s: MachineSummary) -> RenderableType:
+    from accelsim.report.layout import grid
+    from accelsim.trace import human
+
+    macs = f"{s.peak_macs_per_s / 1e12:.4g} TMAC/s"
+    rows = [
+        ("PE array", f"{s.rows} x {s.cols}, {s.dataflow}, {s.convention} folds, {s.clock_hz / 1e9:.4g} GHz"),
+        ("peak", macs),
+        ("node, temperature", f"{s.node_nm} nm, {s.temperature_k:g} K"),
+        ("vector unit", f"{s.vector_elements_per_s / 1e9:.4g} G elements/s"),
+        (
+            "scratchpad",
+            f"{human.capacity(s.capacity_bytes)}, {s.area_mm2:.4g} mm2, {s.leakage_mw:.4g} mW leakage",
+        ),
+        ("accumulator", human.capacity(s.accumulator_bytes)),
+        ("DRAM", f"{s.dram_bytes_per_s / 1e9:.4g} GB/s, {human.time(s.dram_latency_ps)}"),
+        ("ridge", f"{s.ridge_macs_per_byte:.4g} MAC per DRAM byte"),
+        ("static power", f"{s.static_mw:.4g} mW"),
+    ]
+    return grid(s.name, ("", ""), rows, text_columns=2)
+
+
+def _banks(s: MachineSummary) -> RenderableType:
+    from accelsim.report.layout import grid
+    from accelsim.trace import human
+
+    def rate(value: float) -> str:
+        return f"{value / 1e9:,.4g}"
+
+    rows = [
+        (
+            g.name,
+            g.technology,
+            human.capacity(g.capacity_bytes),
+            f"{g.macros} x {human.capacity(g.macro_bytes)}",
+            rate(g.read_bytes_per_s),
+            rate(g.write_bytes_per_s),
+        )
+        for g in s.groups
+    ]
+    rows.append(
+        ("", "array's demand", "", "", rate(s.demand.read_bytes_per_s), rate(s.demand.write_bytes_per_s))
+    )
+    return grid("sustained", ("bank", "technology", "capacity", "macros", "read GB/s", "write GB/s"), rows, 2)
+
+
+def _costs(s: MachineSummary) -> RenderableType:
+    from accelsim.report.layout import grid
+
+    columns = (
+        "bank",
+        "read ns",
+        "cycle ns",
+        "write ns",
+        "read pJ/bit",
+        "write pJ/bit",
+        "leak mW",
+        "mm2",
+        "fit",
+    )
+    return grid("per macro and word; leakage and area of the group", columns, [_cost(g) for g in s.groups])
+
+
+def _cost(g: GroupSummary) -> tuple[str, ...]:
+    times = (g.read_latency_ps, g.read_cycle_ps, g.write_cycle_ps)
+    return (
+        g.name,
+        *(f"{ps / 1000:.3f}" for ps in times),
+        f"{g.read_pj_per_bit:.4f}",
+        f"{g.write_pj_per_bit:.4f}",
+        f"{g.leakage_mw:.4g}",
+        f"{g.area_mm2:.4g}",
+        f"+-{100 * g.fit_residual:.2g} %" if g.fit_residual else "exact",
+    )
+
+
+def _tables_of(keys: tuple[str, ...]) -> str:
+    """Return the keys' tables, each with the number of its values."""
+    counts: dict[str, int] = {}
+    for key in keys:
+        table = key.rsplit(".", 1)[0]
+        counts[table] = counts.get(table, 0) + 1
+    return ", ".join(f"{table} ({n})" for table, n in counts.items()) or "none"

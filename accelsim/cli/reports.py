@@ -1,0 +1,50 @@
+"""``accelsim report``, ``ls`` and ``compare``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run: its folder, or its name in runs/.")]
+Top = Annotated[int, typer.Option(min=1, help="How many layers to show.")]
+
+
+def report(run: RunName, top: Top = 10) -> None:
+    """Print the tables of a finished run again."""
+    from accelsim.cli.console import results
+    from accelsim.report import report as tables
+    from accelsim.trace.runs import open_run
+
+    found = open_run(run)
+    results().print(tables(found.summary, found.table("ops"), top))
+    typer.echo(f"run folder: {found.path}")
+
+
+def ls(
+    folder: Annotated[Path, typer.Argument(help="Where the run folders lie.")] = Path("runs"),
+) -> None:
+    """List the runs in a folder."""
+    from accelsim.cli.console import results
+    from accelsim.report import listing
+    from accelsim.trace.runs import list_runs
+
+    runs = list_runs(folder)
+    if runs:
+        results().print(listing(runs))
+    else:
+        typer.echo(f"no runs in {folder}")
+
+
+def compare(
+    a: Annotated[str, typer.Argument(metavar="RUN", help="The run to compare with.")],
+    b: Annotated[str, typer.Argument(metavar="RUN", help="The run that is compared.")],
+    top: Top = 10,
+) -> None:
+    """Show in what two runs differ: inputs, totals, phases, components, layers."""
+    from accelsim.cli.console import results
+    from accelsim.report import comparison
+    from accelsim.trace.runs import open_run
+
+    results().print(comparison(open_run(a), open_run(b), top))

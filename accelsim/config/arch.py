@@ -1,0 +1,260 @@
+"""The description of a machine: the keys of ``arch/*.toml``, their units and defaults.
+
+The docstring under a key is its line in ``docs/arch-reference.md``.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from accelsim.config.spec import (
+    Bytes,
+    BytesPerSecond,
+    Count,
+    Flag,
+    Hertz,
+    Kelvin,
+    Millimetres,
+    Milliwatts,
+    Nanometres,
+    Picojoules,
+    PicojoulesPerBit,
+    PicojoulesPerBitMm,
+    SomeBytes,
+    Spec,
+    SquareMm,
+    Text,
+    Time,
+    later,
+    written,
+)
+from accelsim.words import Convention, Dataflow, Format, Role, Technology
+
+VectorFunction = Literal[
+    "move",
+    "add",
+    "mul",
+    "max",
+    "compare",
+    "mask",
+    "div",
+    "sqrt",
+    "rsqrt",
+    "exp",
+    "log",
+    "tanh",
+    "sigmoid",
+    "gelu",
+]
+
+
+class Block(Spec):
+    """A table of parameters that says where its numbers come from."""
+
+    source: Text = "assumed"
+    """Key of docs/sources.md for the numbers written in this table of this file; without it they count as
+    `assumed`."""
+
+
+class PeArraySpec(Block):
+    """``[pe_array]``: the array of processing elements."""
+
+    rows: Count
+    """Rows of the array."""
+    cols: Count
+    """Columns of the array."""
+    dataflow: Dataflow = "ws"
+    """What stays in the PEs: weights, outputs or inputs."""
+    convention: Convention = "physical"
+    """How folds are timed: `physical` overlaps the loading of the next fold, `scale-sim` is strictly
+    serial."""
+    mac_energy: dict[Format, Picojoules] = Field(default_factory=dict)
+    """Energy of one multiply-accumulate by operand format; formats left out come from the compute table at
+    `node`."""
+
+
+class AccumulatorSpec(Block):
+    """``[accumulator]``: the partial-sum memory under the array's columns."""
+
+    capacity: Bytes = written("64 KiB")
+    """Of all columns together; 0 B is legal: every partial sum then goes to a bank group."""
+    format: Literal["fp32", "int32"] = "fp32"
+    """Format of a partial sum."""
+    energy: Picojoules | None = None
+    """One element's read-modify-write; without it twice an 8 KB SRAM access of the compute table at
+    `node`."""
+    overflow: Text = ""
+    """Bank group that takes partial sums that do not fit; empty: the group of the output."""
+
+
+class VectorSpec(Block):
+    """``[vector]``: the vector unit."""
+
+    lanes: Count = 64
+    """Elements that it works on at the same time."""
+    rates: dict[VectorFunction, Count] = Field(default_factory=dict)
+    """Cycles that one lane takes per element, by function (defaults: move to mask 1, div sqrt rsqrt exp
+    log 4, tanh sigmoid 8, gelu 12)."""
+    energies: dict[VectorFunction, Picojoules] = Field(default_factory=dict)
+    """Energy per element by function; left out: from the compute table at `node` and the default rates."""
+
+
+class BankSpec(Block):
+    """``[bank.NAME]``: a group of equal banks."""
+
+    technology: Technology
+    """What the cells are."""
+    capacity: SomeBytes
+    """Of the whole group: count x subbanks macros share it evenly."""
+    count: Count = 1
+    """Banks in the group."""
+    subbanks: Count = 1
+    """Macros per bank; each serves one word at a time."""
+    word: SomeBytes = written("256 bit")
+    """Bits of one access of one macro."""
+    ports: Literal["1rw", "1r1w"] = "1rw"
+    """One port for both, or one for reads and one for writes, of each macro."""
+    macro: Literal["sram", "stt34", "stt54"] | None = None
+    """Cell of the array table, at `node`; default `sram`, or `stt34` for stt-mram. Fills what the keys
+    below leave out."""
+    flavour: Literal["HP", "LOP"] = "LOP"
+    """Transistors of the array table."""
+    read_latency: Time | None = None
+    """From the request to the data of a word; from the table: its read time."""
+    read_cycle: Time | None = None
+    """Between two reads of a macro; default: read_latency where that is given, else from the table, at
+    least one clock period."""
+    write_cycle: Time | None = None
+    """How long a write holds a macro; from the table: its write time (an MRAM pulse included), at least
+    one clock period."""
+    read_energy: Picojoules | None = None
+    """Of one word."""
+    write_energy: Picojoules | None = None
+    """Of one word with every bit written."""
+    leakage: Milliwatts | None = None
+    """Of the whole group, at the machine's temperature."""
+    area: SquareMm | None = None
+    """Of the whole group."""
+    iso_area: Flag | None = None
+    """Solve this group's capacity under `iso_area_with`; default: the stt-mram groups, if no group says
+    true."""
+
+
+class ScratchpadSpec(Block):
+    """``[scratchpad]``: what all bank groups share."""
+
+    interleave: Annotated[Literal["word"], later("line", "tile", use='"word"')] = "word"
+    """How addresses go over the macros of a group."""
+    granularity: SomeBytes = written("4 KiB")
+    """Bytes of one simulated bank transaction."""
+
+
+class NocSpec(Block):
+    """``[noc]``: the wires between banks and array."""
+
+    energy: PicojoulesPerBitMm = written("0.08 pJ/bit/mm")
+    """Per bit and millimetre."""
+    distance: Millimetres | None = None
+    """Mean distance of a transfer; default: half the square root of the area of all banks."""
+    latency: Time = written("0 ns")
+    """Added to every transfer."""
+
+
+class DmaSpec(Block):
+    """``[dma]``: the engine between DRAM and banks."""
+
+    descriptor_latency: Time = written("20 cycles")
+    """From a descriptor's issue to its first request."""
+    outstanding: Count = 8
+    """Transfers in flight per direction."""
+    burst: SomeBytes = written("64 B")
+    """Short rows pay whole bursts."""
+    energy: PicojoulesPerBit = written("0.05 pJ/bit")
+    """Per bit moved."""
+
+
+class DramSpec(Block):
+    """``[dram]``: off-chip memory."""
+
+    model: Annotated[Literal["flat"], later("burst", use='"flat"')] = "flat"
+    """A bandwidth, a latency and an energy per bit."""
+    bandwidth: BytesPerSecond = written("25.6 GB/s")
+    """Sustained, reads and writes together."""
+    latency: Time = written("100 ns")
+    """From the request to the first byte."""
+    read_energy: PicojoulesPerBit = written("8 pJ/bit")
+    """Per bit read."""
+    write_energy: PicojoulesPerBit = written("8 pJ/bit")
+    """Per bit written."""
+    background: Milliwatts = written("0 mW")
+    """Standing power."""
+
+
+class Im2colSpec(Block):
+    """``[im2col]``: the unit that unfolds convolution inputs."""
+
+    line_buffer: Bytes = written("0 B")
+    """Bytes of the buffer that reuses overlapping windows; 0 B is none."""
+
+
+class MappingSpec(Block):
+    """``[mapping]``: what the mapper is told."""
+
+    objective: Annotated[
+        Literal["time", "dram"], later("energy", "edp", "mram_writes", use='"time" or "dram"')
+    ] = "time"
+    """What is minimised first; the other one breaks ties."""
+    fusion: Annotated[Literal["none", "epilogue"], later("epilogue+stats", use='"epilogue"')] = "epilogue"
+    """Whether elementwise ops ride on the drain of the op before."""
+    depthwise: Annotated[Literal["vector"], later("diagonal", use='"vector"')] = "vector"
+    """Where depthwise convolutions run."""
+    dgrad: Annotated[Literal["zero-insert"], later("decomposed", use='"zero-insert"')] = "zero-insert"
+    """How the input gradient of a strided convolution is computed."""
+
+
+class StaticSpec(Block):
+    """``[static]``: logic that is always powered."""
+
+    power: Milliwatts = written("0 mW")
+    """Leakage and clock of everything but the banks."""
+
+
+class HostSpec(Block):
+    """``[host]``: what happens between two steps."""
+
+    gap: Time = written("0 ns")
+    """Idle time between two steps; counts in leakage and in how long data stay."""
+
+
+class ArchSpec(Spec):
+    """A machine: the keys above the first table, and the tables."""
+
+    clock: Hertz = written("1 GHz")
+    """Of array, banks and vector unit."""
+    node: Nanometres = written("22 nm")
+    """Technology node; the array table has 22 nm and 45 nm."""
+    temperature: Kelvin = written("350 K")
+    """Of the whole machine; the array table's leakage law holds from 300 K to 400 K (flavour HP: to 350
+    K)."""
+    iso_area_with: Text = ""
+    """Name or path of a machine: the capacity of the iso_area groups is solved so that all banks together
+    take at most its bank area."""
+    pe_array: PeArraySpec
+    accumulator: AccumulatorSpec = AccumulatorSpec()
+    vector: VectorSpec = VectorSpec()
+    bank: dict[str, BankSpec]
+    scratchpad: ScratchpadSpec = ScratchpadSpec()
+    noc: NocSpec = NocSpec()
+    dma: DmaSpec = DmaSpec()
+    dram: DramSpec = DramSpec()
+    im2col: Im2colSpec = Im2colSpec()
+    mapping: MappingSpec = MappingSpec()
+    static: StaticSpec = StaticSpec()
+    host: HostSpec = HostSpec()
+    format: dict[Role, Format] = Field(default_factory=dict)
+    """What each role is stored in, and what its MACs cost; default: the workload's own."""
+    placement: dict[Role, tuple[Text, ...]] = Field(default_factory=dict)
+    """Bank groups for each role, in order of preference; default: all, in the order of the file; an empty
+    list is DRAM only."""

@@ -1,0 +1,127 @@
+"""Pydantic's errors in the words of this project: what is wrong, where, and what was meant."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable
+from typing import Any, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from accelsim.config.origins import Fault, Origins
+from accelsim.config.positions import KeyPath
+
+_EXPECTED = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "string_type": "a string",
+    "model_type": "a table",
+    "model_attributes_type": "a table",
+    "dict_type": "a table",
+    "list_type": "a list",
+    "tuple_type": "a list",
+}
+_BOUNDS = {
+    "greater_than_equal": ("at least", "ge"),
+    "greater_than": ("more than", "gt"),
+    "less_than_equal": ("at most", "le"),
+    "less_than": ("less than", "lt"),
+}
+
+
+def faults_of(exc: ValidationError, spec: type[BaseModel], origins: Origins) -> list[Fault]:
+    """Return the faults behind ``exc``, raised by ``spec``, at their places."""
+    return [_fault(err, spec, origins) for err in exc.errors(include_url=False)]
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return ``, did you mean x?`` for the nearest known word, or nothing.
+
+    >>> did_you_mean("wrod", ["word", "count"]), did_you_mean("xyz", ["word"])
+    (', did you mean word?', '')
+    """
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f", did you mean {near[0]}?" if near else ""
+
+
+def toml_text(value: object) -> str:
+    """Return ``value`` as a TOML author would write it, shortened; a table or list by its kind."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return f'"{value}"' if len(value) <= 60 else f'"{value[:57]}..."'
+    if isinstance(value, dict):
+        return "a table"
+    return "a list" if isinstance(value, list | tuple) else str(value)
+
+
+def _fault(err: ErrorDetails, spec: type[BaseModel], origins: Origins) -> Fault:
+    keys = tuple(err["loc"])
+    kind = err["type"]
+    if kind == "missing":
+        return origins.fault(keys[:-1], f"missing key {keys[-1]}", at_key=True)
+    if kind == "extra_forbidden":
+        return origins.fault(keys, _unknown(keys, spec), at_key=True)
+    if keys and keys[-1] == "[key]":  # the name of an entry of a table with a closed list of names
+        keys = keys[:-1]
+        return origins.fault(keys, _unknown_of(str(keys[-1]), _choices(err)), at_key=True)
+    return origins.fault(keys, _what(err))
+
+
+def _what(err: ErrorDetails) -> str:
+    kind, got = err["type"], err["input"]
+    if kind == "literal_error":
+        names = _choices(err)
+        hint = did_you_mean(got, names) if isinstance(got, str) else ""
+        return f"expected {_either(names)}, got {toml_text(got)}{hint}"
+    if kind in _EXPECTED:
+        return f"expected {_EXPECTED[kind]}, got {toml_text(got)}"
+    if kind in _BOUNDS:
+        words, bound = _BOUNDS[kind]
+        return f"expected {words} {err['ctx'][bound]}, got {toml_text(got)}"
+    if kind == "value_error":
+        return err["msg"].removeprefix("Value error, ")
+    return f"{err['msg'][:1].lower()}{err['msg'][1:]}, got {toml_text(got)}"
+
+
+def _choices(err: ErrorDetails) -> list[str]:
+    return re.findall(r"'([^']*)'", str(err.get("ctx", {}).get("expected", "")))
+
+
+def _either(names: list[str]) -> str:
+    quoted = [f'"{name}"' for name in names]
+    return quoted[0] if len(quoted) == 1 else ", ".join(quoted[:-1]) + f" or {quoted[-1]}"
+
+
+def _unknown(keys: KeyPath, spec: type[BaseModel]) -> str:
+    model = _model_at(spec, keys[:-1])
+    known = [f.alias or name for name, f in model.model_fields.items()] if model else []
+    return _unknown_of(str(keys[-1]), known)
+
+
+def _unknown_of(word: str, known: list[str]) -> str:
+    return "unknown key" + (did_you_mean(word, known) or f"; known: {', '.join(known)}")
+
+
+def _model_at(spec: type[BaseModel], keys: KeyPath) -> type[BaseModel] | None:
+    """Return the model that holds the keys below ``keys``."""
+    kind: Any = spec
+    for key in keys:
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            by_key = {f.alias or name: f.annotation for name, f in kind.model_fields.items()}
+            kind = _model_in(by_key.get(str(key)))
+        else:
+            kind = _model_in(get_args(kind)[-1] if get_args(kind) else None)
+    return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
+
+
+def _model_in(annotation: Any) -> Any:
+    """Return the model in an optional one; a container as it is."""
+    if get_origin(annotation) in (dict, list, tuple) or isinstance(annotation, type):
+        return annotation
+    inner = [a for a in get_args(annotation) if isinstance(a, type) and issubclass(a, BaseModel)]
+    return inner[0] if inner else annotation

@@ -1,0 +1,97 @@
+"""docs/arch-reference.md, made from the specs: every key with its type, units, default and meaning."""
+
+from __future__ import annotations
+
+from typing import Any, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from accelsim.config.arch import ArchSpec
+from accelsim.config.faults import toml_text
+from accelsim.config.spec import Quantity
+
+_HEAD = """# Machine reference
+
+Every key of a machine's TOML file. This page is made from the specs in `accelsim/config/arch.py`.
+
+- A quantity is a string, a number and a unit: `"256 KiB"`, `"5.3 ns"`, `"3 cycles"` (of `clock`).
+  KiB MiB GiB are binary, kB MB GB decimal. Times are rounded up to whole picoseconds; sizes, frequencies
+  and bandwidths have to come to whole bytes, Hz and bytes per second. A count is a bare number.
+- `extends = "name"`, `"path.toml"` (relative to the file) or a list of them: tables merge deep, everything
+  else replaces, lists too; later bases win over earlier ones, the file over its bases, and
+  `--set key.path=value` over all.
+- `source = "key"` in a table is a key of [sources](sources.md); it stands for the numbers written in that
+  table of that file. What another file or `--set` overrides, and every default, counts as `assumed`.
+  Counts, sizes and clocks are choices and need no source.
+- `capacity`, `leakage` and `area` of a bank group are of the whole group, which count x subbanks macros
+  share evenly. What a bank leaves out comes from the array table for a macro of that capacity: a monotone
+  fit over capacity in log-log, never beyond the table; `accelsim check` prints how far the fit is off.
+- Names that are refused for now say so: `interleave = "line"`, `fusion = "epilogue+stats"` and the like.
+"""
+
+
+def arch_reference() -> str:
+    """Return the page, in Markdown."""
+    top = [(name, f) for name, f in ArchSpec.model_fields.items() if _model(f.annotation) is None]
+    parts = [_HEAD, "## Above the first table\n", _table(top)]
+    for name, field in ArchSpec.model_fields.items():
+        model = _model(field.annotation)
+        if model is not None:
+            doc = " ".join((model.__doc__ or "").split())
+            title = f"[{name}.NAME]" if get_origin(field.annotation) is dict else f"[{name}]"
+            meaning = doc.split(": ", 1)[1]
+            parts += [f"## `{title}`\n", f"{meaning[0].upper()}{meaning[1:]}\n"]
+            parts.append(_table(list(model.model_fields.items())))
+    return "\n".join(parts)
+
+
+def _table(fields: list[tuple[str, FieldInfo]]) -> str:
+    lines = ["| key | value | default | meaning |", "|---|---|---|---|"]
+    for name, field in fields:
+        meaning = " ".join((field.description or "").split())
+        lines.append(f"| `{name}` | {_value(field)} | {_default(field)} | {meaning} |")
+    return "\n".join(lines) + "\n"
+
+
+def _model(annotation: Any) -> type[BaseModel] | None:
+    """Return the spec of a table, or of the entries of a table of tables."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return _model(get_args(annotation)[1]) if get_origin(annotation) is dict else None
+
+
+def _value(field: FieldInfo) -> str:
+    for mark in field.metadata:
+        if isinstance(mark, Quantity):
+            return _units(mark)
+    return _kind(field.annotation)
+
+
+def _units(mark: Quantity) -> str:
+    return f"{mark.dimension.noun}: {' '.join(mark.dimension.units)}"
+
+
+def _kind(annotation: Any) -> str:
+    marks = [m for m in getattr(annotation, "__metadata__", ()) if isinstance(m, Quantity)]
+    if marks:
+        return _units(marks[0])
+    args = [a for a in get_args(annotation) if a is not type(None)]
+    origin = get_origin(annotation)
+    if origin is dict:
+        return f"a table: {_kind(args[0])} = {_kind(args[1])}"
+    if origin is tuple:
+        return "a list of names"
+    if hasattr(annotation, "__metadata__") or type(None) in get_args(annotation):
+        return _kind(args[0])
+    if args:
+        return " ".join(f"`{a}`" for a in args)
+    return {int: "a whole number", bool: "true or false", str: "a string"}[annotation]
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    if field.default_factory is not None or field.default is None:
+        return "-"
+    return f"`{toml_text(field.default)}`"

@@ -1,0 +1,83 @@
+"""The base of every spec, and the types of its fields: counts, and quantities as strings with units.
+
+A quantity type converts while it validates: a field annotated ``Bytes`` holds whole bytes and is written
+``"256 KiB"``. Give a default as it would be written: ``written("4 KiB")``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, WithJsonSchema
+
+from accelsim import units
+from accelsim.units import Dimension, Duration
+
+
+class Spec(BaseModel):
+    """A frozen table of a description; unknown keys are faults; attribute docstrings describe keys."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        validate_default=True,
+        use_attribute_docstrings=True,
+        arbitrary_types_allowed=True,
+    )
+
+
+class Quantity:
+    """The mark by which the reference and the schema know a field's dimension."""
+
+    def __init__(self, dimension: Dimension) -> None:
+        self.dimension = dimension
+
+
+def _quantity(dimension: Dimension, parse: Callable[[object], object]) -> tuple[Any, ...]:
+    schema = {"type": "string", "pattern": dimension.pattern, "examples": [dimension.example]}
+    return Quantity(dimension), BeforeValidator(parse), WithJsonSchema(schema)
+
+
+def _whole(dimension: Dimension) -> tuple[Any, ...]:
+    return _quantity(dimension, lambda text: units.whole(text, dimension))
+
+
+def _real(dimension: Dimension) -> tuple[Any, ...]:
+    return _quantity(dimension, lambda text: units.real(text, dimension))
+
+
+Count = Annotated[int, Strict(), Field(ge=1)]
+CountOrZero = Annotated[int, Strict(), Field(ge=0)]
+Text = Annotated[str, Strict()]
+Flag = Annotated[bool, Strict()]
+
+Bytes = Annotated[int, *_whole(units.SIZE)]
+SomeBytes = Annotated[int, *_whole(units.SIZE), Field(ge=1)]
+Hertz = Annotated[int, *_whole(units.FREQUENCY)]
+BytesPerSecond = Annotated[int, *_whole(units.BANDWIDTH)]
+Nanometres = Annotated[int, *_whole(units.NODE)]
+Time = Annotated[Duration, *_quantity(units.DURATION, units.duration)]
+Picojoules = Annotated[float, *_real(units.ENERGY)]
+PicojoulesPerBit = Annotated[float, *_real(units.ENERGY_PER_BIT)]
+PicojoulesPerBitMm = Annotated[float, *_real(units.ENERGY_PER_BIT_MM)]
+Milliwatts = Annotated[float, *_real(units.POWER)]
+SquareMm = Annotated[float, *_real(units.AREA)]
+Millimetres = Annotated[float, *_real(units.LENGTH)]
+Kelvin = Annotated[float, *_quantity(units.TEMPERATURE, units.kelvin)]
+
+
+def later(*names: str, use: str) -> BeforeValidator:
+    """Refuse, by name, choices that the design knows and this version does not have."""
+
+    def check(value: object) -> object:
+        if value in names:
+            raise ValueError(f'"{value}" is not supported yet; use {use}')
+        return value
+
+    return BeforeValidator(check)
+
+
+def written(text: str) -> Any:
+    """Return the default of a quantity, as an author would write it; it is converted like any other."""
+    return Field(default=text)

@@ -1,0 +1,1 @@
+"""What devices are: array tables, leakage, energies of arithmetic. Pure functions of numbers."""

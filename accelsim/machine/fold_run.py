@@ -1,0 +1,120 @@
+"""One fold on its way through a unit: its streams, cut into steps of about one bank transaction."""
+
+from __future__ import annotations
+
+from accelsim.geometry import ceil_div
+from accelsim.machine.drain import DrainFold
+from accelsim.machine.memory import Access
+from accelsim.machine.state import KernelRun, State
+from accelsim.machine.stream import StreamRun
+from accelsim.program.jobs import Fold, Stream, TileJob
+from accelsim.program.program import Binding
+
+AHEAD = 2  # steps that operands are asked for ahead of their use: a double-buffered operand FIFO
+
+
+class FoldRun:
+    """The reads of one fold. Created when the tile's fills are there; asks for the first steps at once."""
+
+    def __init__(self, state: State, run: KernelRun, job: TileJob, place: int) -> None:
+        fold = job.folds[place]
+        self.state = state
+        self.run = run
+        self.job = job
+        self.place = place
+        self.fold = fold
+        self.steps = _steps(state, run, fold)
+        self.load = self._read(fold.load, self.steps) if fold.load else None
+        self.streams = [self._read(s, self.steps) for s in fold.streams]
+        self.psum: StreamRun | None = None
+
+    def _read(self, stream: Stream, steps: int) -> StreamRun:
+        binding = self.run.kernel.reads[stream.binding]
+        return _stream_run(self.state, self.run, "read", binding, stream.nbytes, steps)
+
+    def request(self, step: int) -> None:
+        """Ask for what the steps up to ``step`` need."""
+        for stream in self.streams:
+            stream.request(step)
+
+    def request_load(self, share: int, of: int) -> None:
+        """Ask for the stationary operand's first ``share`` of ``of`` parts."""
+        if self.load is not None:
+            self.load.request(ceil_div(self.steps * share, of) - 1)
+
+    def loaded(self) -> Access | None:
+        """Return the access that brings the stationary operand's last byte."""
+        return self.load.ready(self.steps - 1) if self.load is not None else None
+
+    def ready(self, step: int) -> Access | None:
+        """Return the latest access that brings an operand of ``step``."""
+        latest: Access | None = None
+        for stream in self.streams if self.psum is None else [*self.streams, self.psum]:
+            access = stream.ready(step)
+            if access is not None and (latest is None or access.done_ps > latest.done_ps):
+                latest = access
+        return latest
+
+    def read_partial_sums(self) -> None:
+        """Begin to read the block's partial sums back from their bank."""
+        psum = self.run.kernel.psum
+        assert psum is not None and psum.region is not None
+        self.psum = partial_stream(self.state, self.run, "read", self.fold.psum_read, self.steps)
+
+    def close(self) -> None:
+        """Book what was read."""
+        for stream, moved in zip(self.streams, self.fold.streams, strict=True):
+            self._book(stream, moved)
+        if self.load is not None and self.fold.load is not None:
+            self._book(self.load, self.fold.load)
+        if self.psum is not None:
+            self.psum.close()
+
+    def _book(self, stream: StreamRun, moved: Stream) -> None:
+        done = stream.close()
+        if moved.box is not None:
+            slot = self.job.slots.get(moved.binding, -1)
+            self.state.read_booked(self.run, moved.binding, slot, moved.box, done)
+
+    def drained(self, rate: int) -> DrainFold:
+        """Return the way out of this fold's results."""
+        fold, run, state = self.fold, self.run, self.state
+        steps = self.steps
+        if fold.psum_write:
+            writes = [partial_stream(state, run, "write", fold.psum_write, steps)]
+            return DrainFold(run, self.job, fold, writes, [], steps, 0, partial=True)
+        writes = [
+            _stream_run(state, run, "write", run.kernel.writes[w.binding], w.nbytes, steps) for w in fold.writes
+        ]
+        riders = [self._read(r, steps) for r in fold.riders]
+        return DrainFold(run, self.job, fold, writes, riders, steps, rate)
+
+
+def _stream_run(
+    state: State, run: KernelRun, action: str, binding: Binding, nbytes: int, steps: int
+) -> StreamRun:
+    part = run.parts[binding.op]
+    return StreamRun(
+        state, action, binding.group, nbytes, steps, part, binding.data.role, binding.data.tensor
+    )
+
+
+def partial_stream(state: State, run: KernelRun, action: str, nbytes: int, steps: int) -> StreamRun:
+    """Return the stream of a block's partial sums to or from their region."""
+    psum = run.kernel.psum
+    assert psum is not None and psum.region is not None
+    role = run.kernel.psum_role
+    tensor = f"{run.kernel.leader.op}/partial sums"
+    return StreamRun(state, action, psum.region.group, nbytes, steps, run.part, role, tensor)
+
+
+def _steps(state: State, run: KernelRun, fold: Fold) -> int:
+    """Return the steps in which a fold's widest stream moves about one transaction each."""
+    most = 1
+    moved = [(run.kernel.reads[s.binding].group, s.nbytes) for s in (*fold.streams, *fold.riders)]
+    moved += [(run.kernel.writes[s.binding].group, s.nbytes) for s in fold.writes]
+    if run.kernel.psum is not None and run.kernel.psum.region is not None:
+        moved.append((run.kernel.psum.region.group, max(fold.psum_read, fold.psum_write)))
+    for group, nbytes in moved:
+        most = max(most, ceil_div(nbytes, state.banks[group].chunk_bytes))
+    return min(most, fold.cycles)

@@ -1,0 +1,121 @@
+"""Bank groups and flat DRAM: first come, first served, in whole picoseconds.
+
+A request reserves its port at the instant it is made and learns at once when it is served: with
+first-come-first-served ports of known service times that is exact, and it costs no event.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple, Protocol
+
+from accelsim.geometry import ceil_div
+from accelsim.resolve.machine import BankGroup, Dram
+from accelsim.sim import Sim
+from accelsim.sim.engine import PS_PER_S
+from accelsim.words import StallReason
+
+Action = Literal["read", "write"]
+
+
+class Access(NamedTuple):
+    """One request: asked for, served from, ended (data there or cells written), and what it waited for."""
+
+    queued_ps: int
+    start_ps: int
+    done_ps: int
+    cause: StallReason | None
+
+
+class Memory(Protocol):
+    """What every memory component offers."""
+
+    chunk_bytes: int
+
+    def access(self, action: Action, nbytes: int) -> Access:
+        """Reserve the port for ``nbytes``, now, and return when they are through."""
+
+
+class Port:
+    """A server that takes one request at a time, in the order in which they were made."""
+
+    __slots__ = ("busy_ps", "cause", "free_ps")
+
+    def __init__(self) -> None:
+        self.free_ps = 0
+        self.busy_ps = 0
+        self.cause: StallReason = "port_busy"  # of who waits behind the last request
+
+    def reserve(self, now: int, hold_ps: int, cause: StallReason) -> tuple[int, StallReason | None]:
+        """Return when the service starts, and what the request waits for until then."""
+        waited = self.cause if self.free_ps > now else None
+        start = max(now, self.free_ps)
+        self.free_ps = start + hold_ps
+        self.busy_ps += hold_ps
+        self.cause = cause
+        return start, waited
+
+
+class Bank:
+    """A group of equal banks, words interleaved over all macros.
+
+    n words take ceil(n / macros) beats. A read's data are there one latency and all but one read
+    cycles after its start; a write's cells are written after all its write cycles, during which an
+    STT-MRAM macro holds its pulse.
+    """
+
+    def __init__(self, sim: Sim, spec: BankGroup, granularity_bytes: int) -> None:
+        self.sim = sim
+        self.spec = spec
+        beat = spec.lanes * spec.word_bytes
+        self.chunk_bytes = max(1, granularity_bytes // beat) * beat
+        self.read_port = Port()
+        self.write_port = self.read_port if spec.ports == "1rw" else Port()
+        self._write_cause: StallReason = "write_pulse" if spec.technology == "stt-mram" else "port_busy"
+
+    def words(self, nbytes: int) -> int:
+        """Return the words that ``nbytes`` take; a partial word is a whole one."""
+        return ceil_div(nbytes, self.spec.word_bytes)
+
+    def access(self, action: Action, nbytes: int) -> Access:
+        """Reserve a port for ``nbytes``, now."""
+        spec, now = self.spec, self.sim.env.now
+        beats = -(-(-(-nbytes // spec.word_bytes)) // (spec.count * spec.subbanks))
+        if action == "read":
+            start, cause = self.read_port.reserve(now, beats * spec.read_cycle_ps, "port_busy")
+            return Access(now, start, start + spec.read_latency_ps + (beats - 1) * spec.read_cycle_ps, cause)
+        hold = beats * spec.write_cycle_ps
+        start, cause = self.write_port.reserve(now, hold, self._write_cause)
+        return Access(now, start, start + hold, cause)
+
+    def ports(self) -> dict[str, Port]:
+        """Return the ports by component name."""
+        name = f"spad.{self.spec.name}"
+        if self.read_port is self.write_port:
+            return {name: self.read_port}
+        return {f"{name}.read": self.read_port, f"{name}.write": self.write_port}
+
+
+class FlatDram:
+    """DRAM with a bandwidth and a latency; reads and writes share the bandwidth.
+
+    Transfers last whole picoseconds; the remainder of one is carried to the next, so that many small
+    transfers take as long as a large one.
+    """
+
+    def __init__(self, sim: Sim, spec: Dram, granularity_bytes: int) -> None:
+        self.sim = sim
+        self.spec = spec
+        self.chunk_bytes = granularity_bytes
+        self.port = Port()
+        self._carry = 0
+
+    def access(self, action: Action, nbytes: int) -> Access:
+        """Reserve the channel for ``nbytes``, now. A write has ended when the channel has taken it."""
+        now = self.sim.env.now
+        if self.port.free_ps <= now:
+            self._carry = 0
+        units = nbytes * PS_PER_S + self._carry
+        hold, self._carry = divmod(units, self.spec.bandwidth_bytes_per_s)
+        start, cause = self.port.reserve(now, hold, "dram")
+        latency = self.spec.latency_ps if action == "read" else 0
+        return Access(now, start, start + hold + latency, cause)

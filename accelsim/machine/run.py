@@ -1,0 +1,62 @@
+"""A program on a machine, from the first fill to the last write-back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from accelsim.machine.dma import FillEngine, WriteBackEngine
+from accelsim.machine.state import State
+from accelsim.machine.unit import Units
+from accelsim.program.program import Program
+from accelsim.resolve.machine import Machine
+from accelsim.sim import Sim
+from accelsim.trace.recorder import Recorder
+
+
+def run_program(
+    machine: Machine, program: Program, progress: Callable[[int, int], None] | None = None
+) -> Recorder:
+    """Run ``program`` and return its records.
+
+    ``progress`` is called with the kernels done and their number.
+
+    Raises:
+        DeadlockError: if nothing can go on, naming who waits for what.
+        RunError: if something is read before it is written.
+    """
+    sim, recorder = Sim(), Recorder()
+    state = State(sim, machine, program, recorder)
+    if progress is not None:
+        _report(state, progress)
+    units = Units(state)
+    sim.process("drain", units.drain.run())
+    sim.process("units", units.run())
+    sim.process("dma.read", FillEngine(state).run())
+    sim.process("dma.write", WriteBackEngine(state).run())
+    recorder.end_ps = sim.run("units", "dma.read", "dma.write")
+    state.settle(recorder.end_ps + machine.host_gap_ps)
+    _component_times(state)
+    return recorder
+
+
+def _report(state: State, progress: Callable[[int, int], None]) -> None:
+    total = len(state.program.kernels)
+
+    def watch() -> object:
+        done = 0
+        while done < total:
+            yield state.flushed.reached(done + 1)
+            done = state.flushed.value
+            progress(done, total)
+
+    state.sim.process("progress", watch())  # type: ignore[arg-type]
+
+
+def _component_times(state: State) -> None:
+    """Enter the busy times of ports and DRAM, and every component that exists."""
+    for bank in state.banks.values():
+        for name, port in bank.ports().items():
+            state.recorder.component(name).busy_ps = port.busy_ps
+    state.recorder.component("dram").busy_ps = state.dram.port.busy_ps
+    for name in ("pe_array", "vector", "dma.read", "dma.write"):
+        state.recorder.component(name)

@@ -1,0 +1,107 @@
+"""Streams of bytes between a bank port and a unit, in chunks, a few steps ahead."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from accelsim.geometry import ceil_div
+from accelsim.machine.memory import Access
+from accelsim.machine.state import State
+from accelsim.trace.recorder import Part
+
+
+class _Moved:
+    """The accounts of one stream: words, port time, first and last access."""
+
+    __slots__ = ("busy_ps", "first", "last", "moved", "words")
+
+    def __init__(self) -> None:
+        self.words = 0
+        self.busy_ps = 0
+        self.moved = 0
+        self.first: Access | None = None
+        self.last: Access | None = None
+
+
+class StreamRun:
+    """``nbytes`` of one tensor through a port of ``group``, spread over ``steps`` equal steps."""
+
+    __slots__ = ("_bank", "_done_to", "_pending", "_port", "action", "group", "latency", "moved", "nbytes", "part", "role", "state", "steps", "tensor")
+
+    def __init__(
+        self, state: State, action: str, group: str, nbytes: int, steps: int, part: Part, role: str, tensor: str
+    ) -> None:
+        self.state = state
+        self.action = action
+        self.group = group
+        self.nbytes = nbytes
+        self.steps = steps
+        self.part = part
+        self.role = role
+        self.tensor = tensor
+        self.moved = _Moved()
+        self.latency = state.machine.noc.latency_ps
+        self._bank = state.banks[group]
+        self._port = self._bank.read_port if action == "read" else self._bank.write_port
+        self._pending: deque[tuple[int, Access]] = deque()
+        self._done_to = 0
+
+    def request(self, step: int) -> None:
+        """Ask for the chunks that the steps up to ``step`` need, now."""
+        last = min(step, self.steps - 1)
+        self._move_to(ceil_div(self.nbytes * (last + 1), self.steps), whole=True)
+
+    def ready(self, step: int) -> Access | None:
+        """Return the access that brings the last byte that ``step`` needs; None: nothing to read."""
+        self.request(step)
+        target = ceil_div(self.nbytes * (step + 1), self.steps)
+        access = None
+        while self._done_to < target:
+            self._done_to, access = self._pending.popleft()
+        return access
+
+    def push(self, step: int) -> Access | None:
+        """Write what has come together after ``step``: whole chunks, at the end the rest."""
+        ended = step >= self.steps - 1
+        target = self.nbytes if ended else self.nbytes * (step + 1) // self.steps
+        return self._move_to(target, whole=False, rest=ended)
+
+    def _move_to(self, target: int, whole: bool, rest: bool = False) -> Access | None:
+        """Move chunks until ``target`` bytes are through: rounded up (whole), or down unless ``rest``."""
+        moved, chunk = self.moved, self._bank.chunk_bytes
+        access: Access | None = None
+        while moved.moved < target:
+            if not whole and not rest and target - moved.moved < chunk:
+                break
+            size = min(chunk, self.nbytes - moved.moved) if whole else min(chunk, target - moved.moved)
+            before = self._port.busy_ps
+            access = self._bank.access(self.action, size)  # type: ignore[arg-type]
+            moved.busy_ps += self._port.busy_ps - before
+            moved.words += self._bank.words(size)
+            moved.moved += size
+            moved.first = moved.first or access
+            moved.last = access
+            if whole:
+                self._pending.append((moved.moved, access))
+        return access
+
+    def close(self) -> int:
+        """Enter the stream into the books and return when its last access ended."""
+        moved = self.moved
+        if moved.first is None or moved.last is None:
+            return self.state.sim.now
+        recorder, component = self.state.recorder, f"spad.{self.group}"
+        recorder.count(component, self.action, self.part, self.role, moved.words)
+        recorder.count("noc", "transfer", self.part, self.role, moved.moved * 8)
+        self.state.span(
+            self.state.bank_component(self.group, self.action),  # type: ignore[arg-type]
+            self.action,
+            self.part,
+            self.tensor,
+            moved.first,
+            moved.last.done_ps,
+            moved.busy_ps,
+            moved.words,
+            moved.moved,
+        )
+        return moved.last.done_ps

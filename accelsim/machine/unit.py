@@ -1,0 +1,333 @@
+"""The executing unit: the PE array or the vector unit working through a kernel's folds in lock-step.
+
+Positions are whole cycles of the clock. A fold's first element enters no sooner than the timing
+contract allows (docs/timing.md); a late operand inserts bubbles, a full drain holds the feed back.
+"""
+
+from __future__ import annotations
+
+from accelsim.machine.drain import Drain
+from accelsim.machine.fold_run import AHEAD, FoldRun
+from accelsim.machine.memory import Access
+from accelsim.machine.state import KernelRun, State
+from accelsim.program.folds import fold_tail
+from accelsim.program.jobs import Fold, TileJob
+from accelsim.sim import Steps
+from accelsim.words import StallReason
+
+
+class Units:
+    """Runs kernels one after the other, each on its unit."""
+
+    def __init__(self, state: State) -> None:
+        self.state = state
+        self.drain = Drain(state, "vector")
+
+    def run(self) -> Steps:
+        """Execute the program."""
+        for index in range(len(self.state.program.kernels)):
+            yield from _KernelSteps(self.state, self.drain, self.state.kernel(index)).run()
+
+
+class _KernelSteps:
+    """One kernel on its unit."""
+
+    def __init__(self, state: State, drain: Drain, run: KernelRun) -> None:
+        self.state = state
+        self.sim = state.sim
+        self.clock = state.clock
+        self.drain = drain
+        self.kr = run
+        self.kernel = run.kernel
+        self.unit = run.kernel.unit
+        self.on_array = run.kernel.unit == "pe_array"
+        array = state.array
+        self.tail = (
+            fold_tail(array.convention, array.dataflow, array.rows, array.cols) if self.on_array else 0
+        )
+        self.serial = self.on_array and array.convention == "scale-sim"
+        self.rate = self._rider_rate()
+        self.stalled = 0  # cycles
+        self.stalled_ps = 0
+        self.first = 0
+        self.start = self.end = 0  # cycles at which the present fold's stream began and ended
+        self.before: Fold | None = None
+        self._ahead: FoldRun | None = None
+        self._bubbles = 0
+        self._filled_ps = 0  # when a fill that the unit waited for came
+        self._slot_ps = 0  # when a slot for results that it waited for came free
+        self._last_fill = 0
+
+    def _rider_rate(self) -> int:
+        cycles = self.state.machine.vector.cycles
+        return sum(cycles.get(f, 1) * n for _, f, n in self.kernel.functions) if self.on_array else 0
+
+    def run(self) -> Steps:
+        """Execute the kernel and record its times."""
+        opened = self.sim.now
+        yield from self._regions_free()
+        self.first = self.clock.at_or_after(opened)
+        self._stall_until(self.clock.at_or_after(self.sim.now), "dependency", self.first)
+        self.start = self.end = max(self.first, self.clock.at_or_after(self.sim.now))
+        self._set_credit()
+        for job in self.kr.jobs:
+            yield from self._tile_ready(job)
+            for place in range(len(job.folds)):
+                yield from self._fold(job, place)
+            self._tile_done(job)
+        yield self.sim.at(self.clock.edge(self.end + self.tail))
+        self.sim.waiting["units"] = f"results of {self.kernel.leader.op}"
+        yield self.kr.tiles.reached(len(self.kr.jobs))
+        self._close(opened)
+
+    def _regions_free(self) -> Steps:
+        """Wait until the places of results are no longer needed by what was there before."""
+        need = max((b.free_after for b in self.kernel.writes), default=-1)
+        if self.kernel.psum is not None:
+            need = max(need, self.kernel.psum.free_after)
+        if self.state.flushed.value <= need:
+            self.sim.waiting["units"] = f"kernel {need} to be written back"
+            yield self.state.flushed.reached(need + 1)
+
+    def _set_credit(self) -> None:
+        """Let as many results be on their way as the array holds and the accumulator has room for."""
+        array, most = self.state.array, 1
+        working = 0
+        for job in self.kr.jobs:
+            for fold in job.folds:
+                most = max(most, fold.emit)
+                working = max(working, fold.emit if not fold.emit_at_end else 0)
+        inside = (self.tail + 1) * array.cols if self.on_array else 0
+        spare = array.accumulator_elements - working if self.on_array else 0
+        chunk = max(b.chunk_bytes for b in self.state.banks.values())
+        self.drain.credit.limit = max(spare, 2 * min(most, chunk)) + inside
+        self.drain.credit.used = 0
+
+    # -- one fold ------------------------------------------------------------------------------
+
+    def _fold(self, job: TileJob, place: int) -> Steps:
+        fold = job.folds[place]
+        current, self._ahead = self._ahead, None
+        if current is None:
+            current = FoldRun(self.state, self.kr, job, place)
+            current.request(AHEAD)
+        yield from self._begin(current)
+        out = current.drained(self.rate) if fold.emit and (fold.writes or fold.psum_write) else None
+        if out is not None and out.partial:
+            self.drain.partial_sums[fold.block] = self.drain.partial_sums.get(fold.block, 0) + 1
+        given = 0
+        for step in range(current.steps):
+            yield from self._operands(current, step)
+            if out is not None and not fold.emit_at_end:
+                share = fold.emit * (step + 1) // current.steps
+                yield from self._take_credit(share - given)
+            self._look_ahead(current, step)
+            self.end = self.start + fold.cycles * (step + 1) // current.steps + self._bubbles
+            if out is not None and not fold.emit_at_end:
+                self.drain.put(out, step, share - given, self.clock.edge(self.end + self.tail))
+                given = share
+        if self.sim.now < self.clock.edge(self.end):
+            yield self.sim.at(self.clock.edge(self.end))
+        current.close()
+        if out is not None and fold.emit_at_end:
+            yield from self._emit_at_end(current, fold)
+        self._account(fold)
+        self.before = fold
+
+    def _emit_at_end(self, current: FoldRun, fold: Fold) -> Steps:
+        """Let an output-stationary fold's results leave through the drain chain, a row a cycle."""
+        out = current.drained(self.rate)
+        yield from self._take_credit(fold.emit)
+        rows = self.state.array.rows
+        given = 0
+        for step in range(out.steps):
+            share = fold.emit * (step + 1) // out.steps
+            left = rows - rows * (step + 1) // out.steps
+            due = self.clock.edge(max(self.end, self.end + self.tail - left))
+            self.drain.put(out, step, share - given, due)
+            given = share
+
+    def _begin(self, current: FoldRun) -> Steps:
+        """Set the cycle at which the fold's first element enters."""
+        fold = current.fold
+        earliest = start = self._earliest(fold)
+        self._bubbles = 0
+        if self._filled_ps:
+            start = max(start, self.clock.at_or_after(self._filled_ps) + fold.load_cycles)
+            self._stall_for_fill(start, earliest)
+        if self._slot_ps:
+            free = self.clock.at_or_after(self._slot_ps)
+            self._stall_until(free, "dram", start)
+            start = max(start, free)
+        self._filled_ps = self._slot_ps = 0
+        current.request_load(1, 1)
+        access = current.loaded()
+        if access is not None:
+            start = self._late(access, start, self.clock.edge(start))
+        self.start = self.end = start
+        if fold.psum_read:
+            yield from self._partial_sums_there(current)
+        self.end = self.start
+
+    def _earliest(self, fold: Fold) -> int:
+        """Return the first cycle at which the fold's stream may begin, by the timing contract."""
+        if self.before is None:
+            return self.start + fold.load_cycles
+        if fold.continues:
+            return self.end
+        if self.serial:
+            return self.end + self.before.period - self.before.cycles
+        return max(self.end, self.start + self.before.period)
+
+    def _partial_sums_there(self, current: FoldRun) -> Steps:
+        """Wait until the block's partial sums are in their bank, then begin to read them."""
+        block = current.fold.block
+        asked = self.sim.now
+        while self.drain.partial_sums.get(block, 0):
+            self.sim.waiting["units"] = f"partial sums of {self.kernel.leader.op}"
+            yield self.drain.progress()
+        if self.sim.now > asked:
+            cycle = self.clock.at_or_after(self.sim.now)
+            self._stall_until(cycle, "drain_blocked", self.start)
+            self.start = max(self.start, cycle)
+        current.read_partial_sums()
+
+    def _operands(self, current: FoldRun, step: int) -> Steps:
+        """Go to the cycle at which ``step`` begins, later if an operand is late."""
+        due = self.clock.edge(self.end)
+        if self.sim.now < due:
+            yield self.sim.at(due)
+        access = current.ready(step)
+        if access is None:
+            return
+        cycle = self._late(access, self.end, due)
+        if cycle > self.end:
+            self._bubbles += cycle - self.end
+            self.end = cycle
+            yield self.sim.at(self.clock.edge(cycle))
+
+    def _late(self, access: Access, cycle: int, due_ps: int) -> int:
+        """Return the cycle at which ``access`` has brought its data, and record the stall."""
+        there = access.done_ps + self.state.machine.noc.latency_ps
+        if there <= due_ps:
+            return cycle
+        until = self.clock.at_or_after(there)
+        if access.start_ps > due_ps:
+            served = min(self.clock.at_or_after(access.start_ps), until)
+            self._stall_until(served, access.cause or "port_busy", cycle)
+            cycle = max(cycle, served)
+        noc = self.clock.at_or_after(access.done_ps)
+        self._stall_until(min(noc, until), "operand_late", cycle)
+        self._stall_until(until, "noc", max(cycle, min(noc, until)))
+        return until
+
+    def _take_credit(self, elements: int) -> Steps:
+        credit = self.drain.credit
+        while credit.used and credit.used + elements > credit.limit:
+            self.sim.waiting["units"] = f"room for results of {self.kernel.leader.op}"
+            yield self.drain.progress()
+        credit.used += elements
+        cycle = self.clock.at_or_after(self.sim.now)
+        if cycle > self.end:
+            self._stall_until(cycle, "drain_blocked", self.end)
+            self._bubbles += cycle - self.end
+            self.end = cycle
+
+    def _look_ahead(self, current: FoldRun, step: int) -> None:
+        """Ask for the operands of the next steps, in this fold and the next one."""
+        current.request(step + AHEAD)
+        if self._ahead is None:
+            self._ahead = self._next_fold(current)
+        if self._ahead is not None:
+            self._ahead.request_load(step + 1, current.steps)
+            if step + AHEAD >= current.steps:
+                self._ahead.request(step + AHEAD - current.steps)
+
+    def _next_fold(self, current: FoldRun) -> FoldRun | None:
+        """Return the fold after ``current`` if what it reads has been filled already."""
+        job, folds = current.job, current.job.folds
+        if current.place + 1 < len(folds):
+            return FoldRun(self.state, self.kr, job, current.place + 1)
+        if job.index + 1 < len(self.kr.jobs):
+            following = self.kr.jobs[job.index + 1]
+            if following.folds and self.kr.fills.value >= following.fills_needed:
+                return FoldRun(self.state, self.kr, following, 0)
+        return None
+
+    # -- tiles ---------------------------------------------------------------------------------
+
+    def _tile_ready(self, job: TileJob) -> Steps:
+        """Wait for the tile's fills and for free slots for its results."""
+        if self.kr.fills.value < job.fills_needed:
+            self.sim.waiting["units"] = f"fill {job.fills_needed} of {self.kernel.leader.op}"
+            yield self.kr.fills.reached(job.fills_needed)
+            self._filled_ps, self._last_fill = self.sim.now, job.fills_needed - 1
+        if self.kr.write_backs.value < job.write_backs_needed:
+            self.sim.waiting["units"] = f"a slot for results of {self.kernel.leader.op}"
+            yield self.kr.write_backs.reached(job.write_backs_needed)
+            self._slot_ps = self.sim.now
+        for back in job.write_backs:
+            binding = self.kernel.writes[back.binding]
+            self.state.slot_copy(self.kr, binding, back.binding, back.slot, back.box, out=True)
+
+    def _tile_done(self, job: TileJob) -> None:
+        self.state.recorder.tiles += 1
+        self.drain.end_tile(self.kr, job, self.clock.edge(self.end))
+
+    # -- accounts ------------------------------------------------------------------------------
+
+    def _stall_for_fill(self, until: int, since: int) -> None:
+        """Split the wait for a fill: space first, then DRAM, then the bank's port."""
+        times = self.kr.fill_times[self._last_fill]
+        issued = min(max(self.clock.at_or_after(times.issued_ps), since), until)
+        arrived = min(max(self.clock.at_or_after(times.arrived_ps), issued), until)
+        self._stall_until(issued, "dependency", since)
+        self._stall_until(arrived, "dram", issued)
+        self._stall_until(until, times.cause or "dram", arrived)
+
+    def _stall_until(self, cycle: int, reason: StallReason, since: int) -> None:
+        if cycle <= since:
+            return
+        self.stalled += cycle - since
+        start, end = self.clock.edge(since), self.clock.edge(cycle)
+        self.stalled_ps += end - start
+        self.state.recorder.stall(self.unit, reason, self.kr.part, start, end)
+
+    def _account(self, fold: Fold) -> None:
+        recorder, part = self.state.recorder, self.kr.part
+        if self.on_array:
+            recorder.count("pe_array", f"mac.{self.kernel.mac_format}", part, "", fold.macs)
+            recorder.count("accumulator", "rmw", part, "", fold.accumulations)
+        start, end = self.clock.edge(self.start), self.clock.edge(self.end)
+        access = Access(start, start, end, None)
+        category = "compute" if self.on_array else "vector"
+        busy = end - start
+        self.state.span(self.unit, category, part, "", access, end, busy, fold.cycles, 0)
+        recorder.op(part.op).folds += 1 if self.on_array and not fold.continues else 0
+
+    def _close(self, opened: int) -> None:
+        """Record the kernel's window: busy + stalls + idle = end - start."""
+        recorder = self.state.recorder
+        computed = self.end + self.tail
+        finished = self.clock.at_or_after(self.sim.now)
+        busy_cycles = computed - self.first - self.stalled
+        if finished > computed:
+            self._stall_until(finished, "drain_blocked", computed)
+        end_ps = self.clock.edge(max(finished, computed))
+        idle = self.clock.edge(self.first) - opened
+        times = recorder.op(self.kernel.leader.op)
+        times.start_ps, times.end_ps, times.idle_ps = opened, end_ps, idle
+        times.busy_cycles = busy_cycles
+        times.tiles = len(self.kr.jobs)
+        recorder.component(self.unit).busy_ps += end_ps - opened - idle - self.stalled_ps
+        for rider in self.kernel.parts[1:]:
+            other = recorder.op(rider.op)
+            other.start_ps = other.end_ps = end_ps
+        self._vector_work()
+
+    def _vector_work(self) -> None:
+        for part in self.kernel.parts:
+            account = self.kr.parts[part.op]
+            for function, count in part.functions:
+                self.state.recorder.count("vector", function, account, "", part.elements * count)
+

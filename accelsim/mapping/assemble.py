@@ -1,0 +1,414 @@
+"""From the chosen plan to the program: copies, regions, bindings, write-backs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from accelsim.geometry import Axis, Operand
+from accelsim.graph.ir import Graph, Op
+from accelsim.mapping.allocate import Allocator
+from accelsim.mapping.cuts import follows_side, free_elements, lengths
+from accelsim.mapping.kernels import Draft
+from accelsim.mapping.planner import Plan, Planned, Planner, expansion
+from accelsim.mapping.residency import Gap
+from accelsim.mapping.slabs import SlabChoice
+from accelsim.mapping.storage import Life
+from accelsim.program.program import (
+    Binding,
+    Copy,
+    Cut,
+    Kernel,
+    OpPart,
+    Program,
+    Psum,
+    Region,
+    Side,
+    VectorPass,
+)
+from accelsim.program.ranges import tile_count
+from accelsim.resolve.machine import Machine
+
+
+@dataclass(slots=True)
+class _Draft:
+    """A copy before it has a region."""
+
+    life: Life
+    group: str
+    copy_class: str
+    parent_class: str
+    origin: str
+    fate: str
+    first: int
+    last: int
+    carried_from: int | None = None
+    takes_over: int | None = None
+    region: Region | None = None
+    free_after: int = -1
+
+
+@dataclass(slots=True)
+class _Books:
+    """What is known of every tensor's copies and of its bytes in DRAM while kernels are assembled."""
+
+    copies: list[_Draft] = field(default_factory=list)
+    of_tensor: dict[str, list[int]] = field(default_factory=dict)
+    ready_after: dict[str, int] = field(default_factory=dict)
+    dram_class: dict[str, str] = field(default_factory=dict)
+    write_back: dict[int, list[int]] = field(default_factory=dict)
+
+    def copy_at(self, tensor: str, kernel: int) -> int | None:
+        """Return the copy that holds ``tensor`` during ``kernel``."""
+        for index in self.of_tensor.get(tensor, []):
+            if self.copies[index].first <= kernel <= self.copies[index].last:
+                return index
+        return None
+
+    def add(self, copy: _Draft) -> int:
+        """Enter a copy and return its index."""
+        self.copies.append(copy)
+        self.of_tensor.setdefault(copy.life.data.tensor, []).append(len(self.copies) - 1)
+        return len(self.copies) - 1
+
+
+def assemble(
+    graph: Graph, machine: Machine, planner: Planner, plan: Plan, capacity: Mapping[str, int], cold: bool
+) -> Program:
+    """Return the program of ``plan``."""
+    books = _books(planner, plan, cold)
+    space = {g: Allocator(g, capacity[g], machine.banks[g].word_bytes) for g in machine.banks}
+    _allocate_pinned(books, space, len(plan.kernels))
+    kernels = [_Assembly(machine, planner, books, space, p).kernel() for p in plan.kernels]
+    return Program(
+        name=graph.name,
+        kernels=tuple(kernels),
+        copies=tuple(_copy(c) for c in books.copies),
+        capacity_bytes=dict(capacity),
+        peak_bytes={g: s.peak for g, s in space.items()},
+        cold=cold,
+        estimate_ps=plan.time_ps,
+        estimate_dram_bytes=plan.dram_bytes,
+        planned_capacity_bytes=dict(plan.capacity),
+    )
+
+
+def _books(planner: Planner, plan: Plan, cold: bool) -> _Books:
+    books = _Books()
+    last = len(plan.kernels) - 1
+    for name, life in planner.lives.items():
+        group = plan.residency.pinned.get(name)
+        if group is not None:
+            _pin(books, planner, life, group, last)
+        elif life.predecessor not in plan.residency.pinned:
+            _enter(books, plan, life)
+    if not cold:
+        for name, life in planner.lives.items():
+            if life.successor is not None and name not in plan.residency.pinned:
+                books.dram_class.setdefault(name, f"{life.successor}@buffer")
+    return books
+
+
+def _pin(books: _Books, planner: Planner, life: Life, group: str, last: int) -> None:
+    """Enter the two copies, before and after the update, that share one place over the whole step."""
+    assert life.successor is not None
+    new = planner.lives[life.successor]
+    name = f"{life.data.tensor}@{group}"
+    old = books.add(_Draft(life, group, name, name, "produced", "dropped", 0, last))
+    books.copies[old].carried_from = old + 1
+    books.add(_Draft(new, group, name, "", "produced", "dropped", life.renewed, last, takes_over=old))
+
+
+def _enter(books: _Books, plan: Plan, life: Life) -> None:
+    """Enter the copies of a tensor that is not pinned, and when its bytes are in DRAM."""
+    name = life.data.tensor
+    events = life.events()
+    in_dram = life.made < 0
+    books.ready_after[name] = -1
+    chains = _chains(plan.residency.kept.get(name, []))
+    if not in_dram and not any(first == life.made for first, _ in chains):
+        in_dram = True
+        books.ready_after[name] = life.made
+        books.dram_class[name] = f"{name}@buffer"
+    for number, (first, end) in enumerate(chains):
+        produced = first == life.made
+        parent = "" if produced else books.dram_class.get(name, "")
+        group = plan.residency.group[name]
+        copy = _Draft(life, group, f"{name}@{group}#{number}", parent, "produced" if produced else "filled", "dropped", first, end)
+        index = books.add(copy)
+        if end != events[-1] and not in_dram:
+            in_dram = True
+            copy.fate = "written_back"
+            books.write_back.setdefault(end, []).append(index)
+            books.ready_after[name] = end
+            books.dram_class[name] = copy.copy_class
+
+
+def _chains(gaps: list[Gap]) -> list[tuple[int, int]]:
+    """Return (first, last) kernels of the stretches that touching gaps make."""
+    chains: list[tuple[int, int]] = []
+    for gap in sorted(gaps, key=lambda g: g.start):
+        if chains and chains[-1][1] == gap.start:
+            chains[-1] = (chains[-1][0], gap.end)
+        else:
+            chains.append((gap.start, gap.end))
+    return chains
+
+
+def _allocate_pinned(books: _Books, space: dict[str, Allocator], kernels: int) -> None:
+    for copy in books.copies:
+        if copy.carried_from is not None:
+            copy.region, copy.free_after = space[copy.group].take(copy.life.data.nbytes)
+    for copy in books.copies:
+        if copy.takes_over is not None:
+            copy.region = books.copies[copy.takes_over].region
+
+
+def _copy(draft: _Draft) -> Copy:
+    assert draft.region is not None
+    return Copy(
+        data=draft.life.data,
+        region=draft.region,
+        copy_class=draft.copy_class,
+        parent_class=draft.parent_class,
+        origin=draft.origin,  # type: ignore[arg-type]
+        fate=draft.fate,  # type: ignore[arg-type]
+        first=draft.first,
+        last=draft.last,
+        carried_from=draft.carried_from,
+        takes_over=draft.takes_over,
+    )
+
+
+class _Assembly:
+    """One kernel: its regions are taken when it begins and given back when it ends."""
+
+    def __init__(
+        self, machine: Machine, planner: Planner, books: _Books, space: dict[str, Allocator], planned: Planned
+    ) -> None:
+        self.machine = machine
+        self.planner = planner
+        self.books = books
+        self.space = space
+        self.planned = planned
+        self.draft: Draft = planned.draft
+        self.op: Op = planned.draft.leader
+        self.index = planned.draft.index
+        self.sides = _sides(self.op)
+        self.cuts = self._cuts()
+        self._buffers: list[Region] = []
+
+    def kernel(self) -> Kernel:
+        """Return the kernel with every operand in its place."""
+        for copy in self.books.copies:
+            if copy.first == self.index and copy.region is None:
+                copy.region, copy.free_after = self.space[copy.group].take(copy.life.data.nbytes)
+        reads = tuple(self._read(i) for i in range(len(self.draft.reads)))
+        writes = tuple(self._write(i) for i in range(len(self.draft.writes)))
+        kernel = self._kernel(reads, writes)
+        for region in self._buffers:
+            self.space[region.group].give(region, self.index)
+        for copy in self.books.copies:
+            if copy.last == self.index and copy.carried_from is None and copy.takes_over is None:
+                assert copy.region is not None
+                self.space[copy.group].give(copy.region, self.index)
+        return kernel
+
+    def _kernel(self, reads: tuple[Binding, ...], writes: tuple[Binding, ...]) -> Kernel:
+        gemm, tile = self.op.gemm, self.planned.tile
+        return Kernel(
+            index=self.index,
+            unit="pe_array" if gemm else "vector",
+            parts=tuple(_op_part(op) for op in self.draft.ops),
+            sides=self.sides,
+            cuts=self.cuts,
+            order=("batch", *tile.order) if tile else ("m",),
+            reads=reads,
+            writes=writes,
+            rider_reads=tuple(self.draft.rider_reads),
+            functions=self._rider_functions(),
+            passes=self._passes(),
+            separable=self.op.vector.separable if self.op.vector else 0,
+            psum=self._psum(),
+            psum_role=writes[0].data.role if writes else "activation",
+            expanded=gemm.expanded if gemm else None,
+            expansion=expansion(self.op, self.machine, self.planned.reads) if gemm else (1, 1),
+            mac_format=reads[0].data.element_format if gemm else "fp32",
+            write_back=tuple(self.books.write_back.get(self.index, ())),
+            estimate_ps=self.planned.time_ps,
+            estimate_dram_bytes=self.planned.dram_bytes,
+        )
+
+    def _cuts(self) -> dict[Side, Cut]:
+        if self.planned.slab is not None:
+            return {"m": self.planned.slab.cut}
+        assert self.planned.tile is not None
+        m, n, k = self.planned.tile.cuts
+        batch = Cut(axis=max(0, len(self.sides["batch"]) - 1), step=1)
+        return {"batch": batch, "m": m, "n": n, "k": k}
+
+    def _take(self, group: str, nbytes: int) -> tuple[Region, int]:
+        region, since = self.space[group].take(nbytes)
+        self._buffers.append(region)
+        return region, since
+
+    def _psum(self) -> Psum | None:
+        tile = self.planned.tile
+        if tile is None or (tile.psum_elements == 0 and self._k_tiles() == 1):
+            return None
+        if tile.psum_elements == 0:
+            return Psum(region=None)
+        nbytes = tile.psum_elements * self.machine.accumulator.element_bytes
+        region, since = self._take(self.planned.psum_group, nbytes)
+        return Psum(region=region, free_after=since)
+
+    def _k_tiles(self) -> int:
+        return tile_count(self.sides["k"], self.cuts["k"])
+
+    # -- operands --------------------------------------------------------------------------------
+
+    def _binding(self, operand: Operand, op: str) -> Binding:
+        life = self.planner.lives[operand.tensor]
+        return Binding(operand=operand, data=life.data, op=op, place="resident", group="")
+
+    def _read(self, index: int) -> Binding:
+        operand, op = self.draft.reads[index]
+        part = self.planned.reads[index]
+        name = operand.tensor
+        binding = replace(self._binding(operand, op), group=part.group)
+        copy = self.books.copy_at(name, self.index)
+        if part.place != "buffered":
+            assert copy is not None
+            draft = self.books.copies[copy]
+            place = "kept" if draft.origin == "filled" and draft.first == self.index else "resident"
+            return replace(
+                binding,
+                place=place,
+                copy=copy,
+                free_after=draft.free_after if place == "kept" else -1,
+                ready_after=self.books.ready_after.get(name, -1),
+            )
+        binding = replace(
+            binding,
+            place="buffered",
+            copy_class=f"{name}@{part.group}/{self.op.name}",
+            parent_class=self.books.dram_class.get(name, ""),
+            ready_after=self.books.ready_after.get(name, -1),
+        )
+        if self._held_whole(index):
+            return self._hold(binding)
+        return self._buffer(binding, self._read_slots(index, operand))
+
+    def _held_whole(self, index: int) -> bool:
+        if self.planned.tile is not None:
+            return index < 2 and self.planned.tile.keep[index]
+        assert self.planned.slab is not None
+        return index in self.planned.slab.keep
+
+    def _hold(self, binding: Binding) -> Binding:
+        """Hold a whole operand for the kernel only."""
+        life = self.planner.lives[binding.data.tensor]
+        region, since = self._take(binding.group, life.data.nbytes)
+        copy = _Draft(
+            life, binding.group, binding.copy_class, binding.parent_class, "filled", "dropped", self.index, -1
+        )
+        copy.region = region
+        number = self.books.add(copy)
+        return replace(binding, place="kept", copy=number, free_after=since)
+
+    def _read_slots(self, index: int, operand: Operand) -> int:
+        if self.planned.slab is not None:
+            return self.planned.slab.read_slots[index]
+        return 2 if self._tiles(operand) > 1 else 1
+
+    def _write(self, index: int) -> Binding:
+        operand, op = self.draft.writes[index]
+        part = self.planned.writes[index]
+        binding = replace(self._binding(operand, op), group=part.group)
+        if part.place != "buffered":
+            copy = self.books.copy_at(operand.tensor, self.index)
+            assert copy is not None
+            return replace(binding, copy=copy, free_after=self.books.copies[copy].free_after)
+        binding = replace(binding, place="buffered", copy_class=f"{operand.tensor}@buffer")
+        if self.planned.slab is not None:
+            slots = self.planned.slab.write_slots[index]
+        else:
+            slots = 2 if self._tiles(operand) > 1 else 1
+        return self._buffer(binding, slots, write=index)
+
+    def _buffer(self, binding: Binding, slots: int, write: int | None = None) -> Binding:
+        size = self._tile_elements(binding.operand) * binding.data.element_bytes
+        slab: SlabChoice | None = self.planned.slab
+        if slab is not None and write is not None:
+            size = slab.write_bytes[write]
+        taken = [self._take(binding.group, size) for _ in range(slots)]
+        return replace(
+            binding, slots=tuple(r for r, _ in taken), free_after=max(since for _, since in taken)
+        )
+
+    def _tiles(self, operand: Operand) -> int:
+        """Return how many different tiles of ``operand`` there are."""
+        batch = math.prod(a.size for a in self.sides["batch"])
+        counts = [
+            tile_count(axes, self.cuts[side])
+            for side, axes in self.sides.items()
+            if side != "batch" and follows_side(operand, axes)
+        ]
+        return batch * math.prod(counts)
+
+    def _tile_elements(self, operand: Operand) -> int:
+        total = free_elements(operand, list(self.sides.values()))
+        for side, axes in self.sides.items():
+            if follows_side(operand, axes):
+                total *= lengths(operand, axes, self.cuts[side])[1]
+        return total
+
+    # -- work ------------------------------------------------------------------------------------
+
+    def _rider_functions(self) -> tuple[tuple[int, str, int], ...]:
+        found = []
+        for i, op in enumerate(self.draft.ops):
+            if i and op.vector is not None:
+                found += [(i, f, c) for p in op.vector.passes for f, c in p.functions]
+        return tuple(found)
+
+    def _passes(self) -> tuple[VectorPass, ...]:
+        if self.op.vector is None:
+            return ()
+        return tuple(
+            VectorPass(reads=reads, writes=writes, functions=walk.functions)
+            for walk, reads, writes in zip(
+                self.op.vector.passes, self.draft.pass_reads, self.draft.pass_writes, strict=True
+            )
+        )
+
+
+def _sides(op: Op) -> dict[Side, tuple[Axis, ...]]:
+    if op.gemm is not None:
+        return {"batch": op.gemm.batch, "m": op.gemm.m, "n": op.gemm.n, "k": op.gemm.k}
+    assert op.vector is not None
+    return {"m": op.vector.axes}
+
+
+def _op_part(op: Op) -> OpPart:
+    if op.vector is None:
+        return OpPart(
+            op=op.name, layer=op.layer, phase=op.phase, kind="gemm", macs=op.macs, elements=0, functions=()
+        )
+    elements = math.prod(a.size for a in op.vector.axes)
+    counts: dict[str, int] = {}
+    for walk in op.vector.passes:
+        for function, count in walk.functions:
+            counts[function] = counts.get(function, 0) + count
+    return OpPart(
+        op=op.name,
+        layer=op.layer,
+        phase=op.phase,
+        kind="vector",
+        macs=0,
+        elements=elements,
+        functions=tuple(sorted(counts.items())),
+    )
+
+

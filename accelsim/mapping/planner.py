@@ -1,0 +1,253 @@
+"""One plan: the whole step under given capacities, every kernel with its tile and its cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from accelsim.errors import MappingError
+from accelsim.geometry import Operand
+from accelsim.graph.ir import Graph, Op
+from accelsim.mapping.kernels import Draft
+from accelsim.mapping.residency import Residency, plan_residency
+from accelsim.mapping.slabs import SlabChoice, SlabProblem, SlabSearch
+from accelsim.mapping.storage import Life
+from accelsim.mapping.tiling import Choice, Part, Problem, TileSearch
+from accelsim.resolve.machine import Machine
+
+QUANTUM = 8  # budgets are rounded down to 1/8 of their power of two, so that equal kernels share a search
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """One kernel of a plan: the parts searched over, the choice, and the group of partial sums."""
+
+    draft: Draft
+    reads: tuple[Part, ...]
+    writes: tuple[Part, ...]
+    tile: Choice | None
+    slab: SlabChoice | None
+    psum_group: str
+
+    @property
+    def time_ps(self) -> int:
+        """Expected time."""
+        chosen = self.tile or self.slab
+        assert chosen is not None
+        return chosen.time_ps
+
+    @property
+    def dram_bytes(self) -> int:
+        """Expected DRAM traffic."""
+        chosen = self.tile or self.slab
+        assert chosen is not None
+        return chosen.dram_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A step planned under ``capacity``."""
+
+    capacity: Mapping[str, int]
+    residency: Residency
+    kernels: tuple[Planned, ...]
+    time_ps: int
+    dram_bytes: int
+
+
+class Planner:
+    """Plans one graph on one machine under varying capacities."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        machine: Machine,
+        drafts: list[Draft],
+        lives: Mapping[str, Life],
+        tiles: TileSearch,
+        cyclic: bool,
+    ) -> None:
+        self.graph = graph
+        self.machine = machine
+        self.drafts = drafts
+        self.lives = lives
+        self.tiles = tiles
+        self.slabs = SlabSearch(machine)
+        self.cyclic = cyclic
+
+    def plan(self, capacity: Mapping[str, int], share: float) -> Plan:
+        """Return the plan when whole tensors may take ``share`` of every group.
+
+        Raises:
+            MappingError: if a kernel's smallest tile does not fit, naming it and the fix.
+        """
+        limits = {g: int(c * share) for g, c in capacity.items()}
+        residency = plan_residency(self.lives, self.machine, limits, len(self.drafts), self.cyclic)
+        planned = [self._kernel(d, residency, capacity) for d in self.drafts]
+        evicted = self._evictions(residency)
+        return Plan(
+            capacity,
+            residency,
+            tuple(planned),
+            sum(p.time_ps for p in planned),
+            sum(p.dram_bytes for p in planned) + evicted,
+        )
+
+    def _evictions(self, residency: Residency) -> int:
+        """Return the bytes of copies written back when their place is given up."""
+        total = 0
+        for name, gaps in residency.kept.items():
+            life = self.lives[name]
+            made_here = life.made >= 0 and any(g.start == life.made for g in gaps)
+            if made_here and len(gaps) < len(life.events()) - 1:
+                total += life.data.nbytes
+        return total
+
+    def _kernel(self, draft: Draft, residency: Residency, capacity: Mapping[str, int]) -> Planned:
+        free = {g: capacity[g] - int(residency.usage[g][draft.index]) for g in capacity}
+        for preferred in (True, False):
+            planned = self._try(draft, residency, free, preferred)
+            if planned is not None:
+                return planned
+        raise MappingError(self._too_small(draft, capacity))
+
+    def _too_small(self, draft: Draft, capacity: Mapping[str, int]) -> str:
+        groups = ", ".join(f"{g} {c} bytes" for g, c in capacity.items())
+        return (
+            f"{draft.leader.name}: its smallest tile does not fit into the scratchpad ({groups}); "
+            "make [bank.NAME] capacity larger, or the batch smaller"
+        )
+
+    def _try(
+        self, draft: Draft, residency: Residency, free: Mapping[str, int], preferred: bool
+    ) -> Planned | None:
+        """Plan one kernel with buffers in their roles' first groups, or in the emptiest ones."""
+        reads = tuple(self._part(draft.index, o, residency, free, preferred, True) for o, _ in draft.reads)
+        writes = tuple(self._part(draft.index, o, residency, free, preferred, False) for o, _ in draft.writes)
+        regions = 2 * (len(reads) + len(writes)) + 1  # each rounded up to whole words
+        budget = tuple(
+            (g, _rounded_budget(n - regions * self.machine.banks[g].word_bytes)) for g, n in free.items()
+        )
+        if draft.leader.gemm is not None:
+            psum = self._psum_group(writes, reads)
+            tile = self.tiles.best(self._gemm_problem(draft, draft.leader, reads, writes, psum, budget))
+            return Planned(draft, reads, writes, tile, None, psum) if tile else None
+        slab = self.slabs.best(self._slab_problem(draft, draft.leader, reads, writes, budget))
+        return Planned(draft, reads, writes, None, slab, "") if slab else None
+
+    def _psum_group(self, writes: tuple[Part, ...], reads: tuple[Part, ...]) -> str:
+        named = self.machine.accumulator.overflow
+        return named or (writes[0].group if writes else reads[0].group)
+
+    def _part(
+        self,
+        kernel: int,
+        operand: Operand,
+        residency: Residency,
+        free: Mapping[str, int],
+        preferred: bool,
+        is_read: bool,
+    ) -> Part:
+        name = operand.tensor
+        life = self.lives[name]
+        size = life.data.element_bytes
+        pinned = residency.pinned.get(name) or residency.pinned.get(life.predecessor or "")
+        if pinned:
+            return Part(_anonymous(operand), size, pinned, "resident")
+        gaps = residency.kept.get(name, [])
+        arrives = any(g.end == kernel for g in gaps)
+        stays = any(g.start == kernel for g in gaps)
+        if is_read and (arrives or stays):
+            return Part(_anonymous(operand), size, residency.group[name], "resident" if arrives else "kept")
+        if not is_read and stays:
+            return Part(_anonymous(operand), size, residency.group[name], "resident")
+        groups = life.groups or tuple(self.machine.banks)
+        group = groups[0] if preferred else max(groups, key=lambda g: free[g])
+        return Part(_anonymous(operand), size, group, "buffered")
+
+    def _gemm_problem(
+        self,
+        draft: Draft,
+        op: Op,
+        reads: tuple[Part, ...],
+        writes: tuple[Part, ...],
+        psum: str,
+        budget: tuple[tuple[str, int], ...],
+    ) -> Problem:
+        gemm = op.gemm
+        assert gemm is not None
+        return Problem(
+            groups=gemm.batch,
+            m=gemm.m,
+            n=gemm.n,
+            k=gemm.k,
+            a=reads[0],
+            b=reads[1],
+            reads=reads[2:],
+            writes=writes,
+            psum_group=psum,
+            expanded=gemm.expanded or "",
+            expansion=expansion(op, self.machine, reads),
+            rider_rate=sum(self.machine.vector.cycles.get(f, 1) * c for f, c in rider_functions(draft)),
+            budget=budget,
+            objective=self.machine.mapping.objective,
+        )
+
+    def _slab_problem(
+        self,
+        draft: Draft,
+        op: Op,
+        reads: tuple[Part, ...],
+        writes: tuple[Part, ...],
+        budget: tuple[tuple[str, int], ...],
+    ) -> SlabProblem:
+        vector = op.vector
+        assert vector is not None
+        riders = tuple(draft.rider_reads)
+        last = len(vector.passes) - 1
+        passes = tuple(
+            (draft.pass_reads[i] + (riders if i == last else ()), draft.pass_writes[i])
+            for i in range(len(vector.passes))
+        )
+        work = [f for p in vector.passes for f in p.functions] + rider_functions(draft)
+        cycles = sum(self.machine.vector.cycles.get(f, 1) * c for f, c in work)
+        return SlabProblem(vector.axes, vector.separable, reads, writes, passes, max(1, cycles), budget)
+
+
+def _anonymous(operand: Operand) -> Operand:
+    """Return the operand without its tensor's name: equal shapes then share one search."""
+    return Operand("", operand.shape, operand.dims)
+
+
+def rider_functions(draft: Draft) -> list[tuple[str, int]]:
+    """Return the vector functions of the ops that ride on a kernel's drain."""
+    riders = [op.vector for op in draft.ops[1:] if op.vector is not None]
+    return [f for v in riders for p in v.passes for f in p.functions]
+
+
+def expansion(op: Op, machine: Machine, reads: tuple[Part, ...]) -> tuple[int, int]:
+    """Return what the array reads of the expanded operand, as a fraction of the expanded bytes.
+
+    A line buffer that holds the window's rows gives every element once per window; one that holds a
+    window's width saves the overlap along a row; none gives every element as often as it is used.
+    """
+    gemm = op.gemm
+    assert gemm is not None
+    if gemm.window is None or gemm.expanded is None or gemm.kind == "input_gradient":
+        return 1, 1
+    height, width, down, across = gemm.window
+    part = reads[0 if gemm.expanded == "a" else 1]
+    line = part.operand.shape[-1] * part.element_bytes
+    room = machine.im2col_line_buffer_bytes
+    if room >= height * line:
+        return min(height * width, down * across), height * width
+    if room >= width * part.element_bytes:
+        return min(width, across), width
+    return 1, 1
+
+
+def _rounded_budget(nbytes: int) -> int:
+    if nbytes <= QUANTUM:
+        return max(0, nbytes)
+    unit = 1 << (nbytes.bit_length() - 1)
+    return nbytes // (unit // QUANTUM) * (unit // QUANTUM)

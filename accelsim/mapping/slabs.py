@@ -1,0 +1,171 @@
+"""The slabs of a vector kernel: where its nest is cut, and which operands are held whole meanwhile."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from accelsim.geometry import Axis, ceil_div, volume
+from accelsim.mapping.tiling import Part, port_ps
+from accelsim.program.program import Cut
+from accelsim.program.ranges import tiles_of
+from accelsim.resolve.machine import Machine
+
+SLAB_BYTES = 128 * 1024  # of the widest operand: large enough to hide DRAM's latency, small enough to overlap
+
+
+
+@dataclass(frozen=True, slots=True)
+class SlabProblem:
+    """A vector nest and its surroundings; ``passes`` pairs the reads and writes of each walk."""
+
+    axes: tuple[Axis, ...]
+    separable: int
+    reads: tuple[Part, ...]
+    writes: tuple[Part, ...]
+    passes: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]
+    cycles: int  # of all passes together, per point and lane
+    budget: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SlabChoice:
+    """The cut, the reads held whole for the kernel, slots per operand, and the expected cost."""
+
+    cut: Cut
+    keep: tuple[int, ...]
+    read_slots: tuple[int, ...]
+    write_slots: tuple[int, ...]
+    read_bytes: tuple[int, ...]  # of one slot
+    write_bytes: tuple[int, ...]
+    time_ps: int
+    dram_bytes: int
+    buffer_bytes: int
+
+
+class SlabSearch:
+    """Chooses slabs on one machine; answers are remembered."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        self._known: dict[SlabProblem, SlabChoice | None] = {}
+
+    def best(self, problem: SlabProblem) -> SlabChoice | None:
+        """Return the largest slab of at most ``SLAB_BYTES`` that fits, or the largest that fits at all."""
+        if problem not in self._known:
+            self._known[problem] = self._search(problem)
+        return self._known[problem]
+
+    def _search(self, problem: SlabProblem) -> SlabChoice | None:
+        fitting = None
+        for cut in _cuts(problem):
+            choice = self._try(problem, cut)
+            if choice is None:
+                continue
+            fitting = choice
+            widest = max((*choice.read_bytes, *choice.write_bytes), default=0)
+            if widest <= SLAB_BYTES:
+                return choice
+        return fitting
+
+    def _try(self, problem: SlabProblem, cut: Cut) -> SlabChoice | None:
+        """Return the choice for one cut, holding whole what several passes read if it fits."""
+        often = tuple(
+            i
+            for i, part in enumerate(problem.reads)
+            if part.place == "buffered" and sum(i in reads for reads, _ in problem.passes) > 1
+        )
+        for keep in (often, ()) if often else ((),):
+            choice = self._cost(problem, cut, keep)
+            if all(n <= dict(problem.budget)[g] for g, n in self._held(problem, choice).items()):
+                return choice
+        return None
+
+    def _held(self, problem: SlabProblem, choice: SlabChoice) -> dict[str, int]:
+        need: dict[str, int] = {g: 0 for g, _ in problem.budget}
+        sized = [
+            *zip(problem.reads, choice.read_slots, choice.read_bytes, strict=True),
+            *zip(problem.writes, choice.write_slots, choice.write_bytes, strict=True),
+        ]
+        for part, slots, nbytes in sized:
+            word = self.machine.banks[part.group].word_bytes
+            need[part.group] += slots * ceil_div(nbytes, word) * word
+        return need
+
+    def _cost(self, problem: SlabProblem, cut: Cut, keep: tuple[int, ...]) -> SlabChoice:
+        slabs = tiles_of(problem.axes, cut)
+        whole = {a.name: (0, a.size) for a in problem.axes}
+        dram = 0.0
+        moved: dict[str, list[float]] = {g: [0.0, 0.0] for g, _ in problem.budget}
+        read_slots, read_bytes = [], []
+        for i, part in enumerate(problem.reads):
+            walks = sum(i in reads for reads, _ in problem.passes)
+            total = volume(part.operand.box(whole)) * part.element_bytes
+            slab = volume(part.operand.box(slabs[0])) * part.element_bytes
+            follows = slab < total
+            moved[part.group][0] += total * walks
+            if part.place != "resident":
+                times = walks if part.place == "buffered" and i not in keep and follows else 1
+                dram += total * times
+                moved[part.group][1] += total * times
+            held = part.place == "buffered"
+            read_slots.append(0 if not held else 1 if i in keep or not follows else 2)
+            read_bytes.append(total if i in keep else slab)
+        write_slots, write_bytes = [], []
+        for part in problem.writes:
+            total = volume(part.operand.box(whole)) * part.element_bytes
+            slab = volume(part.operand.box(slabs[0])) * part.element_bytes
+            follows = _per_slab(part, problem.axes, cut)
+            moved[part.group][1] += total
+            if part.place == "buffered":
+                dram += total
+                moved[part.group][0] += total
+            write_slots.append((2 if follows and len(slabs) > 1 else 1) if part.place == "buffered" else 0)
+            write_bytes.append(slab if follows else total)
+        return SlabChoice(
+            cut,
+            keep,
+            tuple(read_slots),
+            tuple(write_slots),
+            tuple(read_bytes),
+            tuple(write_bytes),
+            self._time(problem, dram, moved, read_bytes),
+            round(dram),
+            sum(s * b for s, b in zip(read_slots + write_slots, read_bytes + write_bytes, strict=True)),
+        )
+
+    def _time(
+        self, problem: SlabProblem, dram: float, moved: dict[str, list[float]], first: list[int]
+    ) -> int:
+        machine = self.machine
+        points = math.prod(a.size for a in problem.axes)
+        compute = points * problem.cycles / machine.vector.lanes * 1e12 / machine.clock_hz
+        per_byte = 1e12 / machine.dram.bandwidth_bytes_per_s
+        ports = [
+            float(port_ps(machine.banks[g], np.array(r), np.array(w))) for g, (r, w) in moved.items()
+        ]
+        filled = [n for part, n in zip(problem.reads, first, strict=True) if part.place != "resident"]
+        ends = sum(filled) * per_byte + (machine.dram.latency_ps if filled else 0)
+        return round(max(compute, dram * per_byte, *ports) + ends)
+
+
+def _per_slab(part: Part, axes: tuple[Axis, ...], cut: Cut) -> bool:
+    named = {d.axis for d in part.operand.dims if d.kind != "full"}
+    return all(a.name in named for a in axes[: cut.axis + 1] if a.size > 1)
+
+
+def _cuts(problem: SlabProblem) -> list[Cut]:
+    """Return the cuts of the separable axes, from none to the finest."""
+    axes = problem.axes
+    if not axes:
+        return [Cut(axis=0, step=1)]
+    cuts = [Cut(axis=0, step=axes[0].size)]
+    for index in range(problem.separable):
+        axis = axes[index]
+        step = axis.size
+        while step > axis.unit:
+            step = ceil_div(ceil_div(step, 2), axis.unit) * axis.unit
+            cuts.append(Cut(axis=index, step=step))
+    return cuts

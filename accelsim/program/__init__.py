@@ -1,0 +1,1 @@
+"""Programs: what mapping makes and the machine runs."""

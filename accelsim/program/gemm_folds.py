@@ -1,0 +1,201 @@
+"""The folds of one GEMM tile on the PE array, in order, with every byte that they move.
+
+ws: the tile's K lies over the rows, its N over the columns, M is streamed; column blocks outermost, so
+that a column block's partial sums meet in the accumulator. is: the same with M and N exchanged.
+os: M over the rows, N over the columns, K streamed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from accelsim.geometry import Range, Tile, ceil_div, volume
+from accelsim.program.folds import extents, first_load
+from accelsim.program.jobs import Fold, Stream
+from accelsim.program.program import Binding, Kernel
+from accelsim.program.ranges import extent, part
+from accelsim.words import Convention, Dataflow
+
+A, B = 0, 1  # the leader's operands among a kernel's reads
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayShape:
+    """What of the array decides the folds. ``accumulator_elements`` is what it holds of partial sums."""
+
+    rows: int
+    cols: int
+    dataflow: Dataflow
+    convention: Convention
+    accumulator_elements: int
+    psum_bytes: int
+
+    @property
+    def loads(self) -> int:
+        """Cycles to load a stationary tile."""
+        return first_load(self.dataflow, self.rows)
+
+
+@dataclass(frozen=True, slots=True)
+class GemmTile:
+    """One tile and its place in the nest.
+
+    ``first`` and ``final`` say whether it is of its block's first or final k tile; ``same`` and
+    ``same_next`` whether the tile before and the next one differ from it in the streamed side only.
+    """
+
+    tile: dict[str, Range]
+    block: tuple[int, ...]
+    first: bool
+    final: bool
+    same: bool
+    same_next: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Fold:
+    """Extents of one fold: rows and columns in use, its block of rows and of columns."""
+
+    rows: int
+    cols: int
+    row_block: int
+    col_block: int
+    last_row: bool
+    first_row: bool
+
+
+def gemm_folds(kernel: Kernel, array: ArrayShape, at: GemmTile) -> list[Fold]:
+    """Return the folds of one tile."""
+    m, n, k = (extent(kernel.sides[s], at.tile) for s in ("m", "n", "k"))
+    e = extents(array.dataflow, m, n, k)
+    blocks = _blocks(e.over_rows, e.over_cols, array)
+    alone = len(blocks) == 1
+    return [_fold(kernel, array, at, b, e.streamed, alone) for b in blocks]
+
+
+def _blocks(over_rows: int, over_cols: int, array: ArrayShape) -> list[_Fold]:
+    down, across = ceil_div(over_rows, array.rows), ceil_div(over_cols, array.cols)
+    return [
+        _Fold(
+            min(array.rows, over_rows - i * array.rows),
+            min(array.cols, over_cols - j * array.cols),
+            i,
+            j,
+            i == down - 1,
+            i == 0,
+        )
+        for j in range(across)
+        for i in range(down)
+    ]
+
+
+def _fold(
+    kernel: Kernel, array: ArrayShape, at: GemmTile, fold: _Fold, streamed: int, alone: bool
+) -> Fold:
+    same = alone and at.same
+    elements = fold.rows * fold.cols if array.dataflow == "os" else streamed * fold.cols
+    psum_read, psum_write, leaves = _partial_sums(kernel, array, at, fold, elements, alone)
+    final = leaves and at.final
+    narrow = _narrowed(kernel, array, at.tile, fold)
+    load, streams = _operands(kernel, array, at.tile, fold, streamed)
+    stays_in_pe = array.dataflow == "os" and (alone or (at.first and at.final))
+    return Fold(
+        cycles=streamed,
+        period=_period(array, streamed),
+        load=None if same else load,
+        load_cycles=0 if same else array.loads,
+        streams=streams,
+        continues=same,
+        emit=elements if final else psum_write,
+        emit_at_end=array.dataflow == "os",
+        writes=_drained(kernel, kernel.writes, range(len(kernel.writes)), narrow, elements) if final else (),
+        riders=_drained(kernel, kernel.reads, kernel.rider_reads, narrow, elements) if final else (),
+        psum_read=psum_read * array.psum_bytes,
+        psum_write=psum_write * array.psum_bytes,
+        block=(*at.block, fold.col_block, fold.row_block if array.dataflow == "os" else 0),
+        macs=fold.rows * fold.cols * streamed,
+        accumulations=0 if stays_in_pe else elements,
+    )
+
+
+def _partial_sums(
+    kernel: Kernel, array: ArrayShape, at: GemmTile, fold: _Fold, elements: int, alone: bool
+) -> tuple[int, int, bool]:
+    """Return the partial sums read and written in a bank, in elements, and whether final results leave.
+
+    Between k tiles a block waits in its region, if it has one, else in the accumulator. Within a tile
+    the accumulator holds a column block; what does not fit goes to the bank and back with every fold.
+    """
+    spilled = kernel.psum is not None and kernel.psum.region is not None
+    if array.dataflow == "os":
+        first = at.first or (alone and at.same)
+        last = at.final or (alone and at.same_next)
+        read = elements if spilled and not first else 0
+        return read, elements if spilled and not last else 0, at.final
+    excess = max(0, elements - array.accumulator_elements)
+    read = excess if not fold.first_row else elements if spilled and not at.first else 0
+    if fold.last_row:
+        return read, elements if spilled and not at.final else 0, at.final
+    return read, excess, False
+
+
+def _period(array: ArrayShape, streamed: int) -> int:
+    if array.convention == "physical":
+        return max(array.rows, streamed)
+    tail = array.rows + array.cols - 2
+    return streamed + tail + array.loads
+
+
+def _narrowed(kernel: Kernel, array: ArrayShape, tile: Tile, fold: _Fold) -> dict[str, Range] | None:
+    """Return the part of the tile that this fold's column (and, for os, row) block covers."""
+    over_cols = {"ws": "n", "is": "m", "os": "n"}[array.dataflow]
+    narrow = part(kernel.sides[over_cols], tile, fold.col_block, array.cols)  # type: ignore[index]
+    if narrow is not None and array.dataflow == "os":
+        narrow = part(kernel.sides["m"], narrow, fold.row_block, array.rows)
+    return narrow
+
+
+def _operands(
+    kernel: Kernel, array: ArrayShape, tile: Tile, fold: _Fold, streamed: int
+) -> tuple[Stream | None, tuple[Stream, ...]]:
+    """Return the stationary operand's load and the streamed operands of one fold."""
+    cells, rows = fold.rows * fold.cols, fold.rows * streamed
+    if array.dataflow == "os":
+        a = _stream(kernel, A, rows, _part_of(kernel, "m", tile, fold.row_block, array.rows))
+        b = _stream(kernel, B, fold.cols * streamed, _part_of(kernel, "n", tile, fold.col_block, array.cols))
+        return None, (a, b)
+    side, still, moving = ("n", B, A) if array.dataflow == "ws" else ("m", A, B)
+    done = fold.last_row  # booked once per column block, with the last of its folds
+    held = _part_of(kernel, side, tile, fold.col_block, array.cols) if done else None
+    return (
+        _stream(kernel, still, cells, held),
+        (_stream(kernel, moving, rows, dict(tile) if done else None),),
+    )
+
+
+def _part_of(kernel: Kernel, side: str, tile: Tile, block: int, width: int) -> dict[str, Range] | None:
+    return part(kernel.sides[side], tile, block, width)  # type: ignore[index]
+
+
+def _stream(kernel: Kernel, index: int, elements: int, booked: dict[str, Range] | None) -> Stream:
+    binding = kernel.reads[index]
+    nbytes = elements * binding.data.element_bytes
+    if kernel.expanded == ("a", "b")[index]:
+        nbytes = ceil_div(nbytes * kernel.expansion[0], kernel.expansion[1])
+    box = binding.operand.box(booked) if booked is not None else None
+    return Stream(index, nbytes, box if box is not None and volume(box) else None)
+
+
+def _drained(
+    kernel: Kernel, bindings: tuple[Binding, ...], indices: tuple[int, ...] | range, narrow: dict[str, Range] | None, emit: int
+) -> tuple[Stream, ...]:
+    """Return the streams of what drains; an operand that misses an axis is read once per block."""
+    streams = []
+    for i in indices:
+        binding = bindings[i]
+        box = binding.operand.box(narrow) if narrow is not None else None
+        named = {d.axis for d in binding.operand.dims}
+        covers = all(a.name in named or a.size == 1 for s in ("m", "n") for a in kernel.sides[s])
+        elements = emit if covers else volume(box) if box is not None else 0
+        streams.append(Stream(i, elements * binding.data.element_bytes, box))
+    return tuple(streams)

@@ -1,0 +1,86 @@
+"""What one tile of a kernel asks of the machine: fills, folds, write-backs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from accelsim.geometry import Box
+
+
+@dataclass(slots=True, frozen=True)
+class Transfer:
+    """One DMA descriptor: a box of a binding between DRAM and a bank region.
+
+    ``slot`` is the buffer's index, or -1 for the copy itself. ``runs`` rows of ``run_bytes`` each lie
+    contiguous in DRAM. ``wait_tile`` is the tile of this kernel that must be done first, or -1.
+    """
+
+    binding: int
+    box: Box
+    slot: int
+    nbytes: int
+    runs: int
+    run_bytes: int
+    wait_tile: int = -1
+
+
+@dataclass(slots=True, frozen=True)
+class Stream:
+    """Bytes of a binding that a fold moves through a bank port; ``box`` is what the records book."""
+
+    binding: int
+    nbytes: int
+    box: Box | None
+
+
+@dataclass(slots=True, frozen=True)
+class Fold:
+    """One stretch of work of the executing unit.
+
+    Attributes:
+        cycles: Cycles of streaming.
+        period: Least cycles from this fold's first element to the next one's.
+        load: Stationary operand; ``load_cycles`` to shift it in.
+        streams: Operands read along the way.
+        continues: The stationary operand is the fold before's: nothing is loaded, the stream goes on.
+        emit: Elements that leave; along the stream, or from its end on if ``emit_at_end``.
+        writes, riders: Results written and rider operands read as they leave; empty unless final.
+        psum_read, psum_write: Bytes of partial sums from and to the block's region.
+        block: Key of the block whose partial sums these are.
+        macs: Useful and padded multiply-accumulates alike; what the array's cells do.
+        accumulations: Read-modify-writes of the accumulator.
+    """
+
+    cycles: int
+    period: int
+    load: Stream | None = None
+    load_cycles: int = 0
+    streams: tuple[Stream, ...] = ()
+    continues: bool = False
+    emit: int = 0
+    emit_at_end: bool = False
+    writes: tuple[Stream, ...] = ()
+    riders: tuple[Stream, ...] = ()
+    psum_read: int = 0
+    psum_write: int = 0
+    block: tuple[int, ...] = ()
+    macs: int = 0
+    accumulations: int = 0
+    vector_pass: int = -1
+
+
+@dataclass(slots=True)
+class TileJob:
+    """One tile: what must be filled for it, what it computes, what is written back after it.
+
+    ``fills_needed`` counts the kernel's fills up to and including this tile's; ``write_backs_needed``
+    those that must have ended before its results may be written (their slots are used again).
+    """
+
+    index: int
+    fills: list[Transfer] = field(default_factory=list)
+    folds: list[Fold] = field(default_factory=list)
+    write_backs: list[Transfer] = field(default_factory=list)
+    fills_needed: int = 0
+    write_backs_needed: int = 0
+    slots: dict[int, int] = field(default_factory=dict)  # read binding -> slot that holds its box

@@ -1,0 +1,209 @@
+"""What mapping makes and the machine runs: kernels over tiles, copies in banks, transfers.
+
+A program holds no graph: names, boxes, bytes and places only. Kernels run in order; a kernel's tiles run
+in the order of its loop nest and are enumerated on demand by ``accelsim.program.tiles``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from accelsim.geometry import Axis, Operand
+from accelsim.words import Format, Phase, Role, Unit
+
+Side = Literal["batch", "m", "n", "k"]
+Place = Literal["resident", "kept", "buffered"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Region:
+    """Bytes of one bank group, as (offset, bytes) extents in order; data may be scattered over them."""
+
+    group: str
+    extents: tuple[tuple[int, int], ...]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all extents."""
+        return sum(n for _, n in self.extents)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Data:
+    """One tensor as stored: its names and element size."""
+
+    tensor: str
+    role: Role
+    layer: str
+    phase: Phase | None  # that produces it
+    shape: tuple[int, ...]
+    element_bytes: int
+    element_format: Format
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the whole tensor."""
+        total = self.element_bytes
+        for size in self.shape:
+            total *= size
+        return total
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Copy:
+    """A tensor held whole in a bank group from kernel ``first`` to kernel ``last``.
+
+    Attributes:
+        copy_class: Name of this population of copies in the residency table.
+        parent_class: What it was made from: the class whose bytes a fill brings back; empty for the
+            original in DRAM or a product.
+        origin: How it came here.
+        fate: What becomes of it.
+        carried_from: Index of the copy that held it at the end of the step before (itself, or the
+            copy of the updated tensor), or None.
+        takes_over: Index of the copy whose place it takes element by element (an update in place).
+    """
+
+    data: Data
+    region: Region
+    copy_class: str
+    parent_class: str
+    origin: Literal["produced", "filled"]
+    fate: Literal["dropped", "written_back"]
+    first: int
+    last: int
+    carried_from: int | None = None
+    takes_over: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Binding:
+    """One operand of a kernel and where its bytes are.
+
+    ``resident``: in the copy. ``kept``: filled from DRAM into the copy, each box once. ``buffered``:
+    through ``slots``, filled from DRAM before the tile or written back after it.
+    ``free_after`` is the last kernel that used the region's bytes before (-1: none).
+    ``ready_after`` is the kernel whose write-backs put the data into DRAM (-1: there from the start).
+    """
+
+    operand: Operand
+    data: Data
+    op: str
+    place: Place
+    group: str
+    copy: int | None = None
+    slots: tuple[Region, ...] = ()
+    copy_class: str = ""
+    parent_class: str = ""
+    free_after: int = -1
+    ready_after: int = -1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpPart:
+    """One op inside a kernel, for the accounts.
+
+    ``functions`` are (function, count per element) on the vector unit; ``elements`` per kernel.
+    """
+
+    op: str
+    layer: str
+    phase: Phase
+    kind: Literal["gemm", "vector"]
+    macs: int
+    elements: int
+    functions: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cut:
+    """How a side's axes are cut: axes before ``axis`` one by one, ``axis`` in steps, the rest whole."""
+
+    axis: int
+    step: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Psum:
+    """Where partial sums of one output block wait between k tiles: a region, or the accumulator."""
+
+    region: Region | None
+    free_after: int = -1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VectorPass:
+    """One walk: which reads it streams, which outputs it writes, cycles per element, by function."""
+
+    reads: tuple[int, ...]
+    writes: tuple[int, ...]
+    functions: tuple[tuple[str, int], ...]
+    op: int = 0  # the part that the functions belong to
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kernel:
+    """Ops that run as one: a leader (GEMM or vector nest) and those that ride on its drain.
+
+    Attributes:
+        sides: Axes of the nest; a vector nest has only ``m``.
+        cuts: One per side.
+        order: Sides outermost first.
+        reads: Operands of the leader first (``a``, ``b`` of a GEMM), then those of the riders.
+        rider_reads: Indices into ``reads`` that are read as results drain.
+        writes: Results that are written; none of a tensor that only riders consume.
+        passes: Walks of a vector nest.
+        functions: Vector work per drained element, (part index, function, count).
+        write_back: Copies written to DRAM when the kernel is done.
+    """
+
+    index: int
+    unit: Unit
+    parts: tuple[OpPart, ...]
+    sides: Mapping[Side, tuple[Axis, ...]]
+    cuts: Mapping[Side, Cut]
+    order: tuple[Side, ...]
+    reads: tuple[Binding, ...]
+    writes: tuple[Binding, ...]
+    rider_reads: tuple[int, ...] = ()
+    functions: tuple[tuple[int, str, int], ...] = ()
+    passes: tuple[VectorPass, ...] = ()
+    separable: int = 0
+    psum: Psum | None = None
+    psum_role: Role = "activation"
+    expanded: Literal["a", "b"] | None = None
+    expansion: tuple[int, int] = (1, 1)  # array-side bytes = expanded bytes * first / second
+    mac_format: Format = "fp32"
+    write_back: tuple[int, ...] = ()
+    estimate_ps: int = 0
+    estimate_dram_bytes: int = 0
+
+    @property
+    def leader(self) -> OpPart:
+        """The op that the others ride on."""
+        return self.parts[0]
+
+    def size(self, side: Side) -> int:
+        """Return the extent of a side."""
+        total = 1
+        for axis in self.sides[side]:
+            total *= axis.size
+        return total
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Program:
+    """A step as the machine runs it."""
+
+    name: str
+    kernels: tuple[Kernel, ...]
+    copies: tuple[Copy, ...]
+    capacity_bytes: Mapping[str, int]
+    peak_bytes: Mapping[str, int]
+    cold: bool
+    estimate_ps: int
+    estimate_dram_bytes: int
+    planned_capacity_bytes: Mapping[str, int]
+    notes: tuple[str, ...] = ()

@@ -1,0 +1,232 @@
+"""From a kernel to its tile jobs: pure enumeration, the same for the DMA, the array and the tests."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+from accelsim.geometry import Box, Range, Tile, ceil_div, run_length, volume
+from accelsim.program.gemm_folds import ArrayShape, GemmTile, gemm_folds
+from accelsim.program.jobs import Fold, Stream, TileJob, Transfer
+from accelsim.program.program import Binding, Kernel
+from accelsim.program.ranges import tiles_of
+
+
+def transfer(binding: Binding, index: int, box: Box, slot: int, wait_tile: int = -1) -> Transfer:
+    """Return the descriptor that moves ``box`` of ``binding``."""
+    size = binding.data.element_bytes
+    run = max(1, run_length(box, binding.operand.shape))
+    elements = volume(box)
+    return Transfer(index, box, slot, elements * size, ceil_div(elements, run), run * size, wait_tile)
+
+
+class _Filler:
+    """The fills of one read binding, tile after tile."""
+
+    def __init__(self, index: int, binding: Binding) -> None:
+        self.index = index
+        self.binding = binding
+        self._box: Box | None = None
+        self._filled: dict[Box, int] = {}
+        self._count = 0
+        self._last_use: dict[int, int] = {}  # slot -> tile that read it last
+
+    def fill(self, tile_index: int, tile: Tile) -> Transfer | None:
+        """Return what must be filled for the tile, or None when it is there already."""
+        if self.binding.place == "resident":
+            return None
+        if self.binding.place == "kept":
+            return self._keep(tile)
+        box = self.binding.operand.box(tile)
+        slot = self._count % len(self.binding.slots)
+        if box == self._box or not volume(box):
+            self._last_use[(self._count - 1) % len(self.binding.slots)] = tile_index
+            return None
+        job = transfer(self.binding, self.index, box, slot, self._last_use.get(slot, -1))
+        self._box, self._count = box, self._count + 1
+        self._last_use[slot] = tile_index
+        return job
+
+    def _keep(self, tile: Tile) -> Transfer | None:
+        """Fill each element once: rows that windows share belong to the first tile that needs them."""
+        operand = self.binding.operand
+        box = list(operand.box(tile))
+        shared = [i for i, d in enumerate(operand.dims) if d.kind in ("window", "inverse")]
+        for i in shared[1:]:
+            box[i] = (0, operand.shape[i])
+        if not shared:
+            whole = tuple(box)
+            if self._filled.setdefault(whole, 0) or not volume(whole):
+                return None
+            self._filled[whole] = 1
+            return transfer(self.binding, self.index, whole, -1)
+        axis = shared[0]
+        key = tuple(r for i, r in enumerate(box) if i != axis)
+        done = self._filled.get(key, 0)
+        size, dim = operand.shape[axis], operand.dims[axis]
+        end = size if tile[dim.axis][1] >= self.last[dim.axis] else box[axis][1]
+        if end <= done:
+            return None
+        self._filled[key] = end
+        box[axis] = (done, end)
+        return transfer(self.binding, self.index, tuple(box), -1)
+
+    @property
+    def slot(self) -> int:
+        """The slot that holds the box in use."""
+        return (self._count - 1) % max(1, len(self.binding.slots))
+
+    last: dict[str, int]
+
+
+class _Writer:
+    """Slots and write-backs of one written binding."""
+
+    def __init__(self, index: int, binding: Binding) -> None:
+        self.index = index
+        self.binding = binding
+        self.count = 0
+
+    def write_back(self, tile: Tile) -> Transfer | None:
+        """Return the write-back of one finished result tile, or None if it stays in its copy."""
+        if self.binding.place != "buffered":
+            return None
+        box = self.binding.operand.box(tile)
+        slot = self.count % len(self.binding.slots)
+        self.count += 1
+        return transfer(self.binding, self.index, box, slot) if volume(box) else None
+
+
+def tile_jobs(kernel: Kernel, array: ArrayShape, vector_cycles: dict[str, int], lanes: int) -> Iterator[TileJob]:
+    """Yield the tile jobs of ``kernel`` in order."""
+    if kernel.unit == "pe_array":
+        yield from _gemm_jobs(kernel, array)
+    else:
+        yield from _vector_jobs(kernel, vector_cycles, lanes)
+
+
+def _fillers(kernel: Kernel) -> list[_Filler]:
+    sizes = {a.name: a.size for axes in kernel.sides.values() for a in axes}
+    fillers = [_Filler(i, b) for i, b in enumerate(kernel.reads)]
+    for filler in fillers:
+        filler.last = sizes
+    return fillers
+
+
+def nest(kernel: Kernel) -> Iterator[tuple[dict[str, Range], dict[str, int], dict[str, int]]]:
+    """Yield every tile with the index and the count of tiles per side, in the order of the nest."""
+    per_side = [tiles_of(kernel.sides[s], kernel.cuts[s]) for s in kernel.order]
+    counts = {s: len(t) for s, t in zip(kernel.order, per_side, strict=True)}
+    for chosen in itertools.product(*(enumerate(t) for t in per_side)):
+        tile: dict[str, Range] = {}
+        for _, ranges in chosen:
+            tile.update(ranges)
+        yield tile, {s: i for s, (i, _) in zip(kernel.order, chosen, strict=True)}, counts
+
+
+def _gemm_jobs(kernel: Kernel, array: ArrayShape) -> Iterator[TileJob]:
+    fillers, writers = _fillers(kernel), [_Writer(i, b) for i, b in enumerate(kernel.writes)]
+    fills = written = 0
+    history: list[int] = []  # write-backs issued after each result tile
+    for index, (tile, at, counts) in enumerate(nest(kernel)):
+        job = TileJob(index)
+        job.fills = [f for f in (x.fill(index, tile) for x in fillers) if f]
+        fills += len(job.fills)
+        job.fills_needed = fills
+        job.slots = {x.index: x.slot for x in fillers}
+        where = _place_in_nest(kernel, array, tile, at, counts)
+        job.folds = gemm_folds(kernel, array, where)
+        if where.final:
+            job.write_backs_needed = _slots_free(kernel, history)
+            job.write_backs = [w for w in (x.write_back(tile) for x in writers) if w]
+            written += len(job.write_backs)
+            history.append(written)
+        yield job
+
+
+def _place_in_nest(
+    kernel: Kernel, array: ArrayShape, tile: dict[str, Range], at: dict[str, int], counts: dict[str, int]
+) -> GemmTile:
+    streamed = {"ws": "m", "is": "n", "os": "k"}[array.dataflow]
+    inner = next((s for s in reversed(kernel.order) if counts[s] > 1), "")
+    return GemmTile(
+        tile,
+        block=(at["batch"], at["m"], at["n"]),
+        first=at["k"] == 0,
+        final=at["k"] == counts["k"] - 1,
+        same=inner == streamed and at[streamed] > 0,
+        same_next=inner == streamed and at[streamed] < counts[streamed] - 1,
+    )
+
+
+def _slots_free(kernel: Kernel, history: list[int]) -> int:
+    """Return how many write-backs must have ended before the next result tile finds a free slot."""
+    depths = [len(b.slots) for b in kernel.writes if b.place == "buffered"]
+    if not depths or len(history) < min(depths):
+        return 0
+    return history[len(history) - min(depths)]
+
+
+def follows(binding: Binding, kernel: Kernel) -> bool:
+    """Return whether every slab of a vector nest has a part of this binding of its own."""
+    axes = kernel.sides["m"]
+    cut = kernel.cuts["m"]
+    named = {d.axis for d in binding.operand.dims if d.kind != "full"}
+    return all(a.name in named for a in axes[: cut.axis + 1] if a.size > 1)
+
+
+def _vector_jobs(kernel: Kernel, cycles: dict[str, int], lanes: int) -> Iterator[TileJob]:
+    slabs = tiles_of(kernel.sides["m"], kernel.cuts["m"])
+    whole = {a.name: (0, a.size) for a in kernel.sides["m"]}
+    fillers, writers = _fillers(kernel), [_Writer(i, b) for i, b in enumerate(kernel.writes)]
+    fills = written = 0
+    history: list[int] = []
+    index = 0
+    for number, walk in enumerate(kernel.passes):
+        riding = number == len(kernel.passes) - 1
+        reads = walk.reads + (kernel.rider_reads if riding else ())
+        extra = tuple((f, c) for _, f, c in kernel.functions) if riding else ()
+        rate = sum(cycles.get(f, 1) * c for f, c in walk.functions + extra)
+        for i, slab in enumerate(slabs):
+            job = TileJob(index)
+            job.fills = [f for f in (fillers[r].fill(index, slab) for r in reads) if f]
+            fills += len(job.fills)
+            job.fills_needed = fills
+            job.slots = {r: fillers[r].slot for r in reads}
+            ends = i == len(slabs) - 1
+            out = {w: slab if follows(kernel.writes[w], kernel) else whole for w in walk.writes}
+            ready = {w: t for w, t in out.items() if t is slab or ends}
+            job.folds = [_vector_fold(kernel, slab, reads, ready, number, max(1, rate), lanes)]
+            job.write_backs_needed = _slots_free(kernel, history) if ready else 0
+            job.write_backs = [b for b in (writers[w].write_back(t) for w, t in ready.items()) if b]
+            written += len(job.write_backs)
+            if ready:
+                history.append(written)
+            yield job
+            index += 1
+
+
+def _vector_fold(
+    kernel: Kernel,
+    slab: Tile,
+    reads: tuple[int, ...],
+    ready: dict[int, Tile],
+    number: int,
+    rate: int,
+    lanes: int,
+) -> Fold:
+    points = volume(tuple(slab.values()))
+    cycles = max(1, ceil_div(points, lanes) * rate)
+    return Fold(
+        cycles=cycles,
+        period=cycles,
+        streams=tuple(_stream(kernel.reads[r], r, slab) for r in reads),
+        emit=points,
+        writes=tuple(_stream(kernel.writes[w], w, t) for w, t in ready.items()),
+        vector_pass=number,
+    )
+
+
+def _stream(binding: Binding, index: int, tile: Tile) -> Stream:
+    box = binding.operand.box(tile)
+    return Stream(index, volume(box) * binding.data.element_bytes, box)

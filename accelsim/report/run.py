@@ -1,0 +1,175 @@
+"""The report of one run: from ``summary.json`` and the table of ops."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.columns import Columns
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from accelsim.report.layers import layer_costs
+from accelsim.report.layout import grid, paragraph
+from accelsim.trace import human
+from accelsim.words import PHASES, STALL_REASONS
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Summary = Mapping[str, Any]
+
+
+def report(summary: Summary, ops: pa.Table, top: int = 10) -> RenderableType:
+    """Return the whole report of a run; ``top`` is the number of layers shown."""
+    parts: list[RenderableType] = [overview(summary)]
+    if summary["unsupported_ops"]:
+        parts.append(unsupported(summary))
+    energy = Columns([energy_by(summary, "component"), energy_by(summary, "role")], padding=(0, 6))
+    parts += [Text(), where_time_went(summary), components(summary), energy]
+    parts += [costliest_layers(summary, ops, top), capacity_use(summary), *footnotes(summary)]
+    return Group(*parts)
+
+
+def overview(summary: Summary) -> Group:
+    """Return the totals."""
+    time_ps, total_pj = summary["time_ps"], summary["energy_pj"]["total"]
+    dram, estimate, skip = summary["dram_bytes"], summary["estimate"], summary["skip"]
+    step = "cold first step" if summary["cold"] else "steady step"
+    what = f"{summary['workload']}, batch {summary['batch']}, phase {summary['phase']}, {step}"
+    cycles = f"{summary['cycles']:,} cycles at {summary['clock_hz'] / 1e9:g} GHz"
+    rows = [
+        ("machine", summary["machine"]),
+        ("workload", what),
+        (
+            "time",
+            f"{human.time(time_ps)} ({cycles})",
+        ),
+        ("time estimated by the mapping", f"{human.time(estimate['time_ps'])}"),
+        ("energy", f"{human.energy(total_pj)} ({total_pj / time_ps if time_ps else 0:.3g} W on average)"),
+        ("MACs", f"{human.count(summary['macs'])} (PE utilization {100 * summary['pe_utilization']:.1f} %)"),
+        ("parameters", human.count(summary["parameters"])),
+        ("DRAM traffic", f"{human.traffic(dram['read'])} read, {human.traffic(dram['write'])} written"),
+        ("scratchpad area", f"{summary['area_mm2']:.3g} mm2"),
+        ("tiles", f"{skip['tiles_simulated']:,} simulated, {skip['tiles_skipped']:,} skipped as periodic"),
+    ]
+    return grid("Summary", ("", ""), rows, text_columns=2)
+
+
+def unsupported(summary: Summary) -> Group:
+    """Return the ops without a lowering; their cost in this run is a guess."""
+    rows = [(u["aten"], u["layer"], u["phase"], str(u["count"])) for u in summary["unsupported"]]
+    title = f"{summary['unsupported_ops']} UNSUPPORTED OPS (costed as elementwise: --allow-unsupported)"
+    return grid(title, ("op", "layer", "phase", "count"), rows, text_columns=3)
+
+
+def where_time_went(summary: Summary) -> Group:
+    """Return busy, idle and stall time of the units that execute ops, by phase."""
+    phases = [p for p in PHASES if p in summary["phases"]]
+    found = [summary["phases"][p] for p in phases]
+
+    def row(name: str, values: list[int]) -> tuple[str, ...]:
+        total = sum(values)
+        return (name, *(human.time(v) for v in values), human.time(total), human.percent(total, everything))
+
+    spent = [f["busy_ps"] + f["idle_ps"] + sum(f["stall_ps"].values()) for f in found]
+    everything = sum(spent)
+    rows = [row("busy", [f["busy_ps"] for f in found])]
+    for reason in STALL_REASONS:
+        if any(f["stall_ps"].get(reason, 0) for f in found):
+            rows.append(row(f"stall: {reason}", [f["stall_ps"].get(reason, 0) for f in found]))
+    rows.append(row("idle", [f["idle_ps"] for f in found]))
+    wall = [f["time_ps"] for f in found]
+    rows.append(("elapsed", *(human.time(w) for w in wall), human.time(summary["time_ps"]), ""))
+    return grid("Time by phase and stall reason", ("", *phases, "total", "share"), rows)
+
+
+def components(summary: Summary) -> Group:
+    """Return how busy each component was and what it waited for most; the three shares make up all time."""
+    rows = []
+    for name, c in summary["components"].items():
+        stalls = {r: c["stall_ps"][r] for r in STALL_REASONS if c["stall_ps"].get(r)}
+        spent, stalled = c["busy_ps"] + c["idle_ps"] + sum(stalls.values()), sum(stalls.values())
+        worst = max(stalls, key=lambda reason: stalls[reason], default="")
+        shares = (human.percent(part, spent) for part in (c["busy_ps"], stalled, c["idle_ps"]))
+        rows.append((name, *shares, worst))
+    return grid("Components", ("component", "busy", "stalled", "idle", "mostly waits for"), rows)
+
+
+def energy_by(summary: Summary, key: str) -> Group:
+    """Return the energy by ``component``, ``role``, ``phase`` or ``layer``, the largest first."""
+    parts = summary["energy_pj"][f"by_{key}"]
+    total = summary["energy_pj"]["total"]
+    ranked = sorted(parts.items(), key=lambda item: (-item[1], item[0]))
+    rows = [
+        (name or "none (standing power)", human.energy(pj), human.percent(pj, total)) for name, pj in ranked
+    ]
+    rows.append(("total", human.energy(total), ""))
+    return grid(f"Energy by {key}", (key, "energy", "share"), rows)
+
+
+def costliest_layers(summary: Summary, ops: pa.Table, top: int = 10) -> Group:
+    """Return the ``top`` layers by time spent in their ops."""
+    costs = layer_costs(ops)
+    everything = sum(c.time_ps for c in costs)
+    energy = summary["energy_pj"]["by_layer"]
+    phases = [p for p in PHASES if any(p in c.phase_ps for c in costs)]
+    rows = [
+        (
+            c.layer or "(step)",
+            human.time(c.time_ps),
+            human.percent(c.time_ps, everything),
+            *(human.time(c.phase_ps.get(p, 0)) for p in phases),
+            human.percent(c.stall_ps, c.time_ps),
+            human.energy(energy.get(c.layer, 0.0)),
+            human.traffic(c.dram_bytes),
+        )
+        for c in costs[:top]
+    ]
+    shown = f"{len(rows)} costliest of {len(costs)} layers" if len(costs) > top else "Layers by cost"
+    return grid(shown, ("layer", "time", "share", *phases, "stalled", "energy", "DRAM"), rows)
+
+
+def capacity_use(summary: Summary) -> Group:
+    """Return each bank group's capacity and the most that was in it at one time."""
+    peak = summary["peak_occupancy_bytes"]
+    rows = [
+        (
+            group,
+            human.capacity(size),
+            human.capacity(peak.get(group, 0)),
+            human.percent(peak.get(group, 0), size),
+        )
+        for group, size in summary["capacity_bytes"].items()
+    ]
+    return grid("Capacity use", ("bank group", "capacity", "peak", "share"), rows)
+
+
+def footnotes(summary: Summary) -> list[RenderableType]:
+    """Return what the numbers rest on: assumed values, sources, notes."""
+    parts: list[RenderableType] = []
+    assumed = summary["assumed"]
+    if assumed:
+        parts.append(paragraph(f"{len(assumed)} assumed values", folded(assumed)))
+    if summary["sources"]:
+        parts.append(paragraph("Sources", ", ".join(summary["sources"])))
+    parts += [Text(f"Note: {note}") for note in summary["notes"]]
+    return parts
+
+
+def folded(keys: Sequence[str]) -> str:
+    """Return dotted keys with those of one table together.
+
+    >>> folded(["dma.burst", "static.power", "dma.energy"])
+    'dma.{burst, energy}, static.power'
+    """
+    tables: dict[str, list[str]] = {}
+    for key in keys:
+        table, _, name = key.rpartition(".")
+        tables.setdefault(table, []).append(name)
+    parts = []
+    for table, names in tables.items():
+        inside = ", ".join(names)
+        braced = f"{{{inside}}}" if len(names) > 1 else inside
+        parts.append(f"{table}.{braced}" if table else inside)
+    return ", ".join(parts)

@@ -1,0 +1,190 @@
+"""One bank group: explicit keys first, the array table for the rest."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+from accelsim.config.arch import ArchSpec, BankSpec
+from accelsim.config.origins import Fault, Origins
+from accelsim.config.positions import KeyPath
+from accelsim.device.macros import SOURCE, Macro, NotInTable, Series, macro_leakage_mw, series
+from accelsim.resolve.ledger import Ledger
+from accelsim.resolve.machine import BankGroup
+
+Values = dict[str, float | int]
+
+_KEYS: Final = (
+    ("read_latency", "ps"),
+    ("read_cycle", "ps"),
+    ("write_cycle", "ps"),
+    ("read_energy", "pJ"),
+    ("write_energy", "pJ"),
+    ("leakage", "mW"),
+    ("area", "mm2"),
+)
+_COLUMNS: Final = {  # of the array table
+    "read_latency": "read_ns",
+    "read_cycle": "read_cycle_ns",
+    "write_cycle": "write_ns",
+    "read_energy": "read_pJ",
+    "write_energy": "write_pJ",
+    "leakage": "leak_mW",
+    "area": "area_mm2",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """The machine around a bank group."""
+
+    spec: ArchSpec
+    origins: Origins
+
+    def fault(self, name: str, key: str, what: str) -> Fault:
+        """Return the fault of ``bank.NAME.key``, or of ``node`` or ``temperature`` on behalf of that bank."""
+        if key in ("node", "temperature"):
+            return self.origins.fault((key,), f"bank {name}: {what}, or give the bank's values explicitly")
+        return self.origins.fault(("bank", name, key), what)
+
+
+def cell_of(bank: BankSpec) -> str:
+    """Return the cell of the array table that ``bank`` uses."""
+    return bank.macro or ("sram" if bank.technology == "sram" else "stt34")
+
+
+def series_of(bank: BankSpec, spec: ArchSpec) -> Series:
+    """Return the array table's macros for ``bank``."""
+    return series(cell_of(bank), spec.node, bank.flavour, bank.word * 8)
+
+
+def resolve_bank(
+    name: str, bank: BankSpec, capacity: int, where: Where, ledger: Ledger
+) -> BankGroup | list[Fault]:
+    """Return the bank group ``name`` at ``capacity`` bytes, or what is wrong with it."""
+    faults = _shape_faults(name, bank, capacity, where)
+    if faults:
+        return faults
+    values = _explicit(bank, where.spec.clock)
+    if "read_latency" in values:
+        values.setdefault("read_cycle", values["read_latency"])
+    given = tuple(values)
+    if any(key not in values for key, _ in _KEYS):
+        try:
+            values = _from_table(bank, capacity, where.spec, with_leakage="leakage" not in values) | values
+        except NotInTable as exc:
+            return [where.fault(name, exc.key, str(exc))]
+    zero = [key for key in ("read_cycle", "write_cycle") if not values[key]]
+    if zero:
+        return [
+            where.fault(name, key, "a port cannot serve a word in no time; give more than 0") for key in zero
+        ]
+    _note(name, bank, values, given, ledger)
+    _note_residuals(name, bank, capacity, values, given, where.spec, ledger)
+    return BankGroup(
+        name=name,
+        technology=bank.technology,
+        count=bank.count,
+        subbanks=bank.subbanks,
+        capacity_bytes=capacity,
+        word_bytes=bank.word,
+        ports=bank.ports,
+        read_latency_ps=int(values["read_latency"]),
+        read_cycle_ps=int(values["read_cycle"]),
+        write_cycle_ps=int(values["write_cycle"]),
+        read_pj=float(values["read_energy"]),
+        write_pj=float(values["write_energy"]),
+        leakage_mw=float(values["leakage"]),
+        area_mm2=float(values["area"]),
+    )
+
+
+def macro_of(bank: BankSpec, capacity: int, spec: ArchSpec) -> Macro:
+    """Return the array table's macro of which ``bank`` has count x subbanks."""
+    return series_of(bank, spec).macro(capacity // (bank.count * bank.subbanks))
+
+
+def _shape_faults(name: str, bank: BankSpec, capacity: int, where: Where) -> list[Fault]:
+    faults = []
+    if (bank.technology == "sram") != (cell_of(bank) == "sram"):
+        fits = "stt34 or stt54" if bank.technology == "stt-mram" else "sram"
+        what = f'"{bank.macro}" is not a cell of technology "{bank.technology}"; use {fits}'
+        faults.append(where.fault(name, "macro", what))
+    lanes = bank.count * bank.subbanks
+    if capacity % (lanes * bank.word):
+        what = (
+            f"{capacity} B are not a whole number of {bank.word} B words in each of "
+            f"{lanes} macros (count x subbanks); use a multiple of {lanes * bank.word} B"
+        )
+        faults.append(where.fault(name, "capacity", what))
+    return faults
+
+
+def _explicit(bank: BankSpec, clock_hz: int) -> Values:
+    values: Values = {}
+    for key, unit in _KEYS:
+        value = getattr(bank, key)
+        if value is not None:
+            values[key] = value.ps(clock_hz) if unit == "ps" else value
+    return values
+
+
+def _from_table(bank: BankSpec, capacity: int, spec: ArchSpec, *, with_leakage: bool) -> Values:
+    """Return the values of the array table; a cycle is at least one clock period."""
+    macro, lanes = macro_of(bank, capacity, spec), bank.count * bank.subbanks
+    period = _period(spec)
+    values: Values = {
+        "read_latency": _ps(macro.read_ns),
+        "read_cycle": max(_ps(macro.read_cycle_ns), period),
+        "write_cycle": max(_ps(macro.write_ns), period),
+        "read_energy": macro.read_pj,
+        "write_energy": macro.write_pj,
+        "area": lanes * macro.area_mm2,
+    }
+    if with_leakage:
+        values["leakage"] = lanes * macro_leakage_mw(macro, spec.node, bank.flavour, spec.temperature)
+    return values
+
+
+def _period(spec: ArchSpec) -> int:
+    """Return the clock's period in picoseconds, rounded up."""
+    return -(-(10**12) // spec.clock)
+
+
+def _ps(ns: float) -> int:
+    """Return whole picoseconds, rounded up but for the noise of floats."""
+    return math.ceil(round(ns * 1000, 6))
+
+
+def _note(name: str, bank: BankSpec, values: Values, given: tuple[str, ...], ledger: Ledger) -> None:
+    for key, unit in _KEYS:
+        keys: KeyPath = ("bank", name, key)
+        if key not in given:
+            ledger.note(keys, values[key], unit, SOURCE)
+        elif key == "read_cycle" and bank.read_cycle is None:
+            ledger.written(keys, values[key], unit, as_for=("bank", name, "read_latency"))
+        else:
+            ledger.written(keys, values[key], unit)
+
+
+def _note_residuals(
+    name: str,
+    bank: BankSpec,
+    capacity: int,
+    values: Values,
+    given: tuple[str, ...],
+    spec: ArchSpec,
+    ledger: Ledger,
+) -> None:
+    """Note how far the fit is from the table's own values, where it decides on a number."""
+    period = _period(spec)
+    fitted = {
+        key: column
+        for key, column in _COLUMNS.items()
+        if key not in given and not (key.endswith("_cycle") and values[key] == period)
+    }
+    residuals = macro_of(bank, capacity, spec).residuals if fitted else {}
+    for key, column in fitted.items():
+        if residuals[column]:
+            ledger.note(("bank", name, key, "fit_residual"), residuals[column], "1", SOURCE)

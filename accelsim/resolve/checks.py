@@ -1,0 +1,39 @@
+"""Faults that take more than one key to see."""
+
+from __future__ import annotations
+
+from accelsim.config.arch import ArchSpec
+from accelsim.config.faults import did_you_mean
+from accelsim.config.origins import Fault, Origins
+from accelsim.config.positions import KeyPath
+from accelsim.device.compute import NEW_NM, OLD_NM, in_range
+
+
+def cross_faults(spec: ArchSpec, origins: Origins) -> list[Fault]:
+    """Return what is wrong between the keys of ``spec``, but for its banks' numbers."""
+    faults = []
+    if not spec.bank:
+        what = "no bank group; a machine needs at least one table [bank.NAME]"
+        faults.append(origins.fault(("bank",), what, at_key=True))
+    if not in_range(spec.node):
+        what = f"{spec.node} nm is outside the compute energy table, which has {NEW_NM} nm to {OLD_NM} nm"
+        faults.append(origins.fault(("node",), what))
+    return faults + _name_faults(spec, origins)
+
+
+def _name_faults(spec: ArchSpec, origins: Origins) -> list[Fault]:
+    """Return the faults of names of bank groups that do not exist, or that stand twice in one list."""
+    names: list[tuple[KeyPath, str]] = []
+    faults: list[Fault] = []
+    if spec.accumulator.overflow:
+        names.append((("accumulator", "overflow"), spec.accumulator.overflow))
+    for role, groups in spec.placement.items():
+        for i, group in enumerate(groups):
+            names.append((("placement", role, i), group))
+            if group in groups[:i]:
+                faults.append(origins.fault(("placement", role, i), f'"{group}" stands twice'))
+    for keys, name in names:
+        if name not in spec.bank:
+            hint = did_you_mean(name, spec.bank) or f"; there are {', '.join(spec.bank)}"
+            faults.append(origins.fault(keys, f'no bank group "{name}"{hint}'))
+    return faults

@@ -1,0 +1,75 @@
+"""The public entry: from the name of a machine, or a file, to the resolved machine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from accelsim.config.arch import ArchSpec
+from accelsim.config.document import load_spec
+from accelsim.config.locate import find
+from accelsim.config.origins import Origins, error
+from accelsim.errors import InputError
+from accelsim.resolve.banks import Where, resolve_bank
+from accelsim.resolve.checks import cross_faults
+from accelsim.resolve.iso_area import solved_capacities
+from accelsim.resolve.ledger import Ledger
+from accelsim.resolve.machine import BankGroup, Machine
+from accelsim.resolve.parts import assemble
+
+
+def load_machine(name_or_path: str, overrides: Sequence[str] = ()) -> Machine:
+    """Return the resolved machine of a shipped name (``tpu-like-hybrid``) or of a file (``my.toml``).
+
+    Args:
+        name_or_path: What contains a slash or ends in ``.toml`` is a path.
+        overrides: Texts ``key.path=value``, as after ``--set``.
+
+    Raises:
+        InputError: No such name or file.
+        ConfigError: Every fault of the description, a line each.
+    """
+    return _load(find("arch", name_or_path), overrides, ())
+
+
+def _load(path: Path, overrides: Sequence[str], above: tuple[Path, ...]) -> Machine:
+    spec, origins = load_spec(path, ArchSpec, overrides=overrides, resolve_name=partial(find, "arch"))
+    faults = cross_faults(spec, origins)
+    if faults:
+        raise error(faults)
+    capacities = {name: bank.capacity for name, bank in spec.bank.items()}
+    if spec.iso_area_with:
+        other = _other(path, spec.iso_area_with, origins, above)
+        capacities |= solved_capacities(Where(spec, origins), other)
+    ledger = Ledger(spec, origins)
+    return assemble(path.stem, spec, _banks(spec, origins, capacities, ledger), ledger)
+
+
+def _banks(
+    spec: ArchSpec, origins: Origins, capacities: dict[str, int], ledger: Ledger
+) -> dict[str, BankGroup]:
+    banks, faults = {}, []
+    for name, bank in spec.bank.items():
+        group = resolve_bank(name, bank, capacities[name], Where(spec, origins), ledger)
+        if isinstance(group, list):
+            faults += group
+        else:
+            banks[name] = group
+    if faults:
+        raise error(faults)
+    return banks
+
+
+def _other(path: Path, name: str, origins: Origins, above: tuple[Path, ...]) -> Machine:
+    """Return the machine that ``iso_area_with`` names; a path is relative to the file."""
+    is_path = "/" in name or name.endswith(".toml")
+    try:
+        other = find("arch", str(path.parent / name) if is_path else name)
+    except InputError as exc:
+        raise error([origins.fault(("iso_area_with",), str(exc))]) from None
+    line = (*above, path.resolve())
+    if other.resolve() in line:
+        cycle = " -> ".join(p.stem for p in (*line[line.index(other.resolve()) :], other))
+        raise error([origins.fault(("iso_area_with",), f"cycle {cycle}")])
+    return _load(other, (), line)

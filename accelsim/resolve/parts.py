@@ -1,0 +1,171 @@
+"""The parts of a machine besides its banks, and the whole."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from accelsim.config.arch import ArchSpec
+from accelsim.config.positions import KeyPath
+from accelsim.device.compute import DEFAULT_RATES, accumulate_pj, function_pj, mac_pj
+from accelsim.resolve.ledger import ASSUMED, CHOICE, Ledger
+from accelsim.resolve.machine import (
+    Accumulator,
+    BankGroup,
+    Dma,
+    Dram,
+    Machine,
+    MappingChoices,
+    Noc,
+    PeArray,
+    VectorUnit,
+)
+from accelsim.words import FORMAT_BYTES, FORMATS, ROLES
+
+
+def assemble(name: str, spec: ArchSpec, banks: Mapping[str, BankGroup], ledger: Ledger) -> Machine:
+    """Return the whole machine ``name``; every number is noted in ``ledger``."""
+    _choices(spec, banks, ledger)
+    ledger.written(("static", "power"), spec.static.power, "mW")
+    host_gap = spec.host.gap.ps(spec.clock)
+    ledger.written(("host", "gap"), host_gap, "ps")
+    return Machine(
+        name=name,
+        clock_hz=spec.clock,
+        node_nm=spec.node,
+        temperature_k=spec.temperature,
+        pe_array=_pe_array(spec, ledger),
+        accumulator=_accumulator(spec, ledger),
+        vector=_vector(spec, ledger),
+        banks=dict(banks),
+        granularity_bytes=spec.scratchpad.granularity,
+        noc=_noc(spec, banks, ledger),
+        dma=_dma(spec, ledger),
+        dram=_dram(spec, ledger),
+        im2col_line_buffer_bytes=spec.im2col.line_buffer,
+        mapping=MappingChoices(
+            objective=spec.mapping.objective,
+            fusion=spec.mapping.fusion,
+            depthwise=spec.mapping.depthwise,
+            dgrad=spec.mapping.dgrad,
+        ),
+        static_mw=spec.static.power,
+        host_gap_ps=host_gap,
+        formats={role: spec.format.get(role) for role in ROLES},
+        placement={role: spec.placement.get(role, tuple(banks)) for role in ROLES},
+        sources=ledger.sources(),
+    )
+
+
+def _choices(spec: ArchSpec, banks: Mapping[str, BankGroup], ledger: Ledger) -> None:
+    """Note the numbers that are decisions of the description."""
+    numbers: list[tuple[KeyPath, float, str]] = [
+        (("clock",), spec.clock, "Hz"),
+        (("node",), spec.node, "nm"),
+        (("temperature",), spec.temperature, "K"),
+        (("pe_array", "rows"), spec.pe_array.rows, ""),
+        (("pe_array", "cols"), spec.pe_array.cols, ""),
+        (("accumulator", "capacity"), spec.accumulator.capacity, "B"),
+        (("vector", "lanes"), spec.vector.lanes, ""),
+        (("scratchpad", "granularity"), spec.scratchpad.granularity, "B"),
+        (("dma", "outstanding"), spec.dma.outstanding, ""),
+        (("dma", "burst"), spec.dma.burst, "B"),
+        (("im2col", "line_buffer"), spec.im2col.line_buffer, "B"),
+    ]
+    for group in banks.values():
+        for key, number, unit in (
+            ("count", group.count, ""),
+            ("subbanks", group.subbanks, ""),
+            ("capacity", group.capacity_bytes, "B"),
+            ("word", group.word_bytes, "B"),
+        ):
+            numbers.append((("bank", group.name, key), number, unit))
+    for keys, value, unit in numbers:
+        ledger.note(keys, value, unit, CHOICE)
+
+
+def _pe_array(spec: ArchSpec, ledger: Ledger) -> PeArray:
+    given, macs = spec.pe_array.mac_energy, {}
+    for fmt in FORMATS:
+        keys: KeyPath = ("pe_array", "mac_energy", fmt)
+        if fmt in given:
+            macs[fmt] = given[fmt]
+            ledger.written(keys, macs[fmt], "pJ")
+        else:
+            macs[fmt] = mac_pj(fmt, spec.node)
+            ledger.note(keys, macs[fmt], "pJ", ASSUMED)
+    array = spec.pe_array
+    return PeArray(
+        rows=array.rows,
+        cols=array.cols,
+        dataflow=array.dataflow,
+        convention=array.convention,
+        mac_pj=macs,
+    )
+
+
+def _accumulator(spec: ArchSpec, ledger: Ledger) -> Accumulator:
+    acc, element = spec.accumulator, FORMAT_BYTES[spec.accumulator.format]
+    keys: KeyPath = ("accumulator", "energy")
+    energy = accumulate_pj(element, spec.node) if acc.energy is None else acc.energy
+    if acc.energy is None:
+        ledger.note(keys, energy, "pJ", ASSUMED)
+    else:
+        ledger.written(keys, energy, "pJ")
+    return Accumulator(
+        capacity_bytes=acc.capacity, element_bytes=element, rmw_pj=energy, overflow=acc.overflow
+    )
+
+
+def _vector(spec: ArchSpec, ledger: Ledger) -> VectorUnit:
+    cycles: dict[str, int] = DEFAULT_RATES | {str(f): n for f, n in spec.vector.rates.items()}
+    energies = {f: function_pj(f, spec.node) for f in DEFAULT_RATES}
+    energies |= {str(f): pj for f, pj in spec.vector.energies.items()}
+    for f, n in cycles.items():
+        ledger.written(("vector", "rates", f), n, "cycles")
+    for f, pj in energies.items():
+        ledger.written(("vector", "energies", f), pj, "pJ")
+    return VectorUnit(lanes=spec.vector.lanes, cycles=cycles, pj=energies)
+
+
+def _noc(spec: ArchSpec, banks: Mapping[str, BankGroup], ledger: Ledger) -> Noc:
+    """Return the wires; their mean length is half the side of a square of all banks, unless given."""
+    noc, keys = spec.noc, ("noc", "distance")
+    distance = noc.distance
+    if distance is None:
+        distance = math.sqrt(sum(bank.area_mm2 for bank in banks.values())) / 2
+        ledger.note(keys, distance, "mm", ASSUMED)
+    else:
+        ledger.written(keys, distance, "mm")
+    latency = noc.latency.ps(spec.clock)
+    ledger.written(("noc", "energy"), noc.energy, "pJ/bit/mm")
+    ledger.written(("noc", "latency"), latency, "ps")
+    return Noc(pj_per_bit=noc.energy * distance, latency_ps=latency)
+
+
+def _dma(spec: ArchSpec, ledger: Ledger) -> Dma:
+    latency = spec.dma.descriptor_latency.ps(spec.clock)
+    ledger.written(("dma", "descriptor_latency"), latency, "ps")
+    ledger.written(("dma", "energy"), spec.dma.energy, "pJ/bit")
+    return Dma(
+        descriptor_latency_ps=latency,
+        outstanding=spec.dma.outstanding,
+        burst_bytes=spec.dma.burst,
+        pj_per_bit=spec.dma.energy,
+    )
+
+
+def _dram(spec: ArchSpec, ledger: Ledger) -> Dram:
+    dram, latency = spec.dram, spec.dram.latency.ps(spec.clock)
+    ledger.written(("dram", "bandwidth"), dram.bandwidth, "B/s")
+    ledger.written(("dram", "latency"), latency, "ps")
+    ledger.written(("dram", "read_energy"), dram.read_energy, "pJ/bit")
+    ledger.written(("dram", "write_energy"), dram.write_energy, "pJ/bit")
+    ledger.written(("dram", "background"), dram.background, "mW")
+    return Dram(
+        bandwidth_bytes_per_s=dram.bandwidth,
+        latency_ps=latency,
+        read_pj_per_bit=dram.read_energy,
+        write_pj_per_bit=dram.write_energy,
+        background_mw=dram.background,
+    )

@@ -1,0 +1,125 @@
+"""A thin layer over SimPy: whole picoseconds, clocks without drift, counters, a watchdog.
+
+Events of the same instant fire in the order in which they were asked for (SimPy's heap key).
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Generator
+from typing import Any
+
+import numpy as np
+import simpy
+
+from accelsim.errors import DeadlockError
+
+PS_PER_S = 10**12
+Steps = Generator[simpy.Event, Any, Any]
+
+
+class Clock:
+    """Edges of a clock of ``hz`` hertz: edge n is at floor(n * 10^12 / hz) picoseconds."""
+
+    __slots__ = ("hz",)
+
+    def __init__(self, hz: int) -> None:
+        self.hz = hz
+
+    def edge(self, cycle: int) -> int:
+        """Return the time of edge ``cycle`` in picoseconds.
+
+        >>> [Clock(3_800_000_000).edge(n) for n in (1, 2, 38)]
+        [263, 526, 10000]
+        """
+        return cycle * PS_PER_S // self.hz
+
+    def at_or_after(self, ps: int) -> int:
+        """Return the first cycle whose edge is at ``ps`` or later.
+
+        >>> Clock(3_800_000_000).at_or_after(264)
+        2
+        """
+        return -(-ps * self.hz // PS_PER_S)
+
+
+class Sim:
+    """Simulated time, processes, and named random streams."""
+
+    def __init__(self, seed: int = 0) -> None:
+        self.env = simpy.Environment()
+        self.seed = seed
+        self._processes: dict[str, simpy.Process] = {}
+        self.waiting: dict[str, str] = {}
+
+    @property
+    def now(self) -> int:
+        """Time in picoseconds."""
+        return self.env.now  # type: ignore[no-any-return]
+
+    def delay(self, ps: int) -> simpy.Event:
+        """Return an event that fires ``ps`` picoseconds from now."""
+        if type(ps) is not int:
+            raise TypeError(f"time is whole picoseconds, got {ps!r}")
+        return self.env.timeout(ps)
+
+    def at(self, ps: int) -> simpy.Event:
+        """Return an event that fires at the instant ``ps``, now if that has passed."""
+        return self.delay(max(0, ps - self.env.now))
+
+    def rng(self, name: str) -> np.random.Generator:
+        """Return the random stream ``name``: the same for a seed, whatever else was built."""
+        return np.random.default_rng([self.seed, zlib.crc32(name.encode())])
+
+    def process(self, name: str, steps: Steps) -> simpy.Process:
+        """Start the process ``name``."""
+        self._processes[name] = self.env.process(steps)
+        return self._processes[name]
+
+    def run(self, *names: str) -> int:
+        """Run until the processes ``names`` have ended and return the time.
+
+        Raises:
+            DeadlockError: naming each process that still waits, and for what.
+        """
+        goal = self.env.all_of([self._processes[n] for n in names])
+        try:
+            self.env.run(until=goal)
+        except RuntimeError as error:
+            if goal.triggered:
+                raise
+            stuck = [f"{n} waits for {self.waiting.get(n, 'an event')}" for n in names if self._alive(n)]
+            raise DeadlockError(f"nothing can go on at {self.now} ps:\n" + "\n".join(stuck)) from error
+        return self.now
+
+    def _alive(self, name: str) -> bool:
+        return bool(self._processes[name].is_alive)
+
+
+class Counter:
+    """A number that only grows; processes wait until it has reached a value."""
+
+    __slots__ = ("_sim", "_waiting", "value")
+
+    def __init__(self, sim: Sim) -> None:
+        self._sim = sim
+        self.value = 0
+        self._waiting: list[tuple[int, simpy.Event]] = []
+
+    def advance(self, to: int) -> None:
+        """Raise the value to ``to`` and wake who waits for no more than that, in order of asking."""
+        self.value = max(self.value, to)
+        ready = [e for n, e in self._waiting if n <= self.value]
+        if ready:
+            self._waiting = [(n, e) for n, e in self._waiting if n > self.value]
+            for event in ready:
+                event.succeed()
+
+    def reached(self, n: int) -> simpy.Event:
+        """Return an event that fires once the value is at least ``n``."""
+        event = self._sim.env.event()
+        if n <= self.value:
+            event.succeed()
+        else:
+            self._waiting.append((n, event))
+        return event

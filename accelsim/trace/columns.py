@@ -1,0 +1,104 @@
+"""What each column of the run folder means; ``docs/run-folder.md`` is made from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from accelsim.trace.schema import TABLES
+from accelsim.words import STALL_REASONS
+
+_NAMES: Final = {
+    "layer": "module path of the op's layer; empty where the step itself is the owner",
+    "phase": "forward, recompute, backward or update",
+    "op": "name of the op, unique in the run",
+    "tensor": "name of the tensor",
+    "role": "role of the tensor (input, weight, master_weight, activation, error, weight_gradient, "
+    "optimizer_state); empty for standing power",
+}
+
+MEANING: Final[dict[str, dict[str, str]]] = {
+    "ops": {
+        "op": _NAMES["op"],
+        "layer": _NAMES["layer"],
+        "phase": _NAMES["phase"],
+        "kind": "gemm or vector",
+        "m": "rows of the GEMM's result (product of the axes); 0 for a vector op",
+        "n": "columns of the result",
+        "k": "length of the sums",
+        "groups": "how many such GEMMs: batch axes and groups",
+        "macs": "multiply-accumulates the op needs",
+        "folds": "array-sized tiles of the stationary operand, all tiles together",
+        "compute_cycles": "cycles of the closed form for the whole op, untiled",
+        "array_busy_cycles": "cycles that the executed tiles took on the array",
+        "start_ps": "start; an op that rides on another's drain has an empty window at that op's end",
+        "end_ps": "end; busy + stalls + idle = end - start",
+        "busy_ps": "the executing unit computed",
+        "idle_ps": "the executing unit had nothing to do",
+        "dram_read_bytes": "bytes read from DRAM for this op",
+        "dram_write_bytes": "bytes written to DRAM for this op",
+        **{f"stall_{r}_ps": f"the executing unit waited for `{r}`" for r in STALL_REASONS},
+        "unit": "pe_array or vector: the unit that executes the op",
+        "fused_into": "op on whose drain this one rides; empty if none",
+        "layout": "how operands are read against their grain, and what for",
+        "tiles": "tiles executed",
+        "tile": "chosen tile sizes and loop order, outermost first",
+    },
+    "spans": {
+        "component": "pe_array, vector, dma.read, dma.write, dram, or spad.GROUP (1r1w: .read and .write)",
+        "category": "compute, vector, load, read, write, fill, writeback, or stall",
+        "reason": "of a stall; empty otherwise",
+        "op": _NAMES["op"],
+        "layer": _NAMES["layer"],
+        "phase": _NAMES["phase"],
+        "tensor": "tensor that is moved; empty if none",
+        "queued_ps": "when it was asked for; queued <= start <= end",
+        "start_ps": "start",
+        "end_ps": "end",
+        "busy_ps": "busy time inside the span, at most end - start: its transactions may have gaps",
+        "count": "words, cycles or transactions",
+        "bytes": "bytes moved",
+        "repeat": "how often the span occurs; 1: once",
+        "period_ps": "time from one occurrence to the next",
+    },
+    "energy": {
+        "component": "pe_array, accumulator, vector, spad.GROUP, noc, dma, dram or static",
+        "action": "what was done: mac, rmw, read, write, leakage, background, ...",
+        "op": _NAMES["op"],
+        "role": _NAMES["role"],
+        "phase": _NAMES["phase"],
+        "layer": _NAMES["layer"],
+        "count": "how often, exactly; 0 for standing power",
+        "price_pj": "energy of one; energy = count x price",
+        "powered_ps": "for standing power: for how long",
+        "price_w": "for standing power: watts; energy = price x time",
+        "energy_pj": "energy of the row; all rows add up to the total",
+    },
+    "residencies": {
+        "bank_group": "name of the bank group that holds the copy",
+        "tensor": _NAMES["tensor"],
+        "role": _NAMES["role"],
+        "copy_class": "population of copies that share their history",
+        "parent_class": "population that it was copied from; empty for an original or a product",
+        "origin": "produced, filled (from DRAM) or moved",
+        "fate": "dropped or written_back",
+        "phase_written": "phase of the write",
+        "phase_read": "phase of the read",
+        "layer": "producer's module path",
+        "reader_layer": "reader's module path",
+        "read_index": "0 for the first read of the copy, 1 for the second, ...",
+        "bin": "of the time since the write: edges are the distinct round(10^(k/10)) ps, k = 0..160; lower "
+        "edge inclusive, first and last bins open",
+        "count": "pieces of copies that were read so",
+        "bytes": "their bytes",
+        "dwell_byte_ps": "sum of bytes x time since the write, exact",
+        "gap_byte_ps": "sum of bytes x time since the previous read or write, exact",
+        "reads": "reads",
+    },
+}
+
+
+def markdown(table: str, meaning: Mapping[str, Mapping[str, str]] = MEANING) -> str:
+    """Return the reference of ``table`` as a Markdown table."""
+    rows = [f"| `{column}` | {kind} | {meaning[table][column]} |" for column, kind in TABLES[table].items()]
+    return "\n".join(["| column | type | meaning |", "|---|---|---|", *rows]) + "\n"

@@ -1,0 +1,189 @@
+"""Residencies: when the bytes of a copy were written, when they were read, and for how long they lay.
+
+A copy is a grid of cells over the tensor's box, cut wherever a tile's box begins or ends. Every read
+adds its cells' dwells (since the write) and gaps (since the last access) to a histogram whose sums are
+exact integers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from accelsim.errors import RunError
+from accelsim.geometry import Box
+from accelsim.words import Phase, Role
+
+Int = NDArray[np.int64]
+
+EDGES_PS: Int = np.array(sorted({round(10 ** (k / 10)) for k in range(161)}), dtype=np.int64)
+UNWRITTEN = np.iinfo(np.int64).min
+
+
+def bin_of(dwell_ps: Int) -> Int:
+    """Return the bin of each dwell: lower edges are inclusive, the first and last bins are open.
+
+    >>> bin_of(np.array([0, 1, 2, 10**20 // 10**4 * 2])).tolist()
+    [0, 0, 1, 151]
+    """
+    bins = np.searchsorted(EDGES_PS, dwell_ps, side="right") - 1
+    return np.asarray(np.maximum(bins, 0), dtype=np.int64)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CopyKey:
+    """What the copies of one class have in common: the first columns of the residency table."""
+
+    bank_group: str
+    tensor: str
+    role: Role
+    copy_class: str
+    parent_class: str
+    origin: str
+    fate: str
+    phase_written: Phase | None
+    layer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Who reads: the phase and the layer of the op."""
+
+    phase: Phase
+    layer: str
+
+
+class Grid:
+    """Times of the last write and access of every cell of a box."""
+
+    def __init__(self, box: Box) -> None:
+        self.cuts: list[list[int]] = [[low, high] for low, high in box]
+        cells = (1,) * len(box)
+        self.written = np.full(cells, UNWRITTEN, dtype=np.int64)
+        self.touched = np.zeros(cells, dtype=np.int64)
+        self.reads = np.zeros(cells, dtype=np.int64)
+
+    def where(self, box: Box) -> tuple[slice, ...]:
+        """Return the cells of ``box``, cutting the grid where it begins and ends."""
+        slices = []
+        for axis, (low, high) in enumerate(box):
+            cuts = self.cuts[axis]
+            for position in (low, high):
+                if position not in cuts:
+                    self._cut(axis, position)
+            slices.append(slice(cuts.index(low), cuts.index(high)))
+        return tuple(slices)
+
+    def _cut(self, axis: int, position: int) -> None:
+        cuts = self.cuts[axis]
+        if not cuts[0] < position < cuts[-1]:
+            raise RunError(f"an access reaches index {position} outside of its copy's {cuts[0]}..{cuts[-1]}")
+        cell = sum(1 for c in cuts if c < position) - 1
+        cuts.insert(cell + 1, position)
+        for name in ("written", "touched", "reads"):
+            old = getattr(self, name)
+            setattr(self, name, np.insert(old, cell, np.take(old, cell, axis=axis), axis=axis))
+
+    def elements(self, where: tuple[slice, ...]) -> Int:
+        """Return the elements per cell of a selection."""
+        sizes = np.ones((1,) * len(self.cuts), dtype=np.int64)
+        for axis, s in enumerate(where):
+            widths = np.diff(np.array(self.cuts[axis][s.start : s.stop + 1], dtype=np.int64))
+            sizes = sizes * widths.reshape([-1 if i == axis else 1 for i in range(len(self.cuts))])
+        return np.asarray(sizes, dtype=np.int64)
+
+
+@dataclass(slots=True)
+class Sums:
+    """One row of the histogram."""
+
+    count: int = 0
+    nbytes: int = 0
+    dwell_byte_ps: int = 0
+    gap_byte_ps: int = 0
+
+
+RowKey = tuple[CopyKey, Reader, int, int]
+
+
+class Histogram:
+    """Exact sums of dwells and gaps by copy class, reader, read index and bin."""
+
+    def __init__(self) -> None:
+        self.rows: dict[RowKey, Sums] = {}
+        self.singles: list[tuple[CopyKey, Reader, Box, int, int, int]] = []
+        self.traced: Mapping[str, bool] = {}
+
+    def add(self, key: CopyKey, reader: Reader, index: Int, dwell: Int, gap: Int, nbytes: Int) -> None:
+        """Add one read of cells: arrays of equal shape, one entry per cell."""
+        bins = bin_of(dwell)
+        for i, b, d, g, n in zip(
+            index.ravel().tolist(),
+            bins.ravel().tolist(),
+            dwell.ravel().tolist(),
+            gap.ravel().tolist(),
+            nbytes.ravel().tolist(),
+            strict=True,
+        ):
+            row = self.rows.get((key, reader, i, b))
+            if row is None:
+                row = self.rows[(key, reader, i, b)] = Sums()
+            row.count += 1
+            row.nbytes += n
+            row.dwell_byte_ps += n * d
+            row.gap_byte_ps += n * g
+
+
+class TrackedCopy:
+    """One copy in a bank group and its accesses.
+
+    A copy carried over from the step before does not know its write times yet: its reads are kept and
+    entered by ``settle`` once the step's length and the writes of the update are known.
+    """
+
+    def __init__(self, histogram: Histogram, key: CopyKey, box: Box, element_bytes: int) -> None:
+        self.histogram = histogram
+        self.key = key
+        self.grid = Grid(box)
+        self.element_bytes = element_bytes
+        self.carried = False
+        self._late: list[tuple[Box, int, Reader]] = []
+
+    def write(self, box: Box, at_ps: int) -> None:
+        """Note that ``box`` was written anew: a new copy of these bytes begins."""
+        where = self.grid.where(box)
+        self.grid.written[where] = at_ps
+        self.grid.touched[where] = at_ps
+        self.grid.reads[where] = 0
+
+    def read(self, box: Box, at_ps: int, reader: Reader) -> None:
+        """Note that ``box`` was read.
+
+        Raises:
+            RunError: if a part of it was never written.
+        """
+        if self.carried:
+            self._late.append((box, at_ps, reader))
+            return
+        where = self.grid.where(box)
+        written = self.grid.written[where]
+        if written.size and int(written.min()) == UNWRITTEN:
+            raise RunError(f"{self.key.copy_class}: {box} is read at {at_ps} ps before it is written")
+        nbytes = self.grid.elements(where) * self.element_bytes
+        dwell, gap = at_ps - written, at_ps - self.grid.touched[where]
+        self.histogram.add(self.key, reader, self.grid.reads[where], dwell, gap, nbytes)
+        self.grid.reads[where] += 1
+        self.grid.touched[where] = np.maximum(self.grid.touched[where], at_ps)
+
+    def settle(self, before: TrackedCopy, step_ps: int) -> None:
+        """Enter the reads of a carried copy, written in ``before`` one step of ``step_ps`` earlier."""
+        grid = before.grid
+        self.grid.cuts = [list(c) for c in grid.cuts]
+        self.grid.written, self.grid.touched = grid.written - step_ps, grid.touched - step_ps
+        self.grid.reads = grid.reads.copy()
+        late, self._late, self.carried = self._late, [], False
+        for box, at_ps, reader in late:
+            self.read(box, at_ps, reader)

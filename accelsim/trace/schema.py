@@ -1,0 +1,99 @@
+"""Columns of the run folder's tables: one place that writers and readers share.
+
+A type is a pyarrow type name; ``dict`` is a dictionary-encoded string, ``decimal`` is decimal128(38, 0).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from accelsim.words import STALL_REASONS
+
+SCHEMA_VERSION: Final = 1
+
+OPS: Final[dict[str, str]] = {
+    "op": "string",
+    "layer": "dict",
+    "phase": "dict",
+    "kind": "dict",  # gemm | vector
+    "m": "int64",
+    "n": "int64",
+    "k": "int64",
+    "groups": "int64",
+    "macs": "int64",
+    "folds": "int64",
+    "compute_cycles": "int64",
+    "array_busy_cycles": "int64",
+    "start_ps": "int64",
+    "end_ps": "int64",
+    "busy_ps": "int64",
+    "idle_ps": "int64",
+    "dram_read_bytes": "int64",
+    "dram_write_bytes": "int64",
+    **{f"stall_{r}_ps": "int64" for r in STALL_REASONS},
+    "unit": "dict",  # pe_array | vector
+    "fused_into": "dict",  # op whose drain it rides on; empty if none
+    "layout": "dict",
+    "tiles": "int64",
+    "tile": "string",  # chosen tile sizes and loop order, outermost first
+}
+
+SPANS: Final[dict[str, str]] = {
+    "component": "dict",  # pe_array, vector, dma.read, dma.write, dram, spad.GROUP[.read|.write]
+    "category": "dict",  # compute load read write fill writeback vector | stall
+    "reason": "dict",  # of a stall; empty otherwise
+    "op": "dict",
+    "layer": "dict",
+    "phase": "dict",
+    "tensor": "dict",
+    "queued_ps": "int64",
+    "start_ps": "int64",
+    "end_ps": "int64",
+    "busy_ps": "int64",  # <= end - start: transactions of a span may have gaps
+    "count": "int64",  # words, cycles or transactions in the span
+    "bytes": "int64",
+    "repeat": "int64",  # how often the span recurs, every period_ps; 1: once
+    "period_ps": "int64",
+}
+
+ENERGY: Final[dict[str, str]] = {
+    "component": "dict",  # pe_array accumulator vector spad.GROUP noc dma dram static
+    "action": "dict",  # mac rmw read write leakage background logic ...
+    "op": "dict",
+    "role": "dict",  # empty for leakage and other standing power
+    "phase": "dict",
+    "layer": "dict",
+    "count": "int64",
+    "price_pj": "double",
+    "powered_ps": "int64",  # rows of standing power: count is 0, energy = price_w * powered_ps
+    "price_w": "double",
+    "energy_pj": "double",
+}
+
+RESIDENCIES: Final[dict[str, str]] = {
+    "bank_group": "dict",
+    "tensor": "dict",
+    "role": "dict",
+    "copy_class": "dict",
+    "parent_class": "dict",
+    "origin": "dict",  # produced | filled | moved
+    "fate": "dict",  # dropped | written_back
+    "phase_written": "dict",
+    "phase_read": "dict",
+    "layer": "dict",
+    "reader_layer": "dict",
+    "read_index": "int64",
+    "bin": "int64",
+    "count": "int64",
+    "bytes": "int64",
+    "dwell_byte_ps": "decimal",
+    "gap_byte_ps": "decimal",
+    "reads": "int64",
+}
+
+TABLES: Final[dict[str, dict[str, str]]] = {
+    "ops": OPS,
+    "spans": SPANS,
+    "energy": ENERGY,
+    "residencies": RESIDENCIES,
+}

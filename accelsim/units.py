@@ -1,0 +1,190 @@
+"""Quantities: a number and a unit in a string, to a number in the base unit.
+
+Base units: bytes, picoseconds, hertz, bytes per second, nanometres (whole numbers); picojoules, pJ/bit,
+pJ/bit/mm, milliwatts, mm2, millimetres, kelvin (floats). kB MB GB are decimal, KiB MiB GiB binary.
+Parsing is exact; a time is rounded up to whole picoseconds.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Final
+
+_NUMBER = r"[+-]?\d+(?:\.\d+)?(?:[eE][+-]?\d{1,2})?"
+_QUANTITY = re.compile(rf"({_NUMBER})\s*(\S.*)")
+_POWERS: Final = {"f": -15, "p": -12, "n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12}
+_BINARY: Final = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
+CYCLES: Final = ("cycle", "cycles")
+
+
+class UnitError(ValueError):
+    """A text that is not a quantity of the wanted dimension; the message says what would be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dimension:
+    """A kind of quantity: its noun, an example, and the size of every accepted unit in the base unit."""
+
+    noun: str
+    example: str
+    base: str
+    units: Mapping[str, Fraction]
+    minimum: Fraction = Fraction(0)
+    positive: bool = False
+
+    def parse(self, text: object) -> Fraction:
+        """Return ``text`` in the base unit, exactly.
+
+        Raises:
+            UnitError: A bare number, an unknown unit, no number at all, or below the minimum.
+        """
+        found = _QUANTITY.fullmatch(text.strip()) if isinstance(text, str) else None
+        if not found or found[2] not in self.units:
+            raise UnitError(self._expected(text, found[2] if found else None))
+        value = Fraction(found[1]) * self.units[found[2]]
+        if value < self.minimum or (self.positive and value == 0):
+            limit = "more than 0" if self.positive else "at least 0"
+            raise UnitError(f"expected {self.noun} of {limit}, got {_quoted(text)}")
+        return value
+
+    @property
+    def pattern(self) -> str:
+        """The regular expression of JSON Schema for a text of this dimension."""
+        names = "|".join(re.escape(unit).replace("/", r"\/") for unit in self.units)
+        return rf"^\s*[+-]?\d+(\.\d+)?([eE][+-]?\d{{1,2}})?\s*({names})\s*$"
+
+    def _expected(self, got: object, unit: str | None) -> str:
+        near = [u for u in self.units if unit and u.lower() == unit.lower()]
+        near = near or (difflib.get_close_matches(unit, self.units, n=1, cutoff=0.5) if unit else [])
+        hint = f", did you mean {near[0]}?" if near else ""
+        return (
+            f'expected {self.noun} such as "{self.example}" (units: {", ".join(self.units)}), '
+            f"got {_quoted(got)}{hint}"
+        )
+
+
+def _quoted(got: object) -> str:
+    if isinstance(got, str):
+        return f'"{got}"'
+    if isinstance(got, bool):
+        return str(got).lower()
+    return "a table" if isinstance(got, dict) else "a list" if isinstance(got, list) else str(got)
+
+
+def _si(unit: str, prefixes: str, base: int = 0) -> dict[str, Fraction]:
+    """Return ``unit`` with each of the ``prefixes`` ("-" is none), in units of 10**base."""
+    powers = {"" if p == "-" else p: _POWERS["" if p == "-" else p] for p in prefixes}
+    return {prefix + unit: Fraction(10) ** (power - base) for prefix, power in powers.items()}
+
+
+def _sizes(suffix: str = "") -> dict[str, Fraction]:
+    decimal = _si("B", "-kMG") | {k: v / 8 for k, v in _si("bit", "-kMG").items()}
+    binary = {p + "B": Fraction(n) for p, n in _BINARY.items()}
+    bits = {p + "b": Fraction(n, 8) for p, n in _BINARY.items()}
+    both = {"B": decimal["B"]} | binary | decimal | bits
+    return {unit + suffix: size for unit, size in both.items()}
+
+
+def _energies(suffix: str) -> dict[str, Fraction]:
+    return {unit + suffix: size for unit, size in _si("J", "pfnum", -12).items()}
+
+
+SIZE: Final = Dimension("a size", "256 KiB", "B", _sizes())
+DURATION: Final = Dimension(
+    "a time", "5.3 ns", "ps", _si("s", "pnum-", -12) | {name: Fraction(1) for name in CYCLES}
+)
+FREQUENCY: Final = Dimension("a frequency", "1 GHz", "Hz", _si("Hz", "-kMGT"), positive=True)
+BANDWIDTH: Final = Dimension("a bandwidth", "25.6 GB/s", "B/s", _sizes("/s") | _si("B/s", "T"), positive=True)
+ENERGY: Final = Dimension("an energy", "0.8 pJ", "pJ", _energies(""))
+ENERGY_PER_BIT: Final = Dimension("an energy per bit", "0.8 pJ/bit", "pJ/bit", _energies("/bit"))
+ENERGY_PER_BIT_MM: Final = Dimension(
+    "an energy per bit and millimetre", "0.08 pJ/bit/mm", "pJ/bit/mm", _energies("/bit/mm")
+)
+POWER: Final = Dimension("a power", "12 mW", "mW", _si("W", "mnup-", -3))
+AREA: Final = Dimension("an area", "0.5 mm2", "mm2", {"mm2": Fraction(1), "um2": Fraction(1, 10**6)})
+LENGTH: Final = Dimension("a length", "2 mm", "mm", {"mm": Fraction(1), "um": Fraction(1, 1000)})
+NODE: Final = Dimension("a technology node", "22 nm", "nm", {"nm": Fraction(1)}, positive=True)
+_ZERO_CELSIUS: Final = Fraction(27315, 100)
+TEMPERATURE: Final = Dimension(
+    "a temperature", "350 K", "K", dict.fromkeys(("K", "C", "degC"), Fraction(1)), -_ZERO_CELSIUS
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Duration:
+    """A time, or a number of cycles of the machine's clock."""
+
+    amount: Fraction  # picoseconds or cycles
+    in_cycles: bool = False
+
+    def ps(self, clock_hz: int) -> int:
+        """Return whole picoseconds, rounded up.
+
+        >>> Duration(Fraction(3), in_cycles=True).ps(3_800_000_000)
+        790
+        """
+        return math.ceil(self.amount * 10**12 / clock_hz if self.in_cycles else self.amount)
+
+
+def duration(text: object) -> Duration:
+    """Return ``"5.3 ns"`` or ``"3 cycles"``."""
+    amount = DURATION.parse(text)
+    return Duration(amount, in_cycles=str(text).split()[-1].lstrip("0123456789.eE+-") in CYCLES)
+
+
+def whole(text: object, dimension: Dimension) -> int:
+    """Return ``text`` in whole base units.
+
+    Raises:
+        UnitError: Not a quantity of ``dimension``, or not a whole number of base units.
+
+    >>> whole("256 KiB", SIZE), whole("256 bit", SIZE), whole("3.8 GHz", FREQUENCY)
+    (262144, 32, 3800000000)
+    """
+    value = dimension.parse(text)
+    if value.denominator != 1:
+        raise UnitError(f"expected {dimension.noun} of whole {dimension.base}, got {_quoted(text)}")
+    return int(value)
+
+
+def real(text: object, dimension: Dimension) -> float:
+    """Return ``text`` in the base unit.
+
+    >>> real("0.8 nJ", ENERGY), real("250 uW", POWER)
+    (800.0, 0.25)
+    """
+    return float(dimension.parse(text))
+
+
+def kelvin(text: object) -> float:
+    """Return ``"350 K"`` or ``"77 C"`` in kelvin.
+
+    Raises:
+        UnitError: Not a temperature, or not above absolute zero.
+
+    >>> kelvin("350 K"), kelvin("77 C")
+    (350.0, 350.15)
+    """
+    value = TEMPERATURE.parse(text)
+    if str(text).strip().endswith("C"):
+        value += _ZERO_CELSIUS
+    if value <= 0:
+        raise UnitError(f"expected a temperature above absolute zero, got {_quoted(text)}")
+    return float(value)
+
+
+def size_text(nbytes: int) -> str:
+    """Return ``nbytes`` in the largest binary unit that keeps it whole.
+
+    >>> size_text(2 * 2**20), size_text(1536), size_text(33)
+    ('2 MiB', '1536 B', '33 B')
+    """
+    for unit, size in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if nbytes and nbytes % size == 0:
+            return f"{nbytes // size} {unit}"
+    return f"{nbytes} B"

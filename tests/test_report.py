@@ -1,0 +1,148 @@
+"""Tables of a run and of the difference between two: whole texts, and the sums behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from rich.console import Console, RenderableType
+
+from accelsim.report import comparison, listing, report
+from accelsim.report.compare import changes, inputs
+from accelsim.report.layers import layer_costs
+from accelsim.report.run import costliest_layers, footnotes
+from accelsim.trace import human
+from accelsim.trace.runs import open_run
+
+MakeRun = Callable[..., Path]
+GOLDEN = Path(__file__).parent / "golden" / "cli"
+
+
+def _text(what: RenderableType, width: int = 110) -> str:
+    console = Console(width=width, no_color=True, highlight=False)
+    with console.capture() as captured:
+        console.print(what)
+    return "".join(f"{line.rstrip()}\n" for line in captured.get().splitlines())
+
+
+def _same_as_golden(name: str, text: str, regen: bool) -> None:
+    if regen:
+        (GOLDEN / name).write_text(text, encoding="utf-8")
+    assert text == (GOLDEN / name).read_text(encoding="utf-8")  # no file: the test fails
+
+
+def test_the_report_of_a_run(make_run: MakeRun, regen: bool) -> None:
+    """The whole text. --regen-golden rewrites it; review the diff."""
+    run = open_run(make_run())
+
+    _same_as_golden("report.txt", _text(report(run.summary, run.table("ops"))), regen)
+
+
+def test_the_comparison_of_two_runs(make_run: MakeRun, regen: bool) -> None:
+    """The whole text but the paths: inputs first, then totals, phases, components, layers."""
+    a, b = open_run(make_run("a")), open_run(make_run("b", machine="m2", scale=2))
+
+    text = _text(comparison(a, b)).replace(str(a.path), "runs/a").replace(str(b.path), "runs/b")
+    _same_as_golden("compare.txt", text, regen)
+
+
+def test_a_run_compared_with_itself_differs_in_nothing(make_run: MakeRun) -> None:
+    """Every ratio is 1 and no input differs."""
+    run = open_run(make_run())
+    text = _text(comparison(run, run))
+
+    assert "The inputs are the same." in text
+    assert {line.split()[-1] for line in text.splitlines() if line.endswith(("00", "50"))} == {"1.000"}
+
+
+def test_inputs_are_compared_by_path_and_how_a_run_was_made_is_none() -> None:
+    """Command and wall time do not count; entries of a list are named by their key."""
+    a = {
+        "command": ["x"],
+        "wall_s": {"map": 1},
+        "machine": {"sources": [{"key": "dram.latency", "value": 1}]},
+    }
+    b = {
+        "command": ["y"],
+        "wall_s": {"map": 2},
+        "machine": {"sources": [{"key": "dram.latency", "value": 2}]},
+    }
+
+    assert "machine.sources[dram.latency].value   1   2" in _text(inputs(a, b))
+    assert _text(inputs(a, {**a, "command": []})) == "The inputs are the same.\n\n"
+
+
+def test_the_largest_change_comes_first_and_the_rest_is_counted() -> None:
+    """Sorted by the size of the change, then by name; entries of one side only are shown."""
+    text = _text(changes("T", "layer", {"a": 1, "b": 9, "c": 5}, {"a": 2, "b": 9, "d": 7}, human.time, top=2))
+
+    assert text.splitlines()[0].startswith("T (2 smaller changes not shown)")
+    assert [line.split()[0] for line in text.splitlines()[4:6]] == ["d", "c"]
+    assert "-5 ps" in text
+
+
+def test_layers_sum_their_ops_and_fused_ones_take_no_time(make_run: MakeRun) -> None:
+    """conv1's relu rides on its convolution; fc has three ops."""
+    costs = layer_costs(open_run(make_run()).table("ops"))
+
+    assert [(c.layer, c.time_ps, c.stall_ps) for c in costs] == [
+        ("fc", 60_000_000, 5_000_000),
+        ("conv1", 40_000_000, 0),
+    ]
+    assert costs[0].phase_ps == {"forward": 20_000_000, "backward": 30_000_000, "update": 10_000_000}
+    assert [c.dram_bytes for c in costs] == [8192, 4096]
+
+
+def test_only_the_costliest_layers_are_shown(make_run: MakeRun) -> None:
+    """With how many there are."""
+    run = open_run(make_run())
+    text = _text(costliest_layers(run.summary, run.table("ops"), top=1))
+
+    assert "1 costliest of 2 layers" in text
+    assert "conv1" not in text
+
+
+def test_unsupported_ops_are_in_every_report(make_run: MakeRun) -> None:
+    """At the top, by op, layer and phase."""
+    run = open_run(make_run())
+    op = {"aten": "aten.fft.default", "layer": "mix[0]", "phase": "forward", "count": 2}
+    text = _text(report({**run.summary, "unsupported_ops": 2, "unsupported": [op]}, run.table("ops")))
+
+    assert "2 UNSUPPORTED OPS (costed as elementwise: --allow-unsupported)" in text
+    assert ["aten.fft.default", "mix[0]", "forward", "2"] in [line.split() for line in text.splitlines()]
+
+
+def test_every_assumed_value_is_named(make_run: MakeRun) -> None:
+    """Counted, with keys of one table together."""
+    summary = {**open_run(make_run()).summary, "assumed": ["a.b.x", "c", "a.b.y", "a.z"]}
+    text = "".join(_text(part) for part in footnotes(summary))
+
+    assert text.startswith("4 assumed values: a.b.{x, y}, c, a.z\n")
+
+
+def test_the_listing_has_a_row_per_run(make_run: MakeRun) -> None:
+    """Name, machine, workload and costs."""
+    text = _text(listing([open_run(make_run("a")), open_run(make_run("b", machine="m2"))]))
+
+    assert [line.split()[0] for line in text.splitlines()[4:6]] == ["a", "b"]
+    assert "100 us     2 uJ   12.29 kB" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (human.time(999), "999 ps"),
+        (human.time(999_999), "1.000 us"),
+        (human.time(1_234_567_890_123), "1.235 s"),
+        (human.energy(999.99), "1.000 nJ"),
+        (human.energy(-2500.0), "-2.500 nJ"),
+        (human.capacity(1536), "1.500 KiB"),
+        (human.traffic(1024), "1.024 kB"),
+        (human.count(0), "0"),
+        (human.percent(1, 0), "-"),
+    ],
+)
+def test_numbers_for_people(text: str, expected: str) -> None:
+    """Four digits and the unit that fits, also at the borders."""
+    assert text == expected
