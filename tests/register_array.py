@@ -11,6 +11,7 @@ operands that pass through, an accumulator, ``hold`` and a link of the drain cha
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,7 +56,7 @@ def down(registers: Array, enters: Array) -> Array:
     return np.concatenate([enters[None], registers[:-1]], axis=0)
 
 
-class _Machine:
+class _Machine(ABC):
     """What both arrays share: the schedule of folds ``period`` cycles apart, column blocks outermost."""
 
     def __init__(self, rows: int, cols: int, todo: Problems, period: Array | None, hold: bool) -> None:
@@ -93,11 +94,13 @@ class _Machine:
 
     results: Array
 
+    @abstractmethod
     def step(self, cycle: int) -> tuple[Array, Array]:
-        raise AssertionError
+        """Do one cycle; return what leaves each column's foot at its end, and whether something does."""
 
+    @abstractmethod
     def take(self, values: Array, valid: Array) -> None:
-        raise AssertionError
+        """Take in what has left the columns."""
 
 
 class StationaryWeights(_Machine):

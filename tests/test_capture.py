@@ -90,9 +90,10 @@ def write(folder: Path, *edits: tuple[str, str]) -> None:
     (folder / "net.toml").write_text(text)
 
 
-def eager(
-    workload: Workload, step: Step, values: tuple[torch.Tensor, ...]
-) -> dict[tuple[str, str], torch.Tensor]:
+Results = dict[tuple[str, str], torch.Tensor]
+
+
+def eager(workload: Workload, step: Step, values: tuple[torch.Tensor, ...]) -> Results:
     """Return what torch itself makes of ``values``, by kind and name of the step's results."""
     model = build(workload, "cpu")
     of = {(s.kind, s.name): v.clone() for s, v in zip(step.inputs, values, strict=True)}
@@ -179,7 +180,8 @@ def test_checkpointed_layers_are_recompute(folder: Path) -> None:
     assert {n.meta["layer"] for n in again} == {"a"}
 
 
-def test_forward_alone_has_no_backward(folder: Path) -> None:
+@pytest.mark.usefixtures("folder")
+def test_forward_alone_has_no_backward() -> None:
     """phase="forward" ends with the loss; batch norm still moves its statistics."""
     captured = load_workload("./net.toml", phase="forward")
     assert {op.phase for op in captured.graph.ops} == {"forward"}
@@ -232,6 +234,19 @@ def test_the_entry_lists_the_users_files(folder: Path) -> None:
     assert load_workload("./net.toml", batch=3).cached
 
 
+def test_a_workload_extends_another(folder: Path) -> None:
+    """The model's file is beside the file that names it; both files are listed."""
+    (folder / "sub").mkdir()
+    (folder / "sub" / "wide.toml").write_text('extends = "../net.toml"\n[args]\nwidth = 12\n')
+    (folder / "big.toml").write_text('extends = "mlp"\nbatch = 3\ndtype = "bf16"\n')
+    captured = load_workload("sub/wide.toml")
+    assert captured.graph.tensors["a.weight"].shape == (12, 8)
+    assert [Path(p).name for p, _ in captured.files] == ["net.py", "net.toml", "wide.toml"]
+    big = load_workload("./big.toml").graph
+    assert (big.batch, big.parameters, big.name) == (3, 269322, "big")
+    assert {t.dtype for t in big.tensors.values()} == {"bf16", "int64"}
+
+
 def test_a_broken_entry_and_an_unwritable_cache_are_no_errors(folder: Path) -> None:
     """A damaged entry is captured anew; a cache that is no folder is done without."""
     load_workload("./net.toml")
@@ -254,7 +269,7 @@ def message(folder: Path, *edits: tuple[str, str]) -> str:
 @pytest.mark.parametrize(
     ("edit", "text"),
     [
-        (("net.py:Net", "nett.py:Net"), "net.toml:1:9: model: no such file nett.py beside net.toml"),
+        (("net.py:Net", "nett.py:Net"), "net.toml:1:9: model: no such file nett.py beside the workload file"),
         (
             ("net.py:Net", "net.py:Nett"),
             'net.toml:1:9: model: no callable "Nett" in net.py; classes there: Net, Branch, Pair',

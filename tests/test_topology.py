@@ -22,7 +22,7 @@ def extents(graph: Graph) -> list[tuple[str, int, int, int]]:
 
 
 def test_convolutions_have_the_tools_shapes() -> None:
-    """M = oh ow with oh = ceil((i - f + s) / s), K = fh fw c, N = filters (AlexNet's first, ResNet's first)."""
+    """M = oh ow with oh = ceil((i - f + s) / s), K = fh fw c, N = filters."""
     graph = parse(
         CONV + "Conv1, 224, 224, 11, 11, 3, 96, 4,\nFC, 1, 1, 1, 1, 512, 1000, 1,\n", "net", "net.csv"
     )
@@ -72,7 +72,7 @@ def test_gemms_are_name_m_n_k() -> None:
     ],
 )
 def test_forms_of_gemm_files(text: str) -> None:
-    """Trailing commas, blanks, blank lines, a header of any words, sparsity, carriage returns: all one graph."""
+    """Trailing commas, blanks, blank lines, any header, sparsity, carriage returns: one graph."""
     assert extents(parse(text.removeprefix("\ufeff"), "net", "net.csv")) == [("g", 2, 3, 5)]
 
 

@@ -89,5 +89,7 @@ def _capture(workload: specs.Workload, phase: str) -> tuple[Graph, stored.Files]
     imports = stored.Imports()
     step = capture(workload, phase)
     graph = lower(step, workload.name, workload.spec.batch)
-    own = [workload.path, *([workload.model_file] if workload.model_file else [])]
+    own = [workload.path, *map(Path, workload.labels)]
+    if workload.model_file:
+        own.append(workload.model_file)
     return graph, imports.files(workload.module_name, own)

@@ -17,8 +17,9 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from accelsim.errors import AccelsimError
 from accelsim.frontend.spec import Workload
+from accelsim.words import Format
 
-DTYPES: dict[str, torch.dtype] = {
+DTYPES: dict[Format, torch.dtype] = {
     "fp64": torch.float64,
     "fp32": torch.float32,
     "bf16": torch.bfloat16,
@@ -30,7 +31,7 @@ DTYPES: dict[str, torch.dtype] = {
     "uint8": torch.uint8,
     "bool": torch.bool,
 }
-FORMATS = {str(dtype).removeprefix("torch."): name for name, dtype in DTYPES.items()}
+FORMATS: dict[str, Format] = {str(dtype).removeprefix("torch."): name for name, dtype in DTYPES.items()}
 
 
 def build(workload: Workload, device: str) -> torch.nn.Module:
@@ -89,8 +90,9 @@ def _module(workload: Workload, name: str) -> ModuleType:
 
 def _file(workload: Workload, source: str, path: Path) -> ModuleType:
     if not path.is_file():
-        raise workload.fault("model", f"no such file {source} beside {workload.path.name}")
+        raise workload.fault("model", f"no such file {source} beside the workload file")
     name = workload.module_name
+    path = path.resolve()
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
@@ -106,6 +108,7 @@ def _beside(folder: Path) -> Iterator[None]:
     """Let a model file import its neighbours, and leave no compiled files behind."""
     written, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     sys.path.insert(0, str(folder))
+    importlib.invalidate_caches()
     try:
         yield
     finally:

@@ -88,9 +88,18 @@ class Workload:
 
     @property
     def model_file(self) -> Path | None:
-        """The model's file, if the model is given as one."""
+        """The model's file, if the model is given as one: beside the file that names it."""
         source = self.spec.model.rpartition(":")[0]
-        return self.path.parent / source if source.endswith(".py") else None
+        if not source.endswith(".py"):
+            return None
+        label = self.origins.source_label(("model",))
+        return (Path(label) if label in self.labels else self.path).parent / source
+
+    @property
+    def labels(self) -> list[str]:
+        """The description's file and those that it extends, as the user sees them, sorted."""
+        given = [place.label for place in self.origins.places.values() if place.at is not None]
+        return sorted(dict.fromkeys(given))
 
     @property
     def module_name(self) -> str:

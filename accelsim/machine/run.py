@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from accelsim.machine.dma import FillEngine, WriteBackEngine
+from accelsim.machine.memory import Port
 from accelsim.machine.state import State
 from accelsim.machine.unit import Units
 from accelsim.program.program import Program
@@ -14,17 +15,21 @@ from accelsim.trace.recorder import Recorder
 
 
 def run_program(
-    machine: Machine, program: Program, progress: Callable[[int, int], None] | None = None
+    machine: Machine,
+    program: Program,
+    trace_tensors: Sequence[str] = (),
+    progress: Callable[[int, int], None] | None = None,
 ) -> Recorder:
     """Run ``program`` and return its records.
 
-    ``progress`` is called with the kernels done and their number.
+    Single reads of tensors that match a glob of ``trace_tensors`` are kept. ``progress`` is called with
+    the kernels done and their number.
 
     Raises:
         DeadlockError: if nothing can go on, naming who waits for what.
         RunError: if something is read before it is written.
     """
-    sim, recorder = Sim(), Recorder()
+    sim, recorder = Sim(), Recorder(tuple(trace_tensors))
     state = State(sim, machine, program, recorder)
     if progress is not None:
         _report(state, progress)
@@ -37,6 +42,11 @@ def run_program(
     state.settle(recorder.end_ps + machine.host_gap_ps)
     _component_times(state)
     return recorder
+
+
+def _within(port: Port, end_ps: int) -> int:
+    """Return the busy time of a port up to ``end_ps``: its last service may outlast the run."""
+    return port.busy_ps - max(0, port.free_ps - end_ps)
 
 
 def _report(state: State, progress: Callable[[int, int], None]) -> None:
@@ -56,7 +66,7 @@ def _component_times(state: State) -> None:
     """Enter the busy times of ports and DRAM, and every component that exists."""
     for bank in state.banks.values():
         for name, port in bank.ports().items():
-            state.recorder.component(name).busy_ps = port.busy_ps
-    state.recorder.component("dram").busy_ps = state.dram.port.busy_ps
+            state.recorder.component(name).busy_ps = _within(port, state.recorder.end_ps)
+    state.recorder.component("dram").busy_ps = _within(state.dram.port, state.recorder.end_ps)
     for name in ("pe_array", "vector", "dma.read", "dma.write"):
         state.recorder.component(name)

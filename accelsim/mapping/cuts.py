@@ -77,6 +77,7 @@ def _thin(ordered: list[Candidate]) -> list[Candidate]:
     return [c for i, c in enumerate(ordered) if i in keep]
 
 
+@lru_cache(maxsize=65536)
 def lengths(operand: Operand, axes: tuple[Axis, ...], cut: Cut) -> tuple[int, int]:
     """Return (sum over tiles, most) of the elements that ``operand`` has along one side's axes."""
     total = most = 1
@@ -89,6 +90,8 @@ def lengths(operand: Operand, axes: tuple[Axis, ...], cut: Cut) -> tuple[int, in
 
 
 def _along(axis: Axis, step: int, followed: list[tuple[DimMap, int]]) -> tuple[int, int]:
+    if all(d.kind == "direct" for d, _ in followed) and len(followed) <= 1:
+        return (axis.size, min(step, axis.size)) if followed else (ceil_div(axis.size, step), 1)
     summed = largest = 0
     for low in range(0, axis.size, step):
         tile = {axis.name: (low, min(low + step, axis.size))}

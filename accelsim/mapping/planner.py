@@ -130,9 +130,9 @@ class Planner:
         )
         if draft.leader.gemm is not None:
             psum = self._psum_group(writes, reads)
-            tile = self.tiles.best(self._gemm_problem(draft, draft.leader, reads, writes, psum, budget))
+            tile = self.tiles.best(self._gemm_problem(draft, draft.leader, reads, writes, psum), budget)
             return Planned(draft, reads, writes, tile, None, psum) if tile else None
-        slab = self.slabs.best(self._slab_problem(draft, draft.leader, reads, writes, budget))
+        slab = self.slabs.best(self._slab_problem(draft, draft.leader, reads, writes), budget)
         return Planned(draft, reads, writes, None, slab, "") if slab else None
 
     def _psum_group(self, writes: tuple[Part, ...], reads: tuple[Part, ...]) -> str:
@@ -172,7 +172,6 @@ class Planner:
         reads: tuple[Part, ...],
         writes: tuple[Part, ...],
         psum: str,
-        budget: tuple[tuple[str, int], ...],
     ) -> Problem:
         gemm = op.gemm
         assert gemm is not None
@@ -189,7 +188,6 @@ class Planner:
             expanded=gemm.expanded or "",
             expansion=expansion(op, self.machine, reads),
             rider_rate=sum(self.machine.vector.cycles.get(f, 1) * c for f, c in rider_functions(draft)),
-            budget=budget,
             objective=self.machine.mapping.objective,
         )
 
@@ -199,7 +197,6 @@ class Planner:
         op: Op,
         reads: tuple[Part, ...],
         writes: tuple[Part, ...],
-        budget: tuple[tuple[str, int], ...],
     ) -> SlabProblem:
         vector = op.vector
         assert vector is not None
@@ -211,7 +208,7 @@ class Planner:
         )
         work = [f for p in vector.passes for f in p.functions] + rider_functions(draft)
         cycles = sum(self.machine.vector.cycles.get(f, 1) * c for f, c in work)
-        return SlabProblem(vector.axes, vector.separable, reads, writes, passes, max(1, cycles), budget)
+        return SlabProblem(vector.axes, vector.separable, reads, writes, passes, max(1, cycles))
 
 
 def _anonymous(operand: Operand) -> Operand:

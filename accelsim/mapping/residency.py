@@ -55,7 +55,8 @@ def plan_residency(
             else:
                 given_up.append(gap)
         for group, gaps in by_group.items():
-            given_up += _walk(plan, machine, group, gaps, capacity[group])
+            keep = _walk if choice == 0 else _fit
+            given_up += keep(plan, machine, group, gaps, capacity[group])
         waiting = sorted(given_up, key=lambda g: (g.start, g.end, g.tensor))
     if cyclic:
         _pin(plan, lives, machine, capacity)
@@ -95,10 +96,25 @@ def _walk(plan: Residency, machine: Machine, group: str, gaps: list[Gap], capaci
     return given_up
 
 
+def _fit(plan: Residency, machine: Machine, group: str, gaps: list[Gap], capacity: int) -> list[Gap]:
+    """Keep gaps of another group's tensors where there is room, nearest next use first."""
+    word = machine.banks[group].word_bytes
+    given_up = []
+    for gap in sorted(gaps, key=lambda g: (g.end - g.start, g.start, g.tensor)):
+        room = capacity - int(plan.usage[group][gap.start : gap.end + 1].max())
+        if rounded(gap.nbytes, word) <= room:
+            _occupy(plan, group, gap, word)
+        else:
+            given_up.append(gap)
+    return given_up
+
+
 def _occupy(plan: Residency, group: str, gap: Gap, word: int) -> None:
     before = plan.kept.setdefault(gap.tensor, [])
-    joined = any(g.end == gap.start for g in before)  # the tensor lies there in the shared kernel already
-    plan.usage[group][gap.start + (1 if joined else 0) : gap.end + 1] += rounded(gap.nbytes, word)
+    # the tensor lies there already in a kernel that it shares with a gap before or after
+    first = gap.start + (1 if any(g.end == gap.start for g in before) else 0)
+    last = gap.end - (1 if any(g.start == gap.end for g in before) else 0)
+    plan.usage[group][first : last + 1] += rounded(gap.nbytes, word)
     before.append(gap)
     plan.group[gap.tensor] = group
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from accelsim.geometry import Axis, ceil_div, volume
+from accelsim.geometry import Axis, Range, ceil_div, volume
 from accelsim.mapping.tiling import Part, port_ps
 from accelsim.program.program import Cut
-from accelsim.program.ranges import tiles_of
+from accelsim.program.ranges import tile_count
 from accelsim.resolve.machine import Machine
 
 SLAB_BYTES = 128 * 1024  # of the widest operand: large enough to hide DRAM's latency, small enough to overlap
@@ -27,7 +27,6 @@ class SlabProblem:
     writes: tuple[Part, ...]
     passes: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]
     cycles: int  # of all passes together, per point and lane
-    budget: tuple[tuple[str, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,60 +49,58 @@ class SlabSearch:
 
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
-        self._known: dict[SlabProblem, SlabChoice | None] = {}
+        self._known: dict[SlabProblem, list[tuple[SlabChoice, dict[str, int]]]] = {}
 
-    def best(self, problem: SlabProblem) -> SlabChoice | None:
-        """Return the largest slab of at most ``SLAB_BYTES`` that fits, or the largest that fits at all."""
+    def best(self, problem: SlabProblem, budget: tuple[tuple[str, int], ...]) -> SlabChoice | None:
+        """Return the largest slab of at most ``SLAB_BYTES`` that fits, or the smallest that fits at all."""
         if problem not in self._known:
-            self._known[problem] = self._search(problem)
-        return self._known[problem]
-
-    def _search(self, problem: SlabProblem) -> SlabChoice | None:
+            self._known[problem] = self._choices(problem)
+        room = dict(budget)
         fitting = None
-        for cut in _cuts(problem):
-            choice = self._try(problem, cut)
-            if choice is None:
+        for choice, need in self._known[problem]:
+            if any(nbytes > room[group] for group, nbytes in need.items()):
                 continue
             fitting = choice
-            widest = max((*choice.read_bytes, *choice.write_bytes), default=0)
-            if widest <= SLAB_BYTES:
+            if max((*choice.read_bytes, *choice.write_bytes), default=0) <= SLAB_BYTES:
                 return choice
         return fitting
 
-    def _try(self, problem: SlabProblem, cut: Cut) -> SlabChoice | None:
-        """Return the choice for one cut, holding whole what several passes read if it fits."""
+    def _choices(self, problem: SlabProblem) -> list[tuple[SlabChoice, dict[str, int]]]:
+        """Return every cut, holding whole what several passes read, and then also without."""
         often = tuple(
             i
             for i, part in enumerate(problem.reads)
             if part.place == "buffered" and sum(i in reads for reads, _ in problem.passes) > 1
         )
+        choices = []
         for keep in (often, ()) if often else ((),):
-            choice = self._cost(problem, cut, keep)
-            if all(n <= dict(problem.budget)[g] for g, n in self._held(problem, choice).items()):
-                return choice
-        return None
+            for cut in _cuts(problem):
+                choice = self._cost(problem, cut, keep)
+                choices.append((choice, self._held(problem, choice)))
+        return choices
 
     def _held(self, problem: SlabProblem, choice: SlabChoice) -> dict[str, int]:
-        need: dict[str, int] = {g: 0 for g, _ in problem.budget}
+        need: dict[str, int] = {}
         sized = [
             *zip(problem.reads, choice.read_slots, choice.read_bytes, strict=True),
             *zip(problem.writes, choice.write_slots, choice.write_bytes, strict=True),
         ]
         for part, slots, nbytes in sized:
             word = self.machine.banks[part.group].word_bytes
-            need[part.group] += slots * ceil_div(nbytes, word) * word
+            need[part.group] = need.get(part.group, 0) + slots * ceil_div(nbytes, word) * word
         return need
 
     def _cost(self, problem: SlabProblem, cut: Cut, keep: tuple[int, ...]) -> SlabChoice:
-        slabs = tiles_of(problem.axes, cut)
+        slabs = tile_count(problem.axes, cut)
+        first = _first(problem.axes, cut)
         whole = {a.name: (0, a.size) for a in problem.axes}
         dram = 0.0
-        moved: dict[str, list[float]] = {g: [0.0, 0.0] for g, _ in problem.budget}
+        moved = {p.group: [0.0, 0.0] for p in (*problem.reads, *problem.writes)}
         read_slots, read_bytes = [], []
         for i, part in enumerate(problem.reads):
             walks = sum(i in reads for reads, _ in problem.passes)
             total = volume(part.operand.box(whole)) * part.element_bytes
-            slab = volume(part.operand.box(slabs[0])) * part.element_bytes
+            slab = volume(part.operand.box(first)) * part.element_bytes
             follows = slab < total
             moved[part.group][0] += total * walks
             if part.place != "resident":
@@ -116,13 +113,13 @@ class SlabSearch:
         write_slots, write_bytes = [], []
         for part in problem.writes:
             total = volume(part.operand.box(whole)) * part.element_bytes
-            slab = volume(part.operand.box(slabs[0])) * part.element_bytes
+            slab = volume(part.operand.box(first)) * part.element_bytes
             follows = _per_slab(part, problem.axes, cut)
             moved[part.group][1] += total
             if part.place == "buffered":
                 dram += total
                 moved[part.group][0] += total
-            write_slots.append((2 if follows and len(slabs) > 1 else 1) if part.place == "buffered" else 0)
+            write_slots.append((2 if follows and slabs > 1 else 1) if part.place == "buffered" else 0)
             write_bytes.append(slab if follows else total)
         return SlabChoice(
             cut,
@@ -149,6 +146,12 @@ class SlabSearch:
         filled = [n for part, n in zip(problem.reads, first, strict=True) if part.place != "resident"]
         ends = sum(filled) * per_byte + (machine.dram.latency_ps if filled else 0)
         return round(max(compute, dram * per_byte, *ports) + ends)
+
+
+def _first(axes: tuple[Axis, ...], cut: Cut) -> dict[str, Range]:
+    """Return the first, and so a largest, slab."""
+    steps = [a.unit if i < cut.axis else cut.step if i == cut.axis else a.size for i, a in enumerate(axes)]
+    return {a.name: (0, min(step, a.size)) for a, step in zip(axes, steps, strict=True)}
 
 
 def _per_slab(part: Part, axes: tuple[Axis, ...], cut: Cut) -> bool:

@@ -57,7 +57,6 @@ class Problem:
     expanded: str
     expansion: tuple[int, int]
     rider_rate: int
-    budget: tuple[tuple[str, int], ...]
     objective: str
 
     @property
@@ -141,37 +140,94 @@ class _Footprint:
 
 
 
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """The combinations of one problem worth keeping, whatever the budget, as columns."""
+
+    space: _Space
+    time: Array
+    dram: Array
+    held: Array
+    need: dict[str, Array]  # bytes per bank group
+    which: NDArray[np.int64]  # (entry, [order and keep, m, n, k])
+
+
 class TileSearch:
-    """The search on one machine; answers are remembered."""
+    """The search on one machine. What a problem's tiles cost is computed once, for every budget."""
 
     def __init__(self, machine: Machine, array: ArrayShape) -> None:
         self.machine = machine
         self.array = array
         self.period = 1e12 / machine.clock_hz
         self.dram_ps = 1e12 / machine.dram.bandwidth_bytes_per_s
-        self._known: dict[Problem, Choice | None] = {}
+        self._tables: dict[Problem, _Table] = {}
+        self._known: dict[tuple[Problem, tuple[tuple[str, int], ...]], Choice | None] = {}
 
-    def best(self, problem: Problem) -> Choice | None:
-        """Return the best tile that fits the problem's budget, or None if none does."""
-        if problem not in self._known:
-            self._known[problem] = self._search(problem)
-        return self._known[problem]
+    def best(self, problem: Problem, budget: tuple[tuple[str, int], ...]) -> Choice | None:
+        """Return the best tile that fits the budget (bank group, bytes), or None if none does."""
+        key = (problem, budget)
+        if key not in self._known:
+            if problem not in self._tables:
+                self._tables[problem] = _table(self, problem)
+            self._known[key] = _chosen(self._tables[problem], problem, dict(budget))
+        return self._known[key]
 
-    def _search(self, problem: Problem) -> Choice | None:
-        space = _Space(self, problem)
-        found: list[tuple[Array, Array, Array, tuple[Side, Side, Side], tuple[bool, bool]]] = []
-        for order in ORDERS:
-            for keep in _keeps(problem):
-                found.append((*space.evaluate(order, keep), order, keep))
-        time = np.stack([f[0] for f in found])
-        dram = np.stack([f[1] for f in found])
-        held = np.stack([f[2] for f in found])
-        if not np.isfinite(time).any():
-            return None
-        index = _pick(time, dram, held, problem.objective)
-        which, cuts = int(index[0]), (int(index[1]), int(index[2]), int(index[3]))
-        _, _, _, order, keep = found[which]
-        return space.choice(order, keep, cuts, float(time[index]), float(dram[index]), float(held[index]))
+
+def _table(search: TileSearch, problem: Problem) -> _Table:
+    """Evaluate every combination and keep, per bucket of buffer sizes, the fastest and the leanest ones."""
+    space = _Space(search, problem)
+    runs = [(order, keep) for order in ORDERS for keep in _keeps(problem)]
+    results = [space.evaluate(order, keep) for order, keep in runs]
+    time = np.concatenate([r[0].ravel() for r in results])
+    dram = np.concatenate([r[1].ravel() for r in results])
+    groups = sorted({g for r in results for g in r[2]})
+    zero = np.zeros(space.shape)
+    need = {
+        g: np.concatenate([np.broadcast_to(r[2].get(g, zero), space.shape).ravel() for r in results])
+        for g in groups
+    }
+    held = sum(need.values(), np.zeros_like(time))
+    kept = _worth_keeping(time, dram, held, list(need.values()))
+    points = int(np.prod(space.shape))
+    inner = np.stack(np.unravel_index(kept % points, space.shape), axis=1)
+    which = np.concatenate([(kept // points)[:, None], inner], axis=1)
+    return _Table(space, time[kept], dram[kept], held[kept], {g: n[kept] for g, n in need.items()}, which)
+
+
+def _worth_keeping(time: Array, dram: Array, held: Array, need: list[Array]) -> NDArray[np.int64]:
+    """Return, per bucket of buffer bytes, the fastest, the leanest, and the leanest of the fast ones."""
+    finite = np.flatnonzero(np.isfinite(time))
+    if not finite.size:
+        return finite
+    bucket = np.zeros(finite.size, dtype=np.int64)
+    for nbytes in need:
+        eighths = np.ceil(np.log2(np.maximum(nbytes[finite], 1.0)) * 4).astype(np.int64)
+        bucket = bucket * 256 + eighths
+    t, d, h = time[finite], dram[finite], held[finite]
+    _, group = np.unique(bucket, return_inverse=True)
+    least = np.full(int(group.max()) + 1, np.inf)
+    np.minimum.at(least, group, t)
+    fast = t <= least[group] * NEAR
+    picks = []
+    for mask, keys in ((fast, (h, t, d)), (fast | True, (h, d, t)), (fast | True, (h, t, d))):
+        places = np.flatnonzero(mask)
+        ranked = places[np.lexsort([*(k[places] for k in keys), group[places]])]
+        _, first = np.unique(group[ranked], return_index=True)
+        picks.append(ranked[first])
+    return finite[np.unique(np.concatenate(picks))]
+
+
+def _chosen(table: _Table, problem: Problem, budget: dict[str, int]) -> Choice | None:
+    fits = np.ones(table.time.shape, dtype=bool)
+    for group, nbytes in table.need.items():
+        fits &= nbytes <= budget[group]
+    if not fits.any():
+        return None
+    entry = _pick(np.where(fits, table.time, np.inf), table.dram, table.held, problem.objective)
+    run, m, n, k = (int(i) for i in table.which[entry])
+    order, keep = [(o, x) for o in ORDERS for x in _keeps(problem)][run]
+    numbers = (float(table.time[entry]), float(table.dram[entry]), float(table.held[entry]))
+    return table.space.choice(order, keep, (m, n, k), *numbers)
 
 
 def _keeps(problem: Problem) -> list[tuple[bool, bool]]:
@@ -181,17 +237,16 @@ def _keeps(problem: Problem) -> list[tuple[bool, bool]]:
     return list(itertools.product(a, b))
 
 
-def _pick(time: Array, dram: Array, held: Array, objective: str) -> tuple[int, ...]:
+def _pick(time: Array, dram: Array, held: Array, objective: str) -> int:
     feasible = np.isfinite(time)
     if objective == "dram":
-        near = feasible & (dram <= np.where(feasible, dram, np.inf).min())
+        near = feasible & (dram <= dram[feasible].min())
         keys = (held, time)
     else:
-        near = feasible & (time <= np.where(feasible, time, np.inf).min() * NEAR)
+        near = feasible & (time <= time[feasible].min() * NEAR)
         keys = (held, time, dram)
-    places = np.flatnonzero(near.ravel())
-    ranked = np.lexsort([k.ravel()[places] for k in keys])
-    return tuple(int(i) for i in np.unravel_index(places[ranked[0]], time.shape))
+    places = np.flatnonzero(near)
+    return int(places[np.lexsort([k[places] for k in keys])[0]])
 
 
 class _Space:
@@ -212,7 +267,6 @@ class _Space:
         self.reads = [_Footprint(problem, r, self.sides) for r in problem.reads]
         self.writes = [_Footprint(problem, w, self.sides) for w in problem.writes]
         self.shape = tuple(len(self.sides[s].list) for s in SIDES)
-        self.budget = dict(problem.budget)
         self.over: dict[str, Side] = {
             "ws": {"rows": "k", "cols": "n", "streamed": "m"},
             "is": {"rows": "k", "cols": "m", "streamed": "n"},
@@ -221,8 +275,10 @@ class _Space:
 
     # -- cost of one loop order -----------------------------------------------------------------
 
-    def evaluate(self, order: tuple[Side, Side, Side], keep: tuple[bool, bool]) -> tuple[Array, Array, Array]:
-        """Return (time in ps or inf, DRAM bytes, buffer bytes) of every combination."""
+    def evaluate(
+        self, order: tuple[Side, Side, Side], keep: tuple[bool, bool]
+    ) -> tuple[Array, Array, dict[str, Array]]:
+        """Return time in ps (inf: not allowed), DRAM bytes, and buffer bytes per group of every combination."""
         need, fetched = self._operands(order, keep)
         psum_bytes, psum_traffic = self._partial_sums(order)
         _add(need, self.p.psum_group, psum_bytes)
@@ -237,13 +293,8 @@ class _Space:
         riders = self._rider_cycles() * self.s.period
         steady = np.maximum.reduce(np.broadcast_arrays(array, dram * self.s.dram_ps, ports, riders))
         time = steady + self._ends(fetched)
-        held = sum(need.values(), np.zeros((1, 1, 1)))
-        fits = np.ones(self.shape, dtype=bool)
-        for group, nbytes in need.items():
-            fits = fits & (nbytes <= self.budget[group])
-        fits = fits & self._allowed(order)
-        time = np.where(fits, np.broadcast_to(time, self.shape), np.inf)
-        return time, np.broadcast_to(dram, self.shape).copy(), np.broadcast_to(held, self.shape).copy()
+        time = np.where(np.broadcast_to(self._allowed(order), self.shape), time, np.inf)
+        return time, np.broadcast_to(dram, self.shape), need
 
     def _operands(
         self, order: tuple[Side, ...], keep: tuple[bool, bool]

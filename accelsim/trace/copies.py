@@ -7,8 +7,8 @@ exact integers.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +27,7 @@ def bin_of(dwell_ps: Int) -> Int:
     """Return the bin of each dwell: lower edges are inclusive, the first and last bins are open.
 
     >>> bin_of(np.array([0, 1, 2, 10**20 // 10**4 * 2])).tolist()
-    [0, 0, 1, 151]
+    [0, 0, 1, 157]
     """
     bins = np.searchsorted(EDGES_PS, dwell_ps, side="right") - 1
     return np.asarray(np.maximum(bins, 0), dtype=np.int64)
@@ -109,13 +109,33 @@ class Sums:
 RowKey = tuple[CopyKey, Reader, int, int]
 
 
-class Histogram:
-    """Exact sums of dwells and gaps by copy class, reader, read index and bin."""
+@dataclass(frozen=True, slots=True)
+class SingleRead:
+    """One read of one piece of a traced tensor's copy."""
 
-    def __init__(self) -> None:
+    key: CopyKey
+    reader: Reader
+    box: Box
+    read_index: int
+    written_ps: int
+    read_ps: int
+    nbytes: int
+
+
+class Histogram:
+    """Exact sums of dwells and gaps by copy class, reader, read index and bin.
+
+    ``traced`` are globs of tensors whose single reads are kept beside the sums.
+    """
+
+    def __init__(self, traced: tuple[str, ...] = ()) -> None:
         self.rows: dict[RowKey, Sums] = {}
-        self.singles: list[tuple[CopyKey, Reader, Box, int, int, int]] = []
-        self.traced: Mapping[str, bool] = {}
+        self.singles: list[SingleRead] = []
+        self.traced = traced
+
+    def traces(self, tensor: str) -> bool:
+        """Return whether single reads of ``tensor`` are kept."""
+        return any(fnmatchcase(tensor, glob) for glob in self.traced)
 
     def add(self, key: CopyKey, reader: Reader, index: Int, dwell: Int, gap: Int, nbytes: Int) -> None:
         """Add one read of cells: arrays of equal shape, one entry per cell."""
@@ -150,6 +170,7 @@ class TrackedCopy:
         self.grid = Grid(box)
         self.element_bytes = element_bytes
         self.carried = False
+        self._traced = bool(histogram.traced) and histogram.traces(key.tensor)
         self._late: list[tuple[Box, int, Reader]] = []
 
     def write(self, box: Box, at_ps: int) -> None:
@@ -175,8 +196,19 @@ class TrackedCopy:
         nbytes = self.grid.elements(where) * self.element_bytes
         dwell, gap = at_ps - written, at_ps - self.grid.touched[where]
         self.histogram.add(self.key, reader, self.grid.reads[where], dwell, gap, nbytes)
+        if self._traced:
+            self._trace(where, at_ps, reader, nbytes)
         self.grid.reads[where] += 1
         self.grid.touched[where] = np.maximum(self.grid.touched[where], at_ps)
+
+    def _trace(self, where: tuple[slice, ...], at_ps: int, reader: Reader, nbytes: Int) -> None:
+        for cell in np.ndindex(nbytes.shape):
+            at = tuple(s.start + i for s, i in zip(where, cell, strict=True))
+            box = tuple((cuts[i], cuts[i + 1]) for cuts, i in zip(self.grid.cuts, at, strict=True))
+            written, index = int(self.grid.written[at]), int(self.grid.reads[at])
+            self.histogram.singles.append(
+                SingleRead(self.key, reader, box, index, written, at_ps, int(nbytes[cell]))
+            )
 
     def settle(self, before: TrackedCopy, step_ps: int) -> None:
         """Enter the reads of a carried copy, written in ``before`` one step of ``step_ps`` earlier."""

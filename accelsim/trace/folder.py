@@ -102,6 +102,10 @@ class RunFolder:
         """Write the table ``name`` of ``trace.schema.TABLES``."""
         tables.write_table(self._partial / f"{name}.parquet", TABLES[name], columns)
 
+    def write_extra(self, name: str, schema: Mapping[str, str], columns: Mapping[str, Sequence[Any]]) -> None:
+        """Write a table that only some runs have."""
+        tables.write_table(self._partial / f"{name}.parquet", schema, columns)
+
     def _finish(self) -> None:
         missing = [n for n in (MANIFEST, *RESULTS) if not (self._partial / n).is_file()]
         if missing:

@@ -68,12 +68,12 @@ class ComponentTimes:
 class Recorder:
     """Collects the records of one run."""
 
-    def __init__(self) -> None:
+    def __init__(self, traced: tuple[str, ...] = ()) -> None:
         self.counts: defaultdict[CountKey, int] = defaultdict(int)
         self.spans: list[SpanRow] = []
         self.ops: dict[str, OpTimes] = {}
         self.components: dict[str, ComponentTimes] = {}
-        self.histogram = Histogram()
+        self.histogram = Histogram(traced)
         self.dram_bytes = {"read": 0, "write": 0}
         self.tiles = 0
         self.end_ps = 0

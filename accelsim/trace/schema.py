@@ -91,6 +91,19 @@ RESIDENCIES: Final[dict[str, str]] = {
     "reads": "int64",
 }
 
+COPIES: Final[dict[str, str]] = {
+    "bank_group": "dict",
+    "tensor": "dict",
+    "copy_class": "dict",
+    "box": "string",  # low:high per dimension of the tensor
+    "read_index": "int64",
+    "reader_layer": "dict",
+    "phase_read": "dict",
+    "written_ps": "int64",  # negative: in the step before
+    "read_ps": "int64",
+    "bytes": "int64",
+}
+
 TABLES: Final[dict[str, dict[str, str]]] = {
     "ops": OPS,
     "spans": SPANS,

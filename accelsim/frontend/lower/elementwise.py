@@ -8,10 +8,10 @@ from typing import Any
 from torch.fx import Node
 from torch.utils._pytree import tree_leaves
 
-from accelsim.frontend.lower.context import Functions, Lowering, Walk, Write
+from accelsim.frontend.lower.context import Functions, Lowering, Read, Walk, Write
 from accelsim.frontend.lower.nest import Follow
 from accelsim.frontend.lower.nodes import aten, axis_names
-from accelsim.frontend.lower.views import View
+from accelsim.frontend.lower.views import View, whole_view
 
 FUNCTIONS: dict[str, Functions] = {
     "add": (("add", 1),),
@@ -73,6 +73,8 @@ FUNCTIONS: dict[str, Functions] = {
     "clone": (("move", 1),),
     "copy": (("move", 1),),
     "_to_copy": (("move", 1),),
+    "tril": (("mask", 1),),
+    "triu": (("mask", 1),),
     "fill": (("move", 1),),
     "zero": (("move", 1),),
     "full": (("move", 1),),
@@ -95,10 +97,10 @@ FUNCTIONS: dict[str, Functions] = {
 SHAPE_ONLY = ("ones_like", "zeros_like", "full_like", "rand_like", "new_zeros", "new_ones", "new_full")
 OVERWRITES = ("fill", "zero", "copy", "bernoulli", "uniform", "normal")  # in place, without reading
 RULES: dict[str, Functions] = {
-    "accelsim.sgd": (("mul", 2), ("add", 2)),
-    "accelsim.momentum": (("mul", 3), ("add", 3)),
-    "accelsim.adagrad": (("mul", 3), ("add", 4), ("sqrt", 1), ("div", 1)),
-    "accelsim.adam": (("mul", 8), ("add", 5), ("sqrt", 1), ("div", 1)),
+    "accelsim.sgd": (("mul", 1), ("add", 1)),
+    "accelsim.momentum": (("mul", 2), ("add", 2)),
+    "accelsim.adagrad": (("mul", 2), ("add", 3), ("sqrt", 1), ("div", 1)),
+    "accelsim.adam": (("mul", 7), ("add", 4), ("sqrt", 1), ("div", 1)),
 }
 
 
@@ -106,10 +108,18 @@ def functions_of(node: Node) -> Functions | None:
     """Return what ``node`` computes per element, or None if it is not elementwise."""
     name = aten(node)
     if name in RULES:
-        return RULES[name]
+        return _rule(node, RULES[name])
     return FUNCTIONS.get(name.removeprefix("aten.").removesuffix("_")) or FUNCTIONS.get(
         name.removeprefix("aten.")
     )
+
+
+def _rule(node: Node, plain: Functions) -> Functions:
+    """Return an optimizer's functions; weight decay and Nesterov's form are a multiply-add more each."""
+    names = [a.name for a in node.target._schema.arguments]  # type: ignore[union-attr]
+    given = dict(zip(names, node.args, strict=True))
+    more = sum(bool(given.get(key)) for key in ("weight_decay", "nesterov"))
+    return tuple((f, count + more if f in ("mul", "add") else count) for f, count in plain)
 
 
 def lower(low: Lowering, node: Node) -> View | tuple[View | None, ...] | None:
@@ -136,11 +146,15 @@ def elementwise(low: Lowering, node: Node, functions: Functions) -> View | tuple
         writes = [_result(low, node, name, axes, i, several, reads) for i in range(count)]
     else:
         writes = [low.output(node, name, axes, reads=reads)]
+    pairs: list[Read] = [(n, aligned(low.sizes(n), shape, axes)) for n in reads]
+    if target is not None and low.exists(target) and not low.view(target).whole:
+        base = low.view(target)  # what is not written comes from the tensor that was there
+        pairs.append((whole_view(base.base, base.canonical, base.canonical), [None] * len(base.canonical)))
     low.vector(
         node,
         name,
         dict(zip(axes, shape, strict=True)),
-        [(n, aligned(low.sizes(n), shape, axes)) for n in reads],
+        pairs,
         writes,
         [Walk(functions)],
         elementwise=True,
@@ -183,4 +197,6 @@ def _reads(low: Lowering, node: Node, target: Node | None) -> list[Node]:
 def aligned(sizes: Sequence[int], shape: Sequence[int], axes: Sequence[str]) -> list[Follow]:
     """Return what the dimensions of ``sizes`` follow in a result of ``shape``, aligned at the right."""
     offset = len(shape) - len(sizes)
+    if offset < 0:
+        return [None] * len(sizes)
     return [axes[i + offset] if size == shape[i + offset] else None for i, size in enumerate(sizes)]

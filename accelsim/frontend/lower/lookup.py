@@ -18,11 +18,11 @@ def nll_loss(low: Lowering, node: Node) -> tuple[View | None, ...]:
     scores, target = node.args[:2]
     assert isinstance(scores, Node)
     assert isinstance(target, Node)
-    names = ["b", "c"][-len(low.sizes(scores)) :]
+    names = _class_axes(low, scores)
     name = low.op_name(node)
     writes = [low.output(node, name, [], index=i, suffix=("", ".weight")[i]) for i in (0, 1)]
     sizes = dict(zip(names, low.sizes(scores), strict=True))
-    reads = [(scores, names), (target, names[: len(low.sizes(target))])]
+    reads = [(scores, names), (target, [n for n in names if n != "c"])]
     low.vector(node, name, sizes, reads, writes, [Walk((("add", 1), ("mask", 1)))], separable=1)
     return tuple(w.view for w in writes)
 
@@ -32,16 +32,21 @@ def nll_loss_backward(low: Lowering, node: Node) -> View:
     error, scores, target = node.args[:3]
     assert isinstance(scores, Node)
     total = node.args[-1]
-    names = ["b", "c"][-len(low.sizes(scores)) :]
+    names = _class_axes(low, scores)
     name = low.op_name(node)
     write = low.output(node, name, names)
     sizes = dict(zip(names, low.sizes(scores), strict=True))
     reads: list[tuple[Source, Sequence[Follow]]] = []
     for n in (error, target, total):
         assert isinstance(n, Node)
-        reads.append((n, names[: len(low.sizes(n))]))
+        reads.append((n, [a for a in names if a != "c"] if low.sizes(n) else []))
     low.vector(node, name, sizes, reads, [write], [Walk((("mask", 1), ("mul", 1)))])
     return write.view
+
+
+def _class_axes(low: Lowering, scores: Node) -> list[str]:
+    """Return the axes of scores by class: ``c``; ``b, c``; or those of an image."""
+    return ["b", "c", "y", "x"][: len(low.sizes(scores))] if len(low.sizes(scores)) > 1 else ["c"]
 
 
 def embedding(low: Lowering, node: Node) -> View:
@@ -96,6 +101,8 @@ def _flat(low: Lowering, tokens: Node) -> View:
 HANDLERS: dict[str, Handler] = {
     "aten.nll_loss_forward": nll_loss,
     "aten.nll_loss_backward": nll_loss_backward,
+    "aten.nll_loss2d_forward": nll_loss,
+    "aten.nll_loss2d_backward": nll_loss_backward,
     "aten.embedding": embedding,
     "aten.embedding_dense_backward": embedding_backward,
 }

@@ -8,9 +8,10 @@ from typing import Any
 
 from torch.fx import Node
 
+from accelsim.errors import GraphError
 from accelsim.frontend.build import FORMATS
 from accelsim.frontend.lower.views import View
-from accelsim.words import Phase
+from accelsim.words import Format, Phase
 
 PREFIX: dict[Phase, str] = {"forward": "", "recompute": "rec/", "backward": "bwd/", "update": "upd/"}
 SHORT = {
@@ -23,11 +24,14 @@ SHORT = {
     "native_batch_norm_backward": "batch_norm_backward",
     "native_layer_norm_backward": "layer_norm_backward",
     "_softmax": "softmax",
+    "_safe_softmax": "softmax",
     "_log_softmax": "log_softmax",
     "_softmax_backward_data": "softmax_backward",
     "_log_softmax_backward_data": "log_softmax_backward",
     "_to_copy": "cast",
     "nll_loss_forward": "nll_loss",
+    "nll_loss2d_forward": "nll_loss",
+    "nll_loss2d_backward": "nll_loss_backward",
     "max_pool2d_with_indices": "max_pool2d",
     "max_pool2d_with_indices_backward": "max_pool2d_backward",
 }
@@ -50,9 +54,16 @@ def result_of(node: Node, index: int) -> Node | None:
     return next((u for u in node.users if u.target is getitem and u.args[1] == index), None)
 
 
-def format_of(dtype: Any) -> Any:
-    """Return the format of a torch dtype; formats that it does not know count as fp32."""
-    return FORMATS.get(str(dtype).removeprefix("torch."), "fp32")
+def format_of(dtype: Any) -> Format:
+    """Return the format of a torch dtype.
+
+    Raises:
+        GraphError: None of ours, such as a complex or a float8 type.
+    """
+    name = str(dtype).removeprefix("torch.")
+    if name not in FORMATS:
+        raise GraphError(f"tensors of dtype {name} are not simulated; known: {', '.join(sorted(FORMATS))}")
+    return FORMATS[name]
 
 
 def axis_names(rank: int) -> list[str]:

@@ -183,6 +183,7 @@ HANDLERS: dict[str, Handler] = {
     "aten.native_layer_norm_backward": layer_norm_backward,
     "aten._softmax": softmax,
     "aten._log_softmax": softmax,
+    "aten._safe_softmax": softmax,
     "aten._softmax_backward_data": softmax_backward,
     "aten._log_softmax_backward_data": softmax_backward,
 }

@@ -51,7 +51,7 @@ def lower(step: Step, name: str, batch: int) -> Graph:
     for node in nodes:
         if node.op == "placeholder":
             low.place(node, _given(node, slots[node]))
-        elif node.op == "get_attr":
+        elif node.op == "get_attr" and "val" in node.meta:
             low.place(node, _given(node, Slot("buffer", str(node.target))))
         elif node.op == "call_function":
             low.env[node] = _node(low, node)

@@ -1,0 +1,206 @@
+"""One run from names to folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from accelsim import MODEL_VERSION, __version__
+from accelsim.errors import GraphError
+from accelsim.frontend import Captured, load_workload
+from accelsim.graph.ir import Graph
+from accelsim.graph.store import content_hash
+from accelsim.machine import run_program
+from accelsim.mapping import map_graph
+from accelsim.program.program import Program
+from accelsim.resolve import load_machine
+from accelsim.resolve.machine import Machine
+from accelsim.run.columns import (
+    energy_columns,
+    op_rows,
+    ops_columns,
+    residency_columns,
+    span_columns,
+)
+from accelsim.run.copies import copy_columns
+from accelsim.run.energy import energy_rows
+from accelsim.run.summary import JSON_KEYS, summarize_run
+from accelsim.trace.folder import RunFolder
+from accelsim.trace.recorder import Part, Recorder
+from accelsim.trace.schema import COPIES, ENERGY, OPS, RESIDENCIES, SPANS
+
+Progress = Callable[[str, int, int], None]
+SEED = 0  # nothing random decides a run yet; named random streams will
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A finished run: its figures, its folder, and how long its stages took."""
+
+    summary: dict[str, Any]
+    run_dir: Path
+    wall_s: dict[str, float]
+
+    def json(self) -> dict[str, Any]:
+        """Return the object that ``accelsim run --json`` prints."""
+        return {
+            **{key: self.summary[key] for key in JSON_KEYS},
+            "run_dir": str(self.run_dir),
+            "wall_s": self.wall_s,
+        }
+
+
+@dataclass(slots=True)
+class _Stages:
+    """Times the stages and reports their progress."""
+
+    progress: Progress | None
+    wall_s: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[Callable[[int, int], None]]:
+        """Time the stage ``name``; yields what reports (done, total)."""
+        began = time.perf_counter()
+
+        def report(done: int, total: int) -> None:
+            if self.progress is not None:
+                self.progress(name, done, total)
+
+        report(0, 1)
+        yield report
+        report(1, 1)
+        self.wall_s[name] = round(time.perf_counter() - began, 6)
+
+
+def simulate(
+    arch: str,
+    workload: str,
+    *,
+    batch: int | None = None,
+    phase: str = "all",
+    cold: bool = False,
+    allow_unsupported: bool = False,
+    overrides: Sequence[str] = (),
+    out: Path | None = None,
+    force: bool = False,
+    trace_tensors: Sequence[str] = (),
+    command: Sequence[str] = (),
+    progress: Progress | None = None,
+) -> Result:
+    """Simulate one training step and keep it in a run folder.
+
+    Args:
+        arch: A machine: a shipped name or a TOML file.
+        workload: A network: a shipped name, a TOML file, or a SCALE-Sim topology (.csv).
+        batch: Samples per step, instead of the workload's.
+        phase: ``all`` or ``forward``.
+        cold: The first step, everything from DRAM, instead of the steady one.
+        allow_unsupported: Cost ops without a lowering as elementwise ones, and say so everywhere.
+        overrides: ``key.path=value`` settings of the machine.
+        out: The run folder; else ``runs/<machine>_<workload>-<id>``.
+        force: Replace another run at ``out``.
+        trace_tensors: Globs of tensors whose single copies are kept in ``copies.parquet``.
+        command: What the user typed, for the manifest.
+        progress: Called with (stage, done, total).
+
+    Raises:
+        InputError: if machine, workload or options are at fault; nothing is written.
+        RunError: if the run cannot finish.
+    """
+    stages = _Stages(progress)
+    machine = load_machine(arch, tuple(overrides))
+    with stages.stage("capture"):
+        captured = load_workload(workload, batch=batch, phase=phase)
+    if not allow_unsupported:
+        _refuse_unsupported(captured.graph)
+    options = {"phase": str(captured.spec.get("phase", phase)), "cold": cold}
+    decides = {**options, "trace_tensors": list(trace_tensors), "model_version": MODEL_VERSION, "seed": SEED}
+    run_id = _run_id(machine, captured.graph, decides)
+    name = f"{machine.name}_{captured.graph.name}"
+    with RunFolder.create(out, name, run_id, force) as folder:
+        with stages.stage("map") as report:
+            program = map_graph(captured.graph, machine, cold=cold, progress=report)
+        with stages.stage("simulate") as report:
+            recorder = run_program(machine, program, trace_tensors, report)
+        with stages.stage("write"):
+            summary = _write(folder, machine, captured.graph, program, recorder, options)
+            manifest = _manifest(machine, captured, summary, command, decides)
+            folder.write_manifest({**manifest, "wall_s": dict(stages.wall_s)})
+    return Result(summary, folder.path, dict(stages.wall_s))
+
+
+def _refuse_unsupported(graph: Graph) -> None:
+    if graph.unsupported:
+        lines = [f"  {u.count} x {u.aten} in {u.layer or 'the step'} ({u.phase})" for u in graph.unsupported]
+        total = sum(u.count for u in graph.unsupported)
+        raise GraphError(
+            f"{graph.name}: {total} ops have no lowering; --allow-unsupported costs them as elementwise ops:\n"
+            + "\n".join(lines)
+        )
+
+
+def _run_id(machine: Machine, graph: Graph, decides: dict[str, Any]) -> str:
+    """Return the hash of all that decides the result."""
+    everything = {"machine": asdict(machine), "graph": content_hash(graph), **decides}
+    text = json.dumps(everything, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _write(
+    folder: RunFolder,
+    machine: Machine,
+    graph: Graph,
+    program: Program,
+    recorder: Recorder,
+    options: dict[str, Any],
+) -> dict[str, Any]:
+    """Write the tables and the summary; return the summary."""
+    rows = op_rows(graph, program, recorder)
+    parts = [Part(op.name, op.layer, op.phase) for op in graph.ops]
+    energy = energy_rows(machine, recorder, parts)
+    folder.write_table("ops", ops_columns(rows, machine, OPS))
+    folder.write_table("spans", span_columns(recorder, SPANS))
+    folder.write_table("energy", energy_columns(energy, ENERGY))
+    folder.write_table("residencies", residency_columns(recorder, RESIDENCIES))
+    if recorder.histogram.traced:
+        folder.write_extra("copies", COPIES, copy_columns(recorder, COPIES))
+    summary = summarize_run(machine, graph, program, recorder, rows, energy, options)
+    folder.write_summary(summary)
+    return summary
+
+
+def _manifest(
+    machine: Machine,
+    captured: Captured,
+    summary: dict[str, Any],
+    command: Sequence[str],
+    decides: dict[str, Any],
+) -> dict[str, Any]:
+    return {
+        "machine": asdict(machine),
+        "workload": captured.spec,
+        "workload_files": [list(f) for f in captured.files],
+        "graph": content_hash(captured.graph),
+        "decides": decides,
+        "versions": _versions(),
+        "command": list(command),
+        "skip": summary["skip"],
+    }
+
+
+def _versions() -> dict[str, str]:
+    found = {"accelsim": __version__, "python": platform.python_version()}
+    for package in ("torch", "simpy", "numpy", "pyarrow"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "absent"
+    return found

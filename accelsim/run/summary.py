@@ -1,0 +1,119 @@
+"""The figures of a run in one object: ``summary.json`` and what ``--json`` prints."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from accelsim import MODEL_VERSION
+from accelsim.graph.ir import Graph
+from accelsim.program.program import Program
+from accelsim.resolve.machine import Machine
+from accelsim.resolve.summary import assumed_keys, sources_used
+from accelsim.run.columns import OpRow
+from accelsim.run.energy import EnergyRow, sums
+from accelsim.sim import Clock
+from accelsim.trace.recorder import ComponentTimes, Recorder
+from accelsim.trace.schema import SCHEMA_VERSION
+from accelsim.words import PHASES, STALL_REASONS
+
+JSON_KEYS = (
+    "cycles",
+    "time_ps",
+    "macs",
+    "pe_utilization",
+    "energy_pj",
+    "dram_bytes",
+    "stall_ps",
+    "peak_occupancy_bytes",
+    "area_mm2",
+    "unsupported_ops",
+    "skip",
+)
+
+
+def summarize_run(
+    machine: Machine,
+    graph: Graph,
+    program: Program,
+    recorder: Recorder,
+    rows: list[OpRow],
+    energy: list[EnergyRow],
+    options: dict[str, Any],
+) -> dict[str, Any]:
+    """Return the summary. Only what the inputs decide: no wall times, no paths."""
+    cycles = Clock(machine.clock_hz).at_or_after(recorder.end_ps)
+    macs = sum(r.op.macs for r in rows)
+    cells = machine.pe_array.rows * machine.pe_array.cols
+    return {
+        "schema": SCHEMA_VERSION,
+        "model_version": MODEL_VERSION,
+        "machine": machine.name,
+        "workload": graph.name,
+        "batch": graph.batch,
+        **options,
+        "clock_hz": machine.clock_hz,
+        "cycles": cycles,
+        "time_ps": recorder.end_ps,
+        "macs": macs,
+        "pe_utilization": macs / (cells * cycles) if cycles else 0.0,
+        "parameters": graph.parameters,
+        "energy_pj": sums(energy),
+        "dram_bytes": dict(recorder.dram_bytes),
+        "stall_ps": _stalls(rows),
+        "peak_occupancy_bytes": dict(program.peak_bytes),
+        "capacity_bytes": dict(program.capacity_bytes),
+        "area_mm2": machine.area_mm2,
+        "unsupported_ops": sum(u.count for u in graph.unsupported),
+        "unsupported": [
+            {"aten": u.aten, "layer": u.layer, "phase": u.phase, "count": u.count} for u in graph.unsupported
+        ],
+        "components": {n: _component(c, recorder.end_ps) for n, c in sorted(recorder.components.items())},
+        "phases": _phases(rows, recorder.end_ps),
+        "estimate": {"time_ps": program.estimate_ps, "dram_bytes": program.estimate_dram_bytes},
+        "assumed": list(assumed_keys(machine)),
+        "sources": list(sources_used(machine)),
+        "notes": _notes(machine, graph, program),
+        "skip": {"tiles_simulated": recorder.tiles, "tiles_skipped": 0},
+    }
+
+
+def _stalls(rows: list[OpRow]) -> dict[str, int]:
+    return {r: sum(row.times.stall_ps.get(r, 0) for row in rows) for r in STALL_REASONS}
+
+
+def _component(times: ComponentTimes, end_ps: int) -> dict[str, Any]:
+    stalls = {str(r): n for r, n in sorted(times.stall_ps.items())}
+    idle = end_ps - times.busy_ps - sum(stalls.values())
+    return {"busy_ps": times.busy_ps, "idle_ps": idle, "stall_ps": stalls}
+
+
+def _phases(rows: list[OpRow], end_ps: int) -> dict[str, Any]:
+    """Return time by phase; what follows the last op (its write-backs) is idle time of its phase."""
+    phases: dict[str, Any] = {}
+    last_end, last_phase = 0, ""
+    for row in rows:
+        times, phase = row.times, row.op.phase
+        into = phases.setdefault(phase, {"time_ps": 0, "busy_ps": 0, "idle_ps": 0, "stall_ps": {}})
+        window, stalls = times.end_ps - times.start_ps, sum(times.stall_ps.values())
+        into["time_ps"] += window
+        into["idle_ps"] += times.idle_ps
+        into["busy_ps"] += window - stalls - times.idle_ps
+        for reason, n in sorted(times.stall_ps.items()):
+            into["stall_ps"][reason] = into["stall_ps"].get(reason, 0) + n
+        if times.end_ps > last_end:
+            last_end, last_phase = times.end_ps, phase
+    if last_phase:
+        phases[last_phase]["time_ps"] += end_ps - last_end
+        phases[last_phase]["idle_ps"] += end_ps - last_end
+    return {p: phases[p] for p in PHASES if p in phases}
+
+
+def _notes(machine: Machine, graph: Graph, program: Program) -> list[str]:
+    notes = list(graph.notes)
+    notes.append("operands read across their grain are counted as read along it")
+    if machine.host_gap_ps:
+        notes.append(f"a gap of {machine.host_gap_ps} ps between steps counts in dwells and standing energy")
+    if program.planned_capacity_bytes != program.capacity_bytes:
+        used = ", ".join(f"{g} {n} bytes" for g, n in program.planned_capacity_bytes.items())
+        notes.append(f"the best plan keeps to a part of the scratchpad: {used}")
+    return notes
