@@ -31,7 +31,8 @@ def _wait(event: simpy.Event) -> Steps:
 @given(st.lists(st.integers(0, 3), max_size=20))
 def test_events_of_an_instant_fire_in_the_order_of_asking(delays: list[int]) -> None:
     """Equal times keep the order of the requests; later ones come later."""
-    sim, log = Sim(), []
+    sim = Sim()
+    log: list[Any] = []
     names = [f"p{i}" for i in range(len(delays))]
     for i, ps in enumerate(delays):
         sim.process(names[i], _note(log, i, sim.delay(ps)))
@@ -42,7 +43,8 @@ def test_events_of_an_instant_fire_in_the_order_of_asking(delays: list[int]) -> 
 
 def test_an_instant_reached_by_two_ways_keeps_the_order_of_asking() -> None:
     """Asked for at 0 for 10 comes before asked for at 4 for 6 more, and both before asked for at 10."""
-    sim, log = Sim(), []
+    sim = Sim()
+    log: list[Any] = []
 
     def later() -> Steps:
         yield sim.delay(4)
@@ -67,7 +69,8 @@ def test_time_is_whole_picoseconds(ps: Any) -> None:
 
 def test_an_instant_that_has_passed_is_now() -> None:
     """``at`` of the past fires at once, of the future then."""
-    sim, log = Sim(), []
+    sim = Sim()
+    log: list[Any] = []
     sim.process("wait", _note(log, "wait", sim.delay(100)))
     sim.run("wait")
     sim.process("past", _note(log, "past", sim.at(40)))
@@ -109,7 +112,8 @@ def test_the_next_edge_of_an_edge_is_itself(hz: int, cycle: int) -> None:
 
 def test_a_counter_wakes_who_waits_for_no_more() -> None:
     """Waiters wake in the order of asking; the value never falls."""
-    sim, log = Sim(), []
+    sim = Sim()
+    log: list[Any] = []
     counter = Counter(sim)
     for what, n in (("third", 3), ("second", 2), ("other third", 3), ("tenth", 10), ("zeroth", 0)):
         sim.process(what, _note(log, what, counter.reached(n)))

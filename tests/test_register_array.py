@@ -12,11 +12,12 @@ from accelsim.words import Dataflow
 from tests.register_array import Array, Outcome, Problems, StationaryOutputs, StationaryWeights
 
 SIZES = (1, 2, 3, 5, 8)
-SHAPES = tuple(itertools.product(range(1, 13), repeat=3))
+SHAPES = tuple(itertools.product(range(1, 13), range(1, 13), range(1, 13)))
+Shape = tuple[int, int, int]
 PADDED = 12 + 8  # the largest extent, and the ragged end of its last fold
 
 
-def _gemms(shapes: tuple[tuple[int, int, int], ...]) -> tuple[Array, Array]:
+def _gemms(shapes: tuple[Shape, ...]) -> tuple[Array, Array]:
     """Random integers without zeros, A ``(m, k, batch)`` and B ``(k, n, batch)``, zero beyond the extents."""
     rng = np.random.default_rng(7)
     a, b = (rng.choice([-3, -2, -1, 1, 2, 3], (PADDED, PADDED, len(shapes))).astype(np.int16) for _ in "ab")
@@ -25,7 +26,7 @@ def _gemms(shapes: tuple[tuple[int, int, int], ...]) -> tuple[Array, Array]:
     return a * ((i < m) & (j < k)), b * ((i < k) & (j < n))
 
 
-def _problems(dataflow: Dataflow, shapes: tuple[tuple[int, int, int], ...], a: Array, b: Array) -> Problems:
+def _problems(dataflow: Dataflow, shapes: tuple[Shape, ...], a: Array, b: Array) -> Problems:
     """The operands as the array sees them: B stationary, or A, or neither."""
     sides = [extents(dataflow, *shape) for shape in shapes]
     left, top = {"ws": (a, b), "is": (b.swapaxes(0, 1), a.swapaxes(0, 1)), "os": (a.swapaxes(0, 1), b)}[
@@ -42,7 +43,7 @@ def _run(
     dataflow: Dataflow,
     rows: int,
     cols: int,
-    shapes: tuple[tuple[int, int, int], ...],
+    shapes: tuple[Shape, ...],
     period: int | None = None,
     hold: bool = True,
 ) -> tuple[Outcome, Array]:
@@ -98,7 +99,8 @@ def test_without_hold_accumulators_wait_for_their_column(rows: int) -> None:
 
 def test_a_single_fold_is_the_classic_figure() -> None:
     """One fold of T elements on R x C takes 2R + C + T - 2 cycles, whatever the dataflow."""
-    for dataflow, shape in (("ws", (4, 3, 5)), ("is", (3, 4, 5)), ("os", (5, 3, 4))):
+    cases: dict[Dataflow, Shape] = {"ws": (4, 3, 5), "is": (3, 4, 5), "os": (5, 3, 4)}
+    for dataflow, shape in cases.items():
         outcome, right = _run(dataflow, 5, 3, (shape,))
         assert right.all()
         assert outcome.cycles.tolist() == [2 * 5 + 3 + 4 - 2]

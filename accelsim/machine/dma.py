@@ -56,8 +56,8 @@ class _Engine:
         assert event.callbacks is not None
         event.callbacks.append(lambda _: then())
 
-    def _wait(self, event: simpy.Event, what: str, part: Part) -> Steps:
-        """Wait for ``event``; the time in which nothing is in flight is a stall for a dependency."""
+    def _wait(self, event: simpy.Event, what: str) -> Steps:
+        """Hold a descriptor back until ``event``; time with nothing in flight is a stall."""
         sim = self.state.sim
         sim.waiting[self.name] = what
         start, busy_before = sim.now, self._busy(sim.now)
@@ -112,14 +112,13 @@ class FillEngine(_Engine):
 
     def _ready(self, run: KernelRun, fill: Transfer) -> Steps:
         binding = run.kernel.reads[fill.binding]
-        part = run.parts[binding.op]
         need = max(binding.free_after, binding.ready_after) + 1
         if self.state.flushed.value < need:
             what = f"kernel {need - 1} to be written back before {binding.data.tensor} is filled"
-            yield from self._wait(self.state.flushed.reached(need), what, part)
+            yield from self._wait(self.state.flushed.reached(need), what)
         if run.tiles.value <= fill.wait_tile:
             what = f"tile {fill.wait_tile} of {run.kernel.leader.op} to free a buffer"
-            yield from self._wait(run.tiles.reached(fill.wait_tile + 1), what, part)
+            yield from self._wait(run.tiles.reached(fill.wait_tile + 1), what)
 
     def _fill(self, run: KernelRun, fill: Transfer) -> Steps:
         state = self.state
@@ -134,10 +133,10 @@ class FillEngine(_Engine):
         for dram_bytes, bank_bytes in chunks:
             yield from self._slot()
             access = state.dram.access("read", dram_bytes)
-            self._at(access.done_ps, self._arrive(run, fill, number, access, bank_bytes, left))
+            self._at(access.done_ps, self._arrive(run, fill, number, bank_bytes, left))
 
     def _arrive(
-        self, run: KernelRun, fill: Transfer, number: int, dram: Access, nbytes: int, left: list[int]
+        self, run: KernelRun, fill: Transfer, number: int, nbytes: int, left: list[int]
     ) -> Callable[[], None]:
         """Return what happens when a chunk has come from DRAM: it is written into its bank."""
         binding = run.kernel.reads[fill.binding]
@@ -177,7 +176,9 @@ class FillEngine(_Engine):
             state.slot_copy(run, binding, fill.binding, fill.slot, fill.box, out=False).write(fill.box, now)
         access = Access(times.issued_ps, times.issued_ps, now, None)
         part = run.parts[binding.op]
-        state.span(self.name, "fill", part, binding.data.tensor, access, now, now - times.issued_ps, 1, fill.nbytes)
+        state.span(
+            self.name, "fill", part, binding.data.tensor, access, now, now - times.issued_ps, 1, fill.nbytes
+        )
         done = run.fills.value
         while done < len(run.fill_times) and run.fill_times[done].done_ps:
             done += 1
@@ -196,12 +197,12 @@ class WriteBackEngine(_Engine):
             run = state.kernel(index)
             for job in run.jobs:
                 if job.write_backs:
-                    what = f"tile {job.index} of {run.kernel.leader.op} to be computed"
-                    yield from self._wait(run.tiles.reached(job.index + 1), what, run.part)
+                    state.sim.waiting[self.name] = f"tile {job.index} of {run.kernel.leader.op}"
+                    yield run.tiles.reached(job.index + 1)
                 for back in job.write_backs:
                     yield from self._write_back(run, run.kernel.writes[back.binding], back)
-            what = f"{run.kernel.leader.op} to end"
-            yield from self._wait(run.tiles.reached(len(run.jobs)), what, run.part)
+            state.sim.waiting[self.name] = f"{run.kernel.leader.op} to end"
+            yield run.tiles.reached(len(run.jobs))
             for number in run.kernel.write_back:
                 yield from self._evict(run, number)
             yield from self._drain()
@@ -248,7 +249,13 @@ class WriteBackEngine(_Engine):
             self._at(read.done_ps, self._leave(run, binding, job, dram_bytes, left, (issued, number)))
 
     def _leave(
-        self, run: KernelRun, binding: Binding, job: Transfer, nbytes: int, left: list[int], mark: tuple[int, int]
+        self,
+        run: KernelRun,
+        binding: Binding,
+        job: Transfer,
+        nbytes: int,
+        left: list[int],
+        mark: tuple[int, int],
     ) -> Callable[[], None]:
         """Return what happens when a chunk has left its bank: DRAM takes it."""
 
@@ -278,5 +285,6 @@ class WriteBackEngine(_Engine):
             done += 1
         run.write_backs.advance(done)
         access = Access(issued, issued, now, None)
-        state.span(self.name, "writeback", part, binding.data.tensor, access, now, now - issued, 1, job.nbytes)
-
+        state.span(
+            self.name, "writeback", part, binding.data.tensor, access, now, now - issued, 1, job.nbytes
+        )

@@ -160,7 +160,9 @@ class Drain:
                 continue
             written = fold.fold.writes[i]
             if written.box is not None:
-                state.write_booked(fold.run, written.binding, _out_slot(fold.job, written.binding), written.box, done)
+                state.write_booked(
+                    fold.run, written.binding, _out_slot(fold.job, written.binding), written.box, done
+                )
         if fold.partial:
             self._partial_written(fold)
 
@@ -185,4 +187,3 @@ class Drain:
 
 def _out_slot(job: TileJob, binding: int) -> int:
     return next((w.slot for w in job.write_backs if w.binding == binding), -1)
-

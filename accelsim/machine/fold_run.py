@@ -57,8 +57,6 @@ class FoldRun:
 
     def read_partial_sums(self) -> None:
         """Begin to read the block's partial sums back from their bank."""
-        psum = self.run.kernel.psum
-        assert psum is not None and psum.region is not None
         self.psum = partial_stream(self.state, self.run, "read", self.fold.psum_read, self.steps)
 
     def close(self) -> None:
@@ -84,7 +82,8 @@ class FoldRun:
             writes = [partial_stream(state, run, "write", fold.psum_write, steps)]
             return DrainFold(run, self.job, fold, writes, [], steps, 0, partial=True)
         writes = [
-            _stream_run(state, run, "write", run.kernel.writes[w.binding], w.nbytes, steps) for w in fold.writes
+            _stream_run(state, run, "write", run.kernel.writes[w.binding], w.nbytes, steps)
+            for w in fold.writes
         ]
         riders = [self._read(r, steps) for r in fold.riders]
         return DrainFold(run, self.job, fold, writes, riders, steps, rate)
@@ -102,7 +101,8 @@ def _stream_run(
 def partial_stream(state: State, run: KernelRun, action: str, nbytes: int, steps: int) -> StreamRun:
     """Return the stream of a block's partial sums to or from their region."""
     psum = run.kernel.psum
-    assert psum is not None and psum.region is not None
+    assert psum is not None
+    assert psum.region is not None
     role = run.kernel.psum_role
     tensor = f"{run.kernel.leader.op}/partial sums"
     return StreamRun(state, action, psum.region.group, nbytes, steps, run.part, role, tensor)

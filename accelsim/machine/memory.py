@@ -78,8 +78,8 @@ class Bank:
 
     def access(self, action: Action, nbytes: int) -> Access:
         """Reserve a port for ``nbytes``, now."""
-        spec, now = self.spec, self.sim.env.now
-        beats = -(-(-(-nbytes // spec.word_bytes)) // (spec.count * spec.subbanks))
+        spec, now = self.spec, self.sim.now
+        beats = ceil_div(ceil_div(nbytes, spec.word_bytes), spec.count * spec.subbanks)
         if action == "read":
             start, cause = self.read_port.reserve(now, beats * spec.read_cycle_ps, "port_busy")
             return Access(now, start, start + spec.read_latency_ps + (beats - 1) * spec.read_cycle_ps, cause)
@@ -111,7 +111,7 @@ class FlatDram:
 
     def access(self, action: Action, nbytes: int) -> Access:
         """Reserve the channel for ``nbytes``, now. A write has ended when the channel has taken it."""
-        now = self.sim.env.now
+        now = self.sim.now
         if self.port.free_ps <= now:
             self._carry = 0
         units = nbytes * PS_PER_S + self._carry

@@ -81,7 +81,9 @@ class State:
         run = self._runs.get(index)
         if run is None:
             kernel = self.program.kernels[index]
-            jobs = list(tile_jobs(kernel, self.array, dict(self.machine.vector.cycles), self.machine.vector.lanes))
+            jobs = list(
+                tile_jobs(kernel, self.array, dict(self.machine.vector.cycles), self.machine.vector.lanes)
+            )
             run = self._runs[index] = KernelRun(self.sim, kernel, jobs)
         return run
 
@@ -96,7 +98,9 @@ class State:
             phase = self.program.kernels[copy.first].leader.phase
         if copy.carried_from is not None:
             phase = "update"
-        key = _key(copy.data, copy.region.group, copy.copy_class, copy.parent_class, copy.origin, copy.fate, phase)
+        key = _key(
+            copy.data, copy.region.group, copy.copy_class, copy.parent_class, copy.origin, copy.fate, phase
+        )
         whole = tuple((0, s) for s in copy.data.shape)
         tracked = TrackedCopy(self.recorder.histogram, key, whole, copy.data.element_bytes)
         tracked.carried = copy.carried_from is not None
@@ -108,7 +112,9 @@ class State:
             if copy.carried_from is not None and tracked.carried:
                 tracked.settle(self.copies[copy.carried_from], step_ps)
 
-    def slot_copy(self, run: KernelRun, binding: Binding, index: int, slot: int, box: Box, out: bool) -> TrackedCopy:
+    def slot_copy(
+        self, run: KernelRun, binding: Binding, index: int, slot: int, box: Box, out: bool
+    ) -> TrackedCopy:
         """Begin and return the copy of one tile in a buffer slot."""
         origin, fate = ("produced", "written_back") if out else ("filled", "dropped")
         phase = run.parts[binding.op].phase
@@ -149,7 +155,19 @@ class State:
     ) -> None:
         """Record a stretch of a component's work that began with ``first``."""
         self.recorder.spans.append(
-            SpanRow(component, category, "", part, tensor, first.queued_ps, first.start_ps, end_ps, busy_ps, count, nbytes)
+            SpanRow(
+                component,
+                category,
+                "",
+                part,
+                tensor,
+                first.queued_ps,
+                first.start_ps,
+                end_ps,
+                busy_ps,
+                count,
+                nbytes,
+            )
         )
 
     def bank_component(self, group: str, action: Action) -> str:

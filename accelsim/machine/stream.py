@@ -26,10 +26,33 @@ class _Moved:
 class StreamRun:
     """``nbytes`` of one tensor through a port of ``group``, spread over ``steps`` equal steps."""
 
-    __slots__ = ("_bank", "_done_to", "_pending", "_port", "action", "group", "latency", "moved", "nbytes", "part", "role", "state", "steps", "tensor")
+    __slots__ = (
+        "_bank",
+        "_done_to",
+        "_pending",
+        "_port",
+        "action",
+        "group",
+        "latency",
+        "moved",
+        "nbytes",
+        "part",
+        "role",
+        "state",
+        "steps",
+        "tensor",
+    )
 
     def __init__(
-        self, state: State, action: str, group: str, nbytes: int, steps: int, part: Part, role: str, tensor: str
+        self,
+        state: State,
+        action: str,
+        group: str,
+        nbytes: int,
+        steps: int,
+        part: Part,
+        role: str,
+        tensor: str,
     ) -> None:
         self.state = state
         self.action = action

@@ -330,4 +330,3 @@ class _KernelSteps:
             account = self.kr.parts[part.op]
             for function, count in part.functions:
                 self.state.recorder.count("vector", function, account, "", part.elements * count)
-

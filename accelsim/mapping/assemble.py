@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from accelsim.geometry import Axis, Operand
 from accelsim.graph.ir import Graph, Op
 from accelsim.mapping.allocate import Allocator
+from accelsim.mapping.books import Books, CopyDraft, allocate_pinned, finished, make_books
 from accelsim.mapping.cuts import follows_side, free_elements, lengths
 from accelsim.mapping.kernels import Draft
 from accelsim.mapping.planner import Plan, Planned, Planner, expansion
-from accelsim.mapping.residency import Gap
 from accelsim.mapping.slabs import SlabChoice
-from accelsim.mapping.storage import Life
 from accelsim.program.program import (
     Binding,
-    Copy,
     Cut,
     Kernel,
     OpPart,
+    Place,
     Program,
     Psum,
     Region,
@@ -31,60 +30,18 @@ from accelsim.program.ranges import tile_count
 from accelsim.resolve.machine import Machine
 
 
-@dataclass(slots=True)
-class _Draft:
-    """A copy before it has a region."""
-
-    life: Life
-    group: str
-    copy_class: str
-    parent_class: str
-    origin: str
-    fate: str
-    first: int
-    last: int
-    carried_from: int | None = None
-    takes_over: int | None = None
-    region: Region | None = None
-    free_after: int = -1
-
-
-@dataclass(slots=True)
-class _Books:
-    """What is known of every tensor's copies and of its bytes in DRAM while kernels are assembled."""
-
-    copies: list[_Draft] = field(default_factory=list)
-    of_tensor: dict[str, list[int]] = field(default_factory=dict)
-    ready_after: dict[str, int] = field(default_factory=dict)
-    dram_class: dict[str, str] = field(default_factory=dict)
-    write_back: dict[int, list[int]] = field(default_factory=dict)
-
-    def copy_at(self, tensor: str, kernel: int) -> int | None:
-        """Return the copy that holds ``tensor`` during ``kernel``."""
-        for index in self.of_tensor.get(tensor, []):
-            if self.copies[index].first <= kernel <= self.copies[index].last:
-                return index
-        return None
-
-    def add(self, copy: _Draft) -> int:
-        """Enter a copy and return its index."""
-        self.copies.append(copy)
-        self.of_tensor.setdefault(copy.life.data.tensor, []).append(len(self.copies) - 1)
-        return len(self.copies) - 1
-
-
 def assemble(
     graph: Graph, machine: Machine, planner: Planner, plan: Plan, capacity: Mapping[str, int], cold: bool
 ) -> Program:
     """Return the program of ``plan``."""
-    books = _books(planner, plan, cold)
+    books = make_books(planner, plan, cold)
     space = {g: Allocator(g, capacity[g], machine.banks[g].word_bytes) for g in machine.banks}
-    _allocate_pinned(books, space, len(plan.kernels))
+    allocate_pinned(books, space)
     kernels = [_Assembly(machine, planner, books, space, p).kernel() for p in plan.kernels]
     return Program(
         name=graph.name,
         kernels=tuple(kernels),
-        copies=tuple(_copy(c) for c in books.copies),
+        copies=tuple(finished(c) for c in books.copies),
         capacity_bytes=dict(capacity),
         peak_bytes={g: s.peak for g, s in space.items()},
         cold=cold,
@@ -94,98 +51,11 @@ def assemble(
     )
 
 
-def _books(planner: Planner, plan: Plan, cold: bool) -> _Books:
-    books = _Books()
-    last = len(plan.kernels) - 1
-    for name, life in planner.lives.items():
-        group = plan.residency.pinned.get(name)
-        if group is not None:
-            _pin(books, planner, life, group, last)
-        elif life.predecessor not in plan.residency.pinned:
-            _enter(books, plan, life)
-    if not cold:
-        for name, life in planner.lives.items():
-            if life.successor is not None and name not in plan.residency.pinned:
-                books.dram_class.setdefault(name, f"{life.successor}@buffer")
-    return books
-
-
-def _pin(books: _Books, planner: Planner, life: Life, group: str, last: int) -> None:
-    """Enter the two copies, before and after the update, that share one place over the whole step."""
-    assert life.successor is not None
-    new = planner.lives[life.successor]
-    name = f"{life.data.tensor}@{group}"
-    old = books.add(_Draft(life, group, name, name, "produced", "dropped", 0, last))
-    books.copies[old].carried_from = old + 1
-    books.add(_Draft(new, group, name, "", "produced", "dropped", life.renewed, last, takes_over=old))
-
-
-def _enter(books: _Books, plan: Plan, life: Life) -> None:
-    """Enter the copies of a tensor that is not pinned, and when its bytes are in DRAM."""
-    name = life.data.tensor
-    events = life.events()
-    in_dram = life.made < 0
-    books.ready_after[name] = -1
-    chains = _chains(plan.residency.kept.get(name, []))
-    if not in_dram and not any(first == life.made for first, _ in chains):
-        in_dram = True
-        books.ready_after[name] = life.made
-        books.dram_class[name] = f"{name}@buffer"
-    for number, (first, end) in enumerate(chains):
-        produced = first == life.made
-        parent = "" if produced else books.dram_class.get(name, "")
-        group = plan.residency.group[name]
-        copy = _Draft(life, group, f"{name}@{group}#{number}", parent, "produced" if produced else "filled", "dropped", first, end)
-        index = books.add(copy)
-        if end != events[-1] and not in_dram:
-            in_dram = True
-            copy.fate = "written_back"
-            books.write_back.setdefault(end, []).append(index)
-            books.ready_after[name] = end
-            books.dram_class[name] = copy.copy_class
-
-
-def _chains(gaps: list[Gap]) -> list[tuple[int, int]]:
-    """Return (first, last) kernels of the stretches that touching gaps make."""
-    chains: list[tuple[int, int]] = []
-    for gap in sorted(gaps, key=lambda g: g.start):
-        if chains and chains[-1][1] == gap.start:
-            chains[-1] = (chains[-1][0], gap.end)
-        else:
-            chains.append((gap.start, gap.end))
-    return chains
-
-
-def _allocate_pinned(books: _Books, space: dict[str, Allocator], kernels: int) -> None:
-    for copy in books.copies:
-        if copy.carried_from is not None:
-            copy.region, copy.free_after = space[copy.group].take(copy.life.data.nbytes)
-    for copy in books.copies:
-        if copy.takes_over is not None:
-            copy.region = books.copies[copy.takes_over].region
-
-
-def _copy(draft: _Draft) -> Copy:
-    assert draft.region is not None
-    return Copy(
-        data=draft.life.data,
-        region=draft.region,
-        copy_class=draft.copy_class,
-        parent_class=draft.parent_class,
-        origin=draft.origin,  # type: ignore[arg-type]
-        fate=draft.fate,  # type: ignore[arg-type]
-        first=draft.first,
-        last=draft.last,
-        carried_from=draft.carried_from,
-        takes_over=draft.takes_over,
-    )
-
-
 class _Assembly:
     """One kernel: its regions are taken when it begins and given back when it ends."""
 
     def __init__(
-        self, machine: Machine, planner: Planner, books: _Books, space: dict[str, Allocator], planned: Planned
+        self, machine: Machine, planner: Planner, books: Books, space: dict[str, Allocator], planned: Planned
     ) -> None:
         self.machine = machine
         self.planner = planner
@@ -281,7 +151,7 @@ class _Assembly:
         if part.place != "buffered":
             assert copy is not None
             draft = self.books.copies[copy]
-            place = "kept" if draft.origin == "filled" and draft.first == self.index else "resident"
+            place: Place = "kept" if draft.origin == "filled" and draft.first == self.index else "resident"
             return replace(
                 binding,
                 place=place,
@@ -310,7 +180,7 @@ class _Assembly:
         """Hold a whole operand for the kernel only."""
         life = self.planner.lives[binding.data.tensor]
         region, since = self._take(binding.group, life.data.nbytes)
-        copy = _Draft(
+        copy = CopyDraft(
             life, binding.group, binding.copy_class, binding.parent_class, "filled", "dropped", self.index, -1
         )
         copy.region = region
@@ -343,9 +213,7 @@ class _Assembly:
         if slab is not None and write is not None:
             size = slab.write_bytes[write]
         taken = [self._take(binding.group, size) for _ in range(slots)]
-        return replace(
-            binding, slots=tuple(r for r, _ in taken), free_after=max(since for _, since in taken)
-        )
+        return replace(binding, slots=tuple(r for r, _ in taken), free_after=max(since for _, since in taken))
 
     def _tiles(self, operand: Operand) -> int:
         """Return how many different tiles of ``operand`` there are."""
@@ -410,5 +278,3 @@ def _op_part(op: Op) -> OpPart:
         elements=elements,
         functions=tuple(sorted(counts.items())),
     )
-
-

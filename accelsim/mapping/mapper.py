@@ -65,7 +65,9 @@ def _planner(graph: Graph, machine: Machine, cyclic: bool) -> Planner:
         accumulator_elements=acc.capacity_bytes // acc.element_bytes,
         psum_bytes=acc.element_bytes,
     )
-    return Planner(graph, machine, kernels, lives(graph, machine, kernels), TileSearch(machine, array), cyclic)
+    return Planner(
+        graph, machine, kernels, lives(graph, machine, kernels), TileSearch(machine, array), cyclic
+    )
 
 
 def _key(plan: Plan, machine: Machine) -> tuple[int, int]:

@@ -9,10 +9,11 @@ from accelsim.errors import MappingError
 from accelsim.geometry import Operand
 from accelsim.graph.ir import Graph, Op
 from accelsim.mapping.kernels import Draft
+from accelsim.mapping.problem import Choice, Part, Problem
 from accelsim.mapping.residency import Residency, plan_residency
 from accelsim.mapping.slabs import SlabChoice, SlabProblem, SlabSearch
 from accelsim.mapping.storage import Life
-from accelsim.mapping.tiling import Choice, Part, Problem, TileSearch
+from accelsim.mapping.tiling import TileSearch
 from accelsim.resolve.machine import Machine
 
 QUANTUM = 8  # budgets are rounded down to 1/8 of their power of two, so that equal kernels share a search

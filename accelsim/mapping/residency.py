@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -67,7 +68,7 @@ def _gaps(lives: Mapping[str, Life]) -> list[Gap]:
     gaps = []
     for name, life in lives.items():
         events = life.events()
-        for start, end in zip(events, events[1:], strict=False):
+        for start, end in pairwise(events):
             gaps.append(Gap(name, start, end, life.data.nbytes))
     return gaps
 

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from accelsim.geometry import Axis, Range, ceil_div, volume
-from accelsim.mapping.tiling import Part, port_ps
+from accelsim.mapping.ports import port_ps
+from accelsim.mapping.problem import Part
 from accelsim.program.program import Cut
 from accelsim.program.ranges import tile_count
 from accelsim.resolve.machine import Machine
 
 SLAB_BYTES = 128 * 1024  # of the widest operand: large enough to hide DRAM's latency, small enough to overlap
-
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,9 +140,7 @@ class SlabSearch:
         points = math.prod(a.size for a in problem.axes)
         compute = points * problem.cycles / machine.vector.lanes * 1e12 / machine.clock_hz
         per_byte = 1e12 / machine.dram.bandwidth_bytes_per_s
-        ports = [
-            float(port_ps(machine.banks[g], np.array(r), np.array(w))) for g, (r, w) in moved.items()
-        ]
+        ports = [float(port_ps(machine.banks[g], np.array(r), np.array(w))) for g, (r, w) in moved.items()]
         filled = [n for part, n in zip(problem.reads, first, strict=True) if part.place != "resident"]
         ends = sum(filled) * per_byte + (machine.dram.latency_ps if filled else 0)
         return round(max(compute, dram * per_byte, *ports) + ends)

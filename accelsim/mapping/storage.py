@@ -67,7 +67,9 @@ def lives(graph: Graph, machine: Machine, kernels: list[Draft]) -> dict[str, Lif
 def _life(result: dict[str, Life], graph: Graph, machine: Machine, name: str) -> Life:
     life = result.get(name)
     if life is None:
-        life = result[name] = Life(data_of(graph, machine, graph.tensors[name]), _groups(graph, machine, name))
+        life = result[name] = Life(
+            data_of(graph, machine, graph.tensors[name]), _groups(graph, machine, name)
+        )
     return life
 
 

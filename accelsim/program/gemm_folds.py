@@ -89,9 +89,7 @@ def _blocks(over_rows: int, over_cols: int, array: ArrayShape) -> list[_Fold]:
     ]
 
 
-def _fold(
-    kernel: Kernel, array: ArrayShape, at: GemmTile, fold: _Fold, streamed: int, alone: bool
-) -> Fold:
+def _fold(kernel: Kernel, array: ArrayShape, at: GemmTile, fold: _Fold, streamed: int, alone: bool) -> Fold:
     same = alone and at.same
     elements = fold.rows * fold.cols if array.dataflow == "os" else streamed * fold.cols
     psum_read, psum_write, leaves = _partial_sums(kernel, array, at, fold, elements, alone)
@@ -187,7 +185,11 @@ def _stream(kernel: Kernel, index: int, elements: int, booked: dict[str, Range] 
 
 
 def _drained(
-    kernel: Kernel, bindings: tuple[Binding, ...], indices: tuple[int, ...] | range, narrow: dict[str, Range] | None, emit: int
+    kernel: Kernel,
+    bindings: tuple[Binding, ...],
+    indices: tuple[int, ...] | range,
+    narrow: dict[str, Range] | None,
+    emit: int,
 ) -> tuple[Stream, ...]:
     """Return the streams of what drains; an operand that misses an axis is read once per block."""
     streams = []

@@ -13,8 +13,12 @@ from accelsim.program.program import Cut
 def tiles_of(axes: Sequence[Axis], cut: Cut) -> list[dict[str, Range]]:
     """Return the ranges of every tile of one side, in order.
 
-    >>> tiles_of([Axis("b", 2), Axis("y", 5)], Cut(axis=1, step=3))
-    [{'b': (0, 1), 'y': (0, 3)}, {'b': (0, 1), 'y': (3, 5)}, {'b': (1, 2), 'y': (0, 3)}, {'b': (1, 2), 'y': (3, 5)}]
+    >>> for tile in tiles_of([Axis("b", 2), Axis("y", 4)], Cut(axis=1, step=3)):
+    ...     print(tile)
+    {'b': (0, 1), 'y': (0, 3)}
+    {'b': (0, 1), 'y': (3, 4)}
+    {'b': (1, 2), 'y': (0, 3)}
+    {'b': (1, 2), 'y': (3, 4)}
     """
     per_axis = [list(_axis_ranges(i, axis, cut)) for i, axis in enumerate(axes)]
     names = [axis.name for axis in axes]

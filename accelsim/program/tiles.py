@@ -97,7 +97,9 @@ class _Writer:
         return transfer(self.binding, self.index, box, slot) if volume(box) else None
 
 
-def tile_jobs(kernel: Kernel, array: ArrayShape, vector_cycles: dict[str, int], lanes: int) -> Iterator[TileJob]:
+def tile_jobs(
+    kernel: Kernel, array: ArrayShape, vector_cycles: dict[str, int], lanes: int
+) -> Iterator[TileJob]:
     """Yield the tile jobs of ``kernel`` in order."""
     if kernel.unit == "pe_array":
         yield from _gemm_jobs(kernel, array)
@@ -116,7 +118,7 @@ def _fillers(kernel: Kernel) -> list[_Filler]:
 def nest(kernel: Kernel) -> Iterator[tuple[dict[str, Range], dict[str, int], dict[str, int]]]:
     """Yield every tile with the index and the count of tiles per side, in the order of the nest."""
     per_side = [tiles_of(kernel.sides[s], kernel.cuts[s]) for s in kernel.order]
-    counts = {s: len(t) for s, t in zip(kernel.order, per_side, strict=True)}
+    counts: dict[str, int] = {s: len(t) for s, t in zip(kernel.order, per_side, strict=True)}
     for chosen in itertools.product(*(enumerate(t) for t in per_side)):
         tile: dict[str, Range] = {}
         for _, ranges in chosen:
@@ -194,7 +196,9 @@ def _vector_jobs(kernel: Kernel, cycles: dict[str, int], lanes: int) -> Iterator
             job.fills_needed = fills
             job.slots = {r: fillers[r].slot for r in reads}
             ends = i == len(slabs) - 1
-            out = {w: slab if follows(kernel.writes[w], kernel) else whole for w in walk.writes}
+            out: dict[int, Tile] = {
+                w: slab if follows(kernel.writes[w], kernel) else whole for w in walk.writes
+            }
             ready = {w: t for w, t in out.items() if t is slab or ends}
             job.folds = [_vector_fold(kernel, slab, reads, ready, number, max(1, rate), lanes)]
             job.write_backs_needed = _slots_free(kernel, history) if ready else 0

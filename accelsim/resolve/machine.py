@@ -14,7 +14,7 @@ from accelsim.words import Convention, Dataflow, Format, Role, Technology
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sourced:
-    """One number of the resolved machine and where it comes from (a key of docs/sources.md or ``assumed``)."""
+    """One number of the machine and where it comes from (a key of docs/sources.md or ``assumed``)."""
 
     key: str
     value: float | int | str

@@ -74,7 +74,7 @@ def _gemm_columns(gemm: Gemm | None, machine: Machine) -> dict[str, int]:
     if gemm is None:
         return dict.fromkeys(("m", "n", "k", "groups", "folds", "compute_cycles"), 0)
     pe = machine.pe_array
-    m, n, k, groups = (gemm.extent(s) for s in ("m", "n", "k", "batch"))  # type: ignore[arg-type]
+    m, n, k, groups = (gemm.extent(s) for s in ("m", "n", "k", "batch"))
     e = extents(pe.dataflow, m, n, k)
     folds = e.folds(pe.rows, pe.cols)
     cycles = compute_cycles(pe.convention, pe.dataflow, pe.rows, pe.cols, m, n, k)

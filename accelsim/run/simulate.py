@@ -142,7 +142,7 @@ def _refuse_unsupported(graph: Graph) -> None:
         lines = [f"  {u.count} x {u.aten} in {u.layer or 'the step'} ({u.phase})" for u in graph.unsupported]
         total = sum(u.count for u in graph.unsupported)
         raise GraphError(
-            f"{graph.name}: {total} ops have no lowering; --allow-unsupported costs them as elementwise ops:\n"
+            f"{graph.name}: {total} ops have no lowering; --allow-unsupported costs them as elementwise:\n"
             + "\n".join(lines)
         )
 

@@ -55,7 +55,7 @@ class Sim:
     @property
     def now(self) -> int:
         """Time in picoseconds."""
-        return self.env.now  # type: ignore[no-any-return]
+        return self.env.now  # type: ignore[return-value]
 
     def delay(self, ps: int) -> simpy.Event:
         """Return an event that fires ``ps`` picoseconds from now."""
@@ -65,7 +65,7 @@ class Sim:
 
     def at(self, ps: int) -> simpy.Event:
         """Return an event that fires at the instant ``ps``, now if that has passed."""
-        return self.delay(max(0, ps - self.env.now))
+        return self.delay(max(0, ps - self.now))
 
     def rng(self, name: str) -> np.random.Generator:
         """Return the random stream ``name``: the same for a seed, whatever else was built."""

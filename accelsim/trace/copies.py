@@ -91,7 +91,8 @@ class Grid:
         """Return the elements per cell of a selection."""
         sizes = np.ones((1,) * len(self.cuts), dtype=np.int64)
         for axis, s in enumerate(where):
-            widths = np.diff(np.array(self.cuts[axis][s.start : s.stop + 1], dtype=np.int64))
+            edges: Int = np.array(self.cuts[axis][s.start : s.stop + 1], dtype=np.int64)
+            widths = edges[1:] - edges[:-1]
             sizes = sizes * widths.reshape([-1 if i == axis else 1 for i in range(len(self.cuts))])
         return np.asarray(sizes, dtype=np.int64)
 

@@ -1,0 +1,16 @@
+"""The time that a bank group's ports need."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from accelsim.mapping.problem import Array
+from accelsim.resolve.machine import BankGroup
+
+
+def port_ps(bank: BankGroup, reads: Array, writes: Array) -> Array:
+    """Return the time in ps that a group's ports need for bytes read and written."""
+    beat = bank.lanes * bank.word_bytes
+    read = reads / beat * bank.read_cycle_ps
+    write = writes / beat * bank.write_cycle_ps
+    return read + write if bank.ports == "1rw" else np.maximum(read, write)

@@ -1,0 +1,297 @@
+"""What every combination of cuts of one GEMM costs, all at once, as arrays.
+
+The estimate mirrors what the machine does (docs/mapping.md): array time, each bank group's port time,
+DRAM time and the riders' vector time overlap; the first tile's fill does not.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from accelsim.mapping.cuts import Candidate, candidates, follows_side, free_elements, lengths
+from accelsim.mapping.ports import port_ps
+from accelsim.mapping.problem import SIDES, Array, Bool, Choice, Part, Problem
+from accelsim.program.folds import first_load, fold_tail
+from accelsim.program.gemm_folds import ArrayShape
+from accelsim.program.program import Side
+from accelsim.resolve.machine import Machine
+
+
+class _Side:
+    """The candidates of one side as arrays along that side's axis of the search space."""
+
+    def __init__(self, problem: Problem, side: Side, quantum: int, rows: int) -> None:
+        self.list: tuple[Candidate, ...] = candidates(problem.axes(side), quantum)
+        self.position = SIDES.index(side)
+        self.count = self.shape([c.count for c in self.list])
+        self.largest = self.shape([c.largest for c in self.list])
+        self.blocks = self.shape([c.total(quantum) for c in self.list])
+        self.row_blocks = self.shape([c.total(rows) for c in self.list])
+        self.padded = self.shape([c.total(1, least=rows) for c in self.list])
+        self.size = sum(p * n for p, n in self.list[0].points)
+
+    def shape(self, values: list[int]) -> Array:
+        """Return ``values`` laid along this side."""
+        array = np.array(values, dtype=np.float64)
+        return array.reshape([-1 if i == self.position else 1 for i in range(3)])
+
+
+class _Footprint:
+    """Elements of one operand: fetched in total and held by the largest tile, per combination of cuts."""
+
+    def __init__(self, problem: Problem, part: Part, sides: dict[Side, _Side]) -> None:
+        operand = part.operand
+        self.part = part
+        self.relevant: list[Side] = []
+        every = [problem.axes(s) for s in (*SIDES, "batch")]
+        self.once: Array = np.full((1, 1, 1), float(free_elements(operand, every)))
+        self.tile = self.once.copy()
+        for name, side in sides.items():
+            if not follows_side(operand, problem.axes(name)):
+                continue
+            self.relevant.append(name)
+            pairs = [lengths(operand, problem.axes(name), c.cut) for c in side.list]
+            self.once = self.once * side.shape([p[0] for p in pairs])
+            self.tile = self.tile * side.shape([p[1] for p in pairs])
+        self.whole = float(np.prod([float(s) for s in operand.shape]))
+        self.tiles: Array = np.ones((1, 1, 1))
+        for name in self.relevant:
+            self.tiles = self.tiles * sides[name].count
+
+    def fetched(self, order: tuple[Side, ...], sides: dict[Side, _Side]) -> Array:
+        """Return the elements fetched when every change of tile is fetched anew."""
+        times: Array = np.ones((1, 1, 1))
+        for i, name in enumerate(order):
+            if name in self.relevant:
+                continue
+            inner = [sides[s].count > 1 for s in order[i + 1 :] if s in self.relevant]
+            if inner:
+                again = np.logical_or.reduce(np.broadcast_arrays(*inner))
+                times = times * np.where(again, sides[name].count, 1.0)
+        return self.once * times
+
+
+class Space:
+    """All combinations of cuts of one problem."""
+
+    def __init__(self, machine: Machine, array: ArrayShape, problem: Problem) -> None:
+        self.machine = machine
+        self.array = array
+        self.p = problem
+        self.period = 1e12 / machine.clock_hz
+        self.dram_ps = 1e12 / machine.dram.bandwidth_bytes_per_s
+        dataflow = array.dataflow
+        quantum = {
+            "ws": {"m": array.rows, "n": array.cols, "k": array.rows},
+            "is": {"m": array.cols, "n": array.rows, "k": array.rows},
+            "os": {"m": array.rows, "n": array.cols, "k": array.rows},
+        }[dataflow]
+        self.sides: dict[Side, _Side] = {s: _Side(problem, s, quantum[s], array.rows) for s in SIDES}
+        self.a = _Footprint(problem, problem.a, self.sides)
+        self.b = _Footprint(problem, problem.b, self.sides)
+        self.reads = [_Footprint(problem, r, self.sides) for r in problem.reads]
+        self.writes = [_Footprint(problem, w, self.sides) for w in problem.writes]
+        self.shape = tuple(len(self.sides[s].list) for s in SIDES)
+        self.over: dict[str, Side] = {
+            "ws": {"rows": "k", "cols": "n", "streamed": "m"},
+            "is": {"rows": "k", "cols": "m", "streamed": "n"},
+            "os": {"rows": "m", "cols": "n", "streamed": "k"},
+        }[dataflow]  # type: ignore[assignment]
+
+    # -- cost of one loop order -----------------------------------------------------------------
+
+    def evaluate(
+        self, order: tuple[Side, Side, Side], keep: tuple[bool, bool]
+    ) -> tuple[Array, Array, dict[str, Array]]:
+        """Return time in ps (inf: not allowed), DRAM bytes, and buffer bytes per group."""
+        need, fetched = self._operands(order, keep)
+        psum_bytes, psum_traffic = self._partial_sums(order)
+        _add(need, self.p.psum_group, psum_bytes)
+        dram_in = sum((f * p.element_bytes for p, f in fetched), np.zeros((1, 1, 1)))
+        written = sum(
+            (w.once * w.part.element_bytes for w in self.writes if w.part.place == "buffered"),
+            np.zeros((1, 1, 1)),
+        )
+        dram = (dram_in + written) * self.p.batch
+        array = self._array_cycles(order) * self.period
+        ports = self._ports(fetched, psum_traffic)
+        riders = self._rider_cycles() * self.period
+        steady = np.maximum.reduce(np.broadcast_arrays(array, dram * self.dram_ps, ports, riders))
+        time = steady + self._ends(fetched)
+        time = np.where(np.broadcast_to(self._allowed(order), self.shape), time, np.inf)
+        return time, np.broadcast_to(dram, self.shape), need
+
+    def _operands(
+        self, order: tuple[Side, ...], keep: tuple[bool, bool]
+    ) -> tuple[dict[str, Array], list[tuple[Part, Array]]]:
+        """Return buffer bytes per group and the elements fetched from DRAM per operand."""
+        need: dict[str, Array] = {}
+        fetched: list[tuple[Part, Array]] = []
+        whole = [*keep, *(False for _ in self.reads)]
+        for footprint, held in zip([self.a, self.b, *self.reads], whole, strict=True):
+            part = footprint.part
+            if part.place == "resident":
+                continue
+            if held or part.place == "kept":
+                fetched.append((part, np.full((1, 1, 1), footprint.whole / self.p.batch)))
+                if held:
+                    _add(need, part.group, np.full((1, 1, 1), footprint.whole * part.element_bytes))
+                continue
+            fetched.append((part, footprint.fetched(order, self.sides)))
+            _add(need, part.group, footprint.tile * part.element_bytes * self._slots(footprint))
+        for footprint in self.writes:
+            if footprint.part.place == "buffered":
+                nbytes = footprint.tile * footprint.part.element_bytes
+                _add(need, footprint.part.group, nbytes * self._slots(footprint))
+        return need, fetched
+
+    def _slots(self, footprint: _Footprint) -> Array:
+        return np.where(footprint.tiles * self.p.batch > 1, 2.0, 1.0)
+
+    def _psum_elements(self, order: tuple[Side, ...]) -> Array:
+        """Return the elements of partial sums that wait between k tiles; 0 where k is not cut."""
+        inside = order[order.index("k") + 1 :]
+        block: Array = np.ones((1, 1, 1))
+        for name in ("m", "n"):
+            side = self.sides[name]
+            block = block * (float(side.size) if name in inside else side.largest)
+        waiting: Array = np.where(self.sides["k"].count > 1, block, 0.0)
+        if self.array.dataflow == "os" and order[-1] == "k":  # one fold goes on over all k tiles
+            waiting = np.where(self._single_fold(), 0.0, waiting)
+        return waiting
+
+    def _single_fold(self) -> Bool:
+        array = self.array
+        return (self.sides[self.over["rows"]].largest <= array.rows) & (
+            self.sides[self.over["cols"]].largest <= array.cols
+        )
+
+    def _partial_sums(self, order: tuple[Side, ...]) -> tuple[Array, Array]:
+        """Return the bytes of the partial sums' region and the bytes they move each way."""
+        array = self.array
+        waiting = self._psum_elements(order)
+        in_bank = waiting > array.accumulator_elements
+        total = float(self.sides["m"].size * self.sides["n"].size)
+        moved = np.where(in_bank, (self.sides["k"].count - 1) * total, 0.0)
+        region = np.where(in_bank, waiting, 0.0)
+        if array.dataflow != "os":
+            column = self.sides[self.over["streamed"]].largest * np.minimum(
+                self.sides[self.over["cols"]].largest, array.cols
+            )
+            excess = np.maximum(0.0, column - array.accumulator_elements)
+            rounds = np.maximum(0.0, self.sides["k"].row_blocks - self.sides["k"].count)
+            moved = moved + np.where(column > 0, excess / column, 0.0) * rounds * total
+            region = np.where((excess > 0) & (rounds > 0), np.maximum(region, excess), region)
+        return region * array.psum_bytes, moved * array.psum_bytes * self.p.batch
+
+    # -- time ------------------------------------------------------------------------------------
+
+    def _array_cycles(self, order: tuple[Side, ...]) -> Array:
+        array = self.array
+        rows, cols, streamed = (self.sides[self.over[x]] for x in ("rows", "cols", "streamed"))
+        load = first_load(array.dataflow, array.rows)
+        tail = fold_tail(array.convention, array.dataflow, array.rows, array.cols)
+        folds = rows.row_blocks * cols.blocks
+        going_on = self._single_fold() if order[-1] == self.over["streamed"] else np.zeros((1, 1, 1), bool)
+        if array.convention == "scale-sim":
+            split = folds * (streamed.size + streamed.count * (tail + load))
+            return np.where(going_on, folds * (streamed.size + tail + load), split) * self.p.batch
+        period = np.where(going_on, max(array.rows, streamed.size), streamed.padded)
+        return folds * period * self.p.batch + load + tail
+
+    def _ports(self, fetched: list[tuple[Part, Array]], psum: Array) -> Array:
+        """Return the time of the busiest bank group's port."""
+        reads: dict[str, Array] = {}
+        writes: dict[str, Array] = {}
+        for part, elements in fetched:
+            _add(writes, part.group, elements * part.element_bytes * self.p.batch)
+        self._array_reads(reads)
+        total = float(self.sides["m"].size * self.sides["n"].size) * self.p.batch
+        for footprint in self.reads:
+            _add(reads, footprint.part.group, np.full((1, 1, 1), total * footprint.part.element_bytes))
+        for footprint in self.writes:
+            nbytes = np.full((1, 1, 1), total * footprint.part.element_bytes)
+            _add(writes, footprint.part.group, nbytes)
+            if footprint.part.place == "buffered":
+                _add(reads, footprint.part.group, nbytes)
+        _add(reads, self.p.psum_group, psum)
+        _add(writes, self.p.psum_group, psum)
+        zero = np.zeros((1, 1, 1))
+        times = [
+            port_ps(self.machine.banks[g], reads.get(g, zero), writes.get(g, zero))
+            for g in sorted(set(reads) | set(writes))
+        ]
+        busiest: Array = np.maximum.reduce(np.broadcast_arrays(zero, *times))
+        return busiest
+
+    def _array_reads(self, reads: dict[str, Array]) -> None:
+        """Add what the array reads of its two operands."""
+        m, n, k = (self.sides[s] for s in SIDES)
+        if self.array.dataflow == "ws":
+            a, b = float(m.size * k.size) * n.blocks, float(k.size * n.size) * m.count
+        elif self.array.dataflow == "is":
+            a, b = float(m.size * k.size) * n.count, float(k.size * n.size) * m.blocks
+        else:
+            a, b = float(m.size * k.size) * n.blocks, float(k.size * n.size) * m.blocks
+        up, down = self.p.expansion
+        factor = {x: up / down if self.p.expanded == x else 1.0 for x in ("a", "b")}
+        _add(reads, self.p.a.group, a * self.p.a.element_bytes * factor["a"] * self.p.batch)
+        _add(reads, self.p.b.group, b * self.p.b.element_bytes * factor["b"] * self.p.batch)
+
+    def _rider_cycles(self) -> Array:
+        total = float(self.sides["m"].size * self.sides["n"].size) * self.p.batch
+        return np.full((1, 1, 1), total * self.p.rider_rate / self.machine.vector.lanes)
+
+    def _ends(self, fetched: list[tuple[Part, Array]]) -> Array:
+        """Return the first tile's fill and the last result tile's way out, which nothing hides."""
+        first: Array = np.zeros((1, 1, 1))
+        for footprint in (self.a, self.b):
+            if footprint.part.place != "resident":
+                first = first + footprint.tile * footprint.part.element_bytes * self.dram_ps
+        if fetched:
+            first = first + self.machine.dram.latency_ps
+        return first
+
+    def _allowed(self, order: tuple[Side, Side, Side]) -> Bool:
+        """Return where the convention allows the cut: scale-sim does not split the streamed side."""
+        if self.array.convention != "scale-sim":
+            return np.ones((1, 1, 1), dtype=bool)
+        streamed = self.over["streamed"]
+        whole: Bool = self.sides[streamed].count == 1
+        if order[-1] != streamed:
+            return whole
+        return whole | self._single_fold()
+
+    # -- the answer ------------------------------------------------------------------------------
+
+    def choice(
+        self,
+        order: tuple[Side, Side, Side],
+        keep: tuple[bool, bool],
+        at: tuple[int, int, int],
+        time: float,
+        dram: float,
+        held: float,
+    ) -> Choice:
+        """Return the chosen combination as whole numbers."""
+
+        def here(values: Array) -> int:
+            return round(float(np.broadcast_to(values, self.shape)[at]))
+
+        region, _ = self._partial_sums(order)
+        result = self.writes[0] if self.writes else self.a
+        return Choice(
+            cuts=tuple(self.sides[s].list[i].cut for s, i in zip(SIDES, at, strict=True)),  # type: ignore[arg-type]
+            order=order,
+            keep=keep,
+            slots=(here(self._slots(self.a)), here(self._slots(self.b)), here(self._slots(result))),
+            tile_elements=(here(self.a.tile), here(self.b.tile), here(result.tile)),
+            psum_elements=here(region) // self.array.psum_bytes,
+            time_ps=round(time),
+            dram_bytes=round(dram),
+            buffer_bytes=round(held),
+        )
+
+
+def _add(into: dict[str, Array], group: str, nbytes: Array) -> None:
+    into[group] = into[group] + nbytes if group in into else nbytes
