@@ -108,7 +108,7 @@ def ceil_div(a: int, b: int) -> int:
 
 
 def reshape_box(box: Box, shape: tuple[int, ...], to: tuple[int, ...]) -> Box:
-    """Return the smallest box in shape ``to`` that covers ``box`` of ``shape``, both row-major.
+    """Return a box in shape ``to`` that covers ``box`` of ``shape``, both row-major.
 
     Dimensions are matched in groups of equal product; the cover is exact where a cut falls between
     whole rows of the finer side.

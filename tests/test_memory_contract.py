@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from fractions import Fraction
 from functools import partial
-from math import floor
+from math import ceil
 from typing import Literal
 
 import pytest
@@ -141,7 +141,7 @@ def exact_hold(memory: Component, action: Action, nbytes: int) -> Fraction:
 def expected_service(memory: Component, action: Action, nbytes: int) -> tuple[int, int]:
     """Return for how long an idle component's port is held, and after how long the request is done."""
     if isinstance(memory, FlatDram):
-        hold = nbytes * PS_PER_S // memory.spec.bandwidth_bytes_per_s
+        hold = -(-nbytes * PS_PER_S // memory.spec.bandwidth_bytes_per_s)
         return hold, hold + (memory.spec.latency_ps if action == "read" else 0)
     spec = memory.spec
     beats = ceil_div(ceil_div(nbytes, spec.word_bytes), spec.count * spec.subbanks)
@@ -211,17 +211,17 @@ def test_a_partial_word_is_a_whole_one(spec: BankGroup, action: Action) -> None:
 def test_first_come_first_served(make: Make, todo: list[Request]) -> None:
     """Each port serves in the order of asking, one at a time, and never idles while one waits.
 
-    The reference is a queue in exact fractions of a picosecond, of which the component gives the floor.
+    The reference is a queue in exact fractions of a picosecond, of which the component gives the ceiling.
     """
     for memory, _, served in by_port(make, todo):
         free = Fraction(0)
         for (_, action, nbytes), access in served:
-            waits = floor(free) > access.queued_ps
+            waits = ceil(free) > access.queued_ps
             start = free if waits else Fraction(access.queued_ps)
             free = start + exact_hold(memory, action, nbytes)
             hold, service = expected_service(memory, action, nbytes)
-            assert access.start_ps == floor(start)
-            assert access.done_ps == floor(free) + service - hold
+            assert access.start_ps == ceil(start)
+            assert access.done_ps == ceil(free) + service - hold
             assert (access.cause is not None) == waits
 
 
@@ -231,7 +231,7 @@ def test_a_port_never_does_two_things(make: Make, todo: list[Request]) -> None:
     """What was asked for is what the port was busy with, and no longer than it had time for."""
     for memory, port, served in by_port(make, todo):
         work = sum(exact_hold(memory, action, nbytes) for (_, action, nbytes), _ in served)
-        assert work - len(served) <= port.busy_ps <= work  # less than a picosecond each
+        assert work <= port.busy_ps < work + len(served) + 1  # less than a picosecond each
         if served:
             assert port.busy_ps <= port.free_ps - served[0][1].start_ps
 
@@ -242,7 +242,7 @@ def test_work_does_not_depend_on_when_it_is_asked_for(make: Make, todo: list[Req
     """Asked for at once, the requests of a port follow each other without a gap."""
     for memory, port, served in by_port(make, [(0, action, nbytes) for _, action, nbytes in todo]):
         work = sum(exact_hold(memory, action, nbytes) for (_, action, nbytes), _ in served)
-        assert port.busy_ps == port.free_ps == floor(work)
+        assert port.busy_ps == port.free_ps == ceil(work)
 
 
 @every_component
@@ -263,7 +263,7 @@ def test_many_small_dram_transfers_last_as_long_as_a_large_one(sizes: list[int],
     dram, _ = serve(_dram, [(0, action, n) for n in sizes])
     whole, _ = serve(_dram, [(0, action, sum(sizes))])
     assert port_of(dram, action).busy_ps == port_of(whole, action).busy_ps
-    assert port_of(dram, action).free_ps == sum(sizes) * PS_PER_S // DRAM.bandwidth_bytes_per_s
+    assert port_of(dram, action).free_ps == ceil(Fraction(sum(sizes) * PS_PER_S, DRAM.bandwidth_bytes_per_s))
 
 
 def test_dram_directions_share_the_bandwidth() -> None:

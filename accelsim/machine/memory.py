@@ -98,8 +98,9 @@ class Bank:
 class FlatDram:
     """DRAM with a bandwidth and a latency; reads and writes share the bandwidth.
 
-    Transfers last whole picoseconds; the remainder of one is carried to the next, so that many small
-    transfers take as long as a large one.
+    Transfers last whole picoseconds, rounded up; what one has paid too much is credited to the next of
+    the same busy stretch, so that many small transfers take as long as a large one, and none is faster
+    than the bandwidth.
     """
 
     def __init__(self, sim: Sim, spec: Dram, granularity_bytes: int) -> None:
@@ -107,15 +108,16 @@ class FlatDram:
         self.spec = spec
         self.chunk_bytes = granularity_bytes
         self.port = Port()
-        self._carry = 0
+        self._credit = 0
 
     def access(self, action: Action, nbytes: int) -> Access:
         """Reserve the channel for ``nbytes``, now. A write has ended when the channel has taken it."""
         now = self.sim.now
-        if self.port.free_ps <= now:
-            self._carry = 0
-        units = nbytes * PS_PER_S + self._carry
-        hold, self._carry = divmod(units, self.spec.bandwidth_bytes_per_s)
+        if self.port.free_ps < now:
+            self._credit = 0
+        units = nbytes * PS_PER_S - self._credit
+        hold = ceil_div(units, self.spec.bandwidth_bytes_per_s)
+        self._credit = hold * self.spec.bandwidth_bytes_per_s - units
         start, cause = self.port.reserve(now, hold, "dram")
         latency = self.spec.latency_ps if action == "read" else 0
         return Access(now, start, start + hold + latency, cause)

@@ -44,40 +44,44 @@ class SlabChoice:
     buffer_bytes: int
 
 
-class SlabSearch:
-    """Chooses slabs on one machine; answers are remembered."""
+class _Choices:
+    """The cuts of one problem in the order of trial, costed when first tried."""
 
-    def __init__(self, machine: Machine) -> None:
-        self.machine = machine
-        self._known: dict[SlabProblem, list[tuple[SlabChoice, dict[str, int]]]] = {}
-
-    def best(self, problem: SlabProblem, budget: tuple[tuple[str, int], ...]) -> SlabChoice | None:
-        """Return the largest slab of at most ``SLAB_BYTES`` that fits, or the smallest that fits at all."""
-        if problem not in self._known:
-            self._known[problem] = self._choices(problem)
-        room = dict(budget)
-        fitting = None
-        for choice, need in self._known[problem]:
-            if any(nbytes > room[group] for group, nbytes in need.items()):
-                continue
-            fitting = choice
-            if max((*choice.read_bytes, *choice.write_bytes), default=0) <= SLAB_BYTES:
-                return choice
-        return fitting
-
-    def _choices(self, problem: SlabProblem) -> list[tuple[SlabChoice, dict[str, int]]]:
-        """Return every cut, holding whole what several passes read, and then also without."""
+    def __init__(self, problem: SlabProblem) -> None:
         often = tuple(
             i
             for i, part in enumerate(problem.reads)
             if part.place == "buffered" and sum(i in reads for reads, _ in problem.passes) > 1
         )
-        choices = []
-        for keep in (often, ()) if often else ((),):
-            for cut in _cuts(problem):
-                choice = self._cost(problem, cut, keep)
-                choices.append((choice, self._held(problem, choice)))
-        return choices
+        cuts = _cuts(problem)
+        small = [i for i, cut in enumerate(cuts) if _widest(problem, cut) <= SLAB_BYTES]
+        cuts = cuts[small[0] if small else len(cuts) - 1 :]
+        keeps = (often, ()) if often else ((),)  # first holding whole what several passes read
+        self.trials = [(cut, keep) for keep in keeps for cut in cuts]
+        self.found: list[tuple[SlabChoice, dict[str, int]]] = []
+
+
+class SlabSearch:
+    """Chooses slabs on one machine; answers are remembered."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        self._known: dict[SlabProblem, _Choices] = {}
+
+    def best(self, problem: SlabProblem, budget: tuple[tuple[str, int], ...]) -> SlabChoice | None:
+        """Return the largest slab of at most ``SLAB_BYTES``, as far as cuts go, that fits the budget."""
+        known = self._known.get(problem)
+        if known is None:
+            known = self._known[problem] = _Choices(problem)
+        room = dict(budget)
+        for i in range(len(known.trials)):
+            if i == len(known.found):
+                choice = self._cost(problem, *known.trials[i])
+                known.found.append((choice, self._held(problem, choice)))
+            choice, need = known.found[i]
+            if all(nbytes <= room[group] for group, nbytes in need.items()):
+                return choice
+        return None
 
     def _held(self, problem: SlabProblem, choice: SlabChoice) -> dict[str, int]:
         need: dict[str, int] = {}
@@ -150,6 +154,12 @@ def _first(axes: tuple[Axis, ...], cut: Cut) -> dict[str, Range]:
     """Return the first, and so a largest, slab."""
     steps = [a.unit if i < cut.axis else cut.step if i == cut.axis else a.size for i, a in enumerate(axes)]
     return {a.name: (0, min(step, a.size)) for a, step in zip(axes, steps, strict=True)}
+
+
+def _widest(problem: SlabProblem, cut: Cut) -> int:
+    first = _first(problem.axes, cut)
+    parts = [*problem.reads, *(w for w in problem.writes if _per_slab(w, problem.axes, cut))]
+    return max((volume(p.operand.box(first)) * p.element_bytes for p in parts), default=0)
 
 
 def _per_slab(part: Part, axes: tuple[Axis, ...], cut: Cut) -> bool:

@@ -6,14 +6,18 @@ DRAM time and the riders' vector time overlap; the first tile's fill does not.
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
+
 import numpy as np
 
+from accelsim.geometry import Axis, DimMap, Operand
 from accelsim.mapping.cuts import Candidate, candidates, follows_side, free_elements, lengths
 from accelsim.mapping.ports import port_ps
 from accelsim.mapping.problem import SIDES, Array, Bool, Choice, Part, Problem
 from accelsim.program.folds import first_load, fold_tail
 from accelsim.program.gemm_folds import ArrayShape
-from accelsim.program.program import Side
+from accelsim.program.program import Cut, Side
 from accelsim.resolve.machine import Machine
 
 
@@ -53,22 +57,61 @@ class _Footprint:
             pairs = [lengths(operand, problem.axes(name), c.cut) for c in side.list]
             self.once = self.once * side.shape([p[0] for p in pairs])
             self.tile = self.tile * side.shape([p[1] for p in pairs])
-        self.whole = float(np.prod([float(s) for s in operand.shape]))
+        self.whole = float(math.prod(operand.shape))
         self.tiles: Array = np.ones((1, 1, 1))
         for name in self.relevant:
             self.tiles = self.tiles * sides[name].count
 
-    def fetched(self, order: tuple[Side, ...], sides: dict[Side, _Side]) -> Array:
-        """Return the elements fetched when every change of tile is fetched anew."""
+    def burst_factor(self, problem: Problem, sides: dict[Side, _Side], burst_bytes: int) -> Array:
+        """Return what short rows cost: bytes moved in whole bursts over bytes wanted."""
+        operand, size = self.part.operand, self.part.element_bytes
+        run: Array = np.full((1, 1, 1), float(size))
+        joined: Bool = np.ones((1, 1, 1), dtype=bool)
+        for dim, extent in zip(reversed(operand.dims), reversed(operand.shape), strict=True):
+            width = _widths(problem, sides, dim, extent)
+            run = run * np.where(joined, width, 1.0)
+            joined = joined & (width == extent)
+        return np.asarray(np.ceil(run / burst_bytes) * burst_bytes / run, dtype=np.float64)
+
+    def again(self, order: tuple[Side, ...], sides: dict[Side, _Side]) -> Array:
+        """Return how often the operand's tiles are gone through."""
         times: Array = np.ones((1, 1, 1))
         for i, name in enumerate(order):
             if name in self.relevant:
                 continue
             inner = [sides[s].count > 1 for s in order[i + 1 :] if s in self.relevant]
             if inner:
-                again = np.logical_or.reduce(np.broadcast_arrays(*inner))
-                times = times * np.where(again, sides[name].count, 1.0)
-        return self.once * times
+                anew = np.logical_or.reduce(np.broadcast_arrays(*inner))
+                times = times * np.where(anew, sides[name].count, 1.0)
+        return times
+
+
+def _widths(problem: Problem, sides: dict[Side, _Side], dim: DimMap, extent: int) -> Array:
+    """Return a dimension's extent in the largest tile, per combination of cuts."""
+    for name, side in sides.items():
+        for axis in problem.axes(name):
+            if axis.name == dim.axis:
+                one = Operand("", (extent,), (dim,))
+                cuts = [_cut_of(problem.axes(name), axis, c) for c in side.list]
+                return side.shape([lengths(one, (axis,), cut)[1] for cut in cuts])
+    batch = any(axis.name == dim.axis for axis in problem.groups)
+    return np.full((1, 1, 1), 1.0 if batch else float(extent))
+
+
+def _cut_of(axes: tuple[Axis, ...], axis: Axis, candidate: Candidate) -> Cut:
+    """Return the cut of one axis alone that a cut of its side makes."""
+    index, cut = axes.index(axis), candidate.cut
+    step = axis.unit if index < cut.axis else cut.step if index == cut.axis else axis.size
+    return Cut(axis=0, step=step)
+
+
+@dataclass(frozen=True, slots=True)
+class _Fetch:
+    """What one operand brings from DRAM per GEMM: elements, and transfers that bring them."""
+
+    of: _Footprint
+    elements: Array
+    transfers: Array
 
 
 class Space:
@@ -92,6 +135,13 @@ class Space:
         self.reads = [_Footprint(problem, r, self.sides) for r in problem.reads]
         self.writes = [_Footprint(problem, w, self.sides) for w in problem.writes]
         self.shape = tuple(len(self.sides[s].list) for s in SIDES)
+        burst = machine.dma.burst_bytes
+        self.bursts = {
+            id(f): f.burst_factor(problem, self.sides, burst)
+            for f in (self.a, self.b, *self.reads, *self.writes)
+            if f.part.place != "resident"
+        }
+        self.tiles = self.sides["m"].count * self.sides["n"].count * self.sides["k"].count
         self.over: dict[str, Side] = {
             "ws": {"rows": "k", "cols": "n", "streamed": "m"},
             "is": {"rows": "k", "cols": "m", "streamed": "n"},
@@ -107,43 +157,56 @@ class Space:
         need, fetched = self._operands(order, keep)
         psum_bytes, psum_traffic = self._partial_sums(order)
         _add(need, self.p.psum_group, psum_bytes)
-        dram_in = sum((f * p.element_bytes for p, f in fetched), np.zeros((1, 1, 1)))
-        written = sum(
-            (w.once * w.part.element_bytes for w in self.writes if w.part.place == "buffered"),
-            np.zeros((1, 1, 1)),
-        )
-        dram = (dram_in + written) * self.p.batch
+        dram, transfers = self._dram(fetched)
         array = self._array_cycles(order) * self.period
         ports = self._ports(fetched, psum_traffic)
         riders = self._rider_cycles() * self.period
-        steady = np.maximum.reduce(np.broadcast_arrays(array, dram * self.dram_ps, ports, riders))
+        issue = transfers * self.machine.dma.descriptor_latency_ps
+        steady = np.maximum.reduce(np.broadcast_arrays(array, dram * self.dram_ps, issue, ports, riders))
         time = steady + self._ends(fetched)
         time = np.where(np.broadcast_to(self._allowed(order), self.shape), time, np.inf)
         return time, np.broadcast_to(dram, self.shape), need
 
     def _operands(
         self, order: tuple[Side, ...], keep: tuple[bool, bool]
-    ) -> tuple[dict[str, Array], list[tuple[Part, Array]]]:
-        """Return buffer bytes per group and the elements fetched from DRAM per operand."""
+    ) -> tuple[dict[str, Array], list[_Fetch]]:
+        """Return buffer bytes per group and what is fetched from DRAM per operand."""
         need: dict[str, Array] = {}
-        fetched: list[tuple[Part, Array]] = []
+        fetched: list[_Fetch] = []
         whole = [*keep, *(False for _ in self.reads)]
         for footprint, held in zip([self.a, self.b, *self.reads], whole, strict=True):
             part = footprint.part
             if part.place == "resident":
                 continue
             if held or part.place == "kept":
-                fetched.append((part, np.full((1, 1, 1), footprint.whole / self.p.batch)))
+                once = np.full((1, 1, 1), footprint.whole / self.p.batch)
+                fetched.append(_Fetch(footprint, once, footprint.tiles))
                 if held:
                     _add(need, part.group, np.full((1, 1, 1), footprint.whole * part.element_bytes))
                 continue
-            fetched.append((part, footprint.fetched(order, self.sides)))
+            times = footprint.again(order, self.sides)
+            fetched.append(_Fetch(footprint, footprint.once * times, footprint.tiles * times))
             _add(need, part.group, footprint.tile * part.element_bytes * self._slots(footprint))
         for footprint in self.writes:
             if footprint.part.place == "buffered":
                 nbytes = footprint.tile * footprint.part.element_bytes
                 _add(need, footprint.part.group, nbytes * self._slots(footprint))
         return need, fetched
+
+    def _dram(self, fetched: list[_Fetch]) -> tuple[Array, Array]:
+        """Return the bytes that DRAM moves, in whole bursts, and the descriptors of the busier engine."""
+        nbytes: Array = np.zeros((1, 1, 1))
+        reads: Array = np.zeros((1, 1, 1))
+        writes: Array = np.zeros((1, 1, 1))
+        for fetch in fetched:
+            size = fetch.of.part.element_bytes
+            nbytes = nbytes + fetch.elements * size * self.bursts[id(fetch.of)]
+            reads = reads + fetch.transfers
+        for footprint in self.writes:
+            if footprint.part.place == "buffered":
+                factor = footprint.part.element_bytes * self.bursts[id(footprint)]
+                nbytes, writes = nbytes + footprint.once * factor, writes + footprint.tiles
+        return nbytes * self.p.batch, np.maximum(reads, writes) * self.p.batch
 
     def _slots(self, footprint: _Footprint) -> Array:
         return np.where(footprint.tiles * self.p.batch > 1, 2.0, 1.0)
@@ -199,12 +262,13 @@ class Space:
         period = np.where(going_on, max(array.rows, streamed.size), streamed.padded)
         return folds * period * self.p.batch + load + tail
 
-    def _ports(self, fetched: list[tuple[Part, Array]], psum: Array) -> Array:
+    def _ports(self, fetched: list[_Fetch], psum: Array) -> Array:
         """Return the time of the busiest bank group's port."""
         reads: dict[str, Array] = {}
         writes: dict[str, Array] = {}
-        for part, elements in fetched:
-            _add(writes, part.group, elements * part.element_bytes * self.p.batch)
+        for fetch in fetched:
+            part = fetch.of.part
+            _add(writes, part.group, fetch.elements * part.element_bytes * self.p.batch)
         self._array_reads(reads)
         total = float(self.sides["m"].size * self.sides["n"].size) * self.p.batch
         for footprint in self.reads:
@@ -242,7 +306,7 @@ class Space:
         total = float(self.sides["m"].size * self.sides["n"].size) * self.p.batch
         return np.full((1, 1, 1), total * self.p.rider_rate / self.machine.vector.lanes)
 
-    def _ends(self, fetched: list[tuple[Part, Array]]) -> Array:
+    def _ends(self, fetched: list[_Fetch]) -> Array:
         """Return the first tile's fill and the last result tile's way out, which nothing hides."""
         first: Array = np.zeros((1, 1, 1))
         for footprint in (self.a, self.b):

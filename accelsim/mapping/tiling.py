@@ -18,6 +18,7 @@ from accelsim.program.gemm_folds import ArrayShape
 from accelsim.resolve.machine import Machine
 
 NEAR = 1.02  # of the least time: what counts as equally fast
+SMALL_BYTES = 64 * 1024  # buffers up to here count as equally small
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,7 @@ class _Table:
     time: Array
     dram: Array
     held: Array
+    tiles: Array
     need: dict[str, Array]  # bytes per bank group
     which: NDArray[np.int64]  # (entry, [order and keep, m, n, k])
 
@@ -65,14 +67,17 @@ def _table(search: TileSearch, problem: Problem) -> _Table:
         for g in groups
     }
     held = sum(need.values(), np.zeros_like(time))
-    kept = _worth_keeping(time, dram, held, list(need.values()))
+    tiles = np.tile(np.broadcast_to(space.tiles, space.shape).ravel(), len(runs))
+    kept = _worth_keeping(time, dram, tiles, list(need.values()))
     points = int(np.prod(space.shape))
     inner = np.stack(np.unravel_index(kept % points, space.shape), axis=1)
     which = np.concatenate([(kept // points)[:, None], inner], axis=1)
-    return _Table(space, time[kept], dram[kept], held[kept], {g: n[kept] for g, n in need.items()}, which)
+    return _Table(
+        space, time[kept], dram[kept], held[kept], tiles[kept], {g: n[kept] for g, n in need.items()}, which
+    )
 
 
-def _worth_keeping(time: Array, dram: Array, held: Array, need: list[Array]) -> NDArray[np.int64]:
+def _worth_keeping(time: Array, dram: Array, tiles: Array, need: list[Array]) -> NDArray[np.int64]:
     """Return, per bucket of buffer bytes, the fastest, the leanest, and the leanest of the fast ones."""
     finite = np.flatnonzero(np.isfinite(time))
     if not finite.size:
@@ -81,13 +86,13 @@ def _worth_keeping(time: Array, dram: Array, held: Array, need: list[Array]) -> 
     for nbytes in need:
         eighths = np.ceil(np.log2(np.maximum(nbytes[finite], 1.0)) * 4).astype(np.int64)
         bucket = bucket * 256 + eighths
-    t, d, h = time[finite], dram[finite], held[finite]
+    t, d, n = time[finite], dram[finite], tiles[finite]
     _, group = np.unique(bucket, return_inverse=True)
     least = np.full(int(group.max()) + 1, np.inf)
     np.minimum.at(least, group, t)
     fast = t <= least[group] * NEAR
     picks = []
-    for mask, keys in ((fast, (h, t, d)), (fast | True, (h, d, t)), (fast | True, (h, t, d))):
+    for mask, keys in ((fast, (n, t, d)), (fast | True, (n, d, t)), (fast | True, (n, t, d))):
         places = np.flatnonzero(mask)
         ranked = places[np.lexsort([*(k[places] for k in keys), group[places]])]
         _, first = np.unique(group[ranked], return_index=True)
@@ -101,7 +106,7 @@ def _chosen(table: _Table, problem: Problem, budget: dict[str, int]) -> Choice |
         fits &= nbytes <= budget[group]
     if not fits.any():
         return None
-    entry = _pick(np.where(fits, table.time, np.inf), table.dram, table.held, problem.objective)
+    entry = _pick(table, np.where(fits, table.time, np.inf), problem.objective)
     run, m, n, k = (int(i) for i in table.which[entry])
     order, keep = [(o, x) for o in ORDERS for x in _keeps(problem)][run]
     numbers = (float(table.time[entry]), float(table.dram[entry]), float(table.held[entry]))
@@ -115,11 +120,14 @@ def _keeps(problem: Problem) -> list[tuple[bool, bool]]:
     return list(itertools.product(a, b))
 
 
-def _pick(time: Array, dram: Array, held: Array, objective: str) -> int:
+def _pick(table: _Table, time: Array, objective: str) -> int:
+    """Return the entry to take: among equals the fewest tiles that leave room for what comes next."""
     feasible = np.isfinite(time)
     if objective == "dram":
-        near = feasible & (dram <= dram[feasible].min())
+        near = feasible & (table.dram <= table.dram[feasible].min())
     else:
         near = feasible & (time <= time[feasible].min() * NEAR)
     places = np.flatnonzero(near)
-    return int(places[np.lexsort([k[places] for k in (held, time, dram)])[0]])
+    size = np.ceil(np.log2(np.maximum(table.held, SMALL_BYTES)))
+    ranked = np.lexsort([k[places] for k in (time, table.tiles, size, table.dram)])
+    return int(places[ranked[0]])

@@ -54,7 +54,8 @@ def part(axes: Sequence[Axis], tile: Tile, block: int, width: int) -> dict[str, 
     for i, axis in enumerate(axes):
         low, high = tile[axis.name]
         if high - low > axis.unit or i == len(axes) - 1:
-            inner = math.prod(tile[a.name][1] - tile[a.name][0] for a in axes[i + 1 :]) * axis.unit
+            others = [a for a in axes if a is not axis]  # those before it hold one row, of a unit at most
+            inner = extent(others, tile) * axis.unit
             first = low + block * width // inner * axis.unit
             end = low + (block + 1) * width // inner * axis.unit
             if (block + 1) * width >= inner * (high - low) // axis.unit:

@@ -86,8 +86,8 @@ class Sim:
         try:
             self.env.run(until=goal)
         except RuntimeError as error:
-            if goal.triggered:
-                raise
+            if not isinstance(error.__context__, simpy.core.EmptySchedule):
+                raise  # a process's own error, not SimPy's word for having run dry
             stuck = [f"{n} waits for {self.waiting.get(n, 'an event')}" for n in names if self._alive(n)]
             raise DeadlockError(f"nothing can go on at {self.now} ps:\n" + "\n".join(stuck)) from error
         return self.now
