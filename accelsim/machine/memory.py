@@ -38,11 +38,12 @@ class Memory(Protocol):
 class Port:
     """A server that takes one request at a time, in the order in which they were made."""
 
-    __slots__ = ("busy_ps", "cause", "free_ps")
+    __slots__ = ("busy_ps", "cause", "free_ps", "served")
 
     def __init__(self) -> None:
         self.free_ps = 0
         self.busy_ps = 0
+        self.served = 0
         self.cause: StallReason = "port_busy"  # of who waits behind the last request
 
     def reserve(self, now: int, hold_ps: int, cause: StallReason) -> tuple[int, StallReason | None]:
@@ -51,6 +52,7 @@ class Port:
         start = max(now, self.free_ps)
         self.free_ps = start + hold_ps
         self.busy_ps += hold_ps
+        self.served += 1
         self.cause = cause
         return start, waited
 

@@ -67,6 +67,8 @@ def _component_times(state: State) -> None:
     for bank in state.banks.values():
         for name, port in bank.ports().items():
             state.recorder.component(name).busy_ps = _within(port, state.recorder.end_ps)
+    ports = [p for bank in state.banks.values() for p in bank.ports().values()]
+    state.recorder.transactions = sum(p.served for p in ports) + state.dram.port.served
     state.recorder.component("dram").busy_ps = _within(state.dram.port, state.recorder.end_ps)
     for name in ("pe_array", "vector", "dma.read", "dma.write"):
         state.recorder.component(name)

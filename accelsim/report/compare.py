@@ -16,6 +16,7 @@ from accelsim.words import STALL_REASONS
 
 Format = Callable[[float], str]
 # what says how a run was made or what came out of it, rather than what decided its result
+DERIVED: Final = ("machine.sources",)  # says again, with its source, what the machine's numbers say
 NOT_INPUTS: Final = ("id", "files", "schema", "command", "wall_s", "skip", "cached")
 COLUMNS: Final = ("A", "B", "B - A", "B / A")
 
@@ -56,8 +57,9 @@ def _flat(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
     """Walk nested objects down to ``(dotted path, text of the value)``."""
     if isinstance(value, Mapping) and value:
         for key in value:
-            if path or key not in NOT_INPUTS:
-                yield from _flat(value[key], f"{path}.{key}" if path else str(key))
+            below = f"{path}.{key}" if path else str(key)
+            if (path or key not in NOT_INPUTS) and below not in DERIVED:
+                yield from _flat(value[key], below)
     elif isinstance(value, list) and any(isinstance(v, Mapping) for v in value):
         for i, item in enumerate(value):
             name = item.get("key", i) if isinstance(item, Mapping) else i

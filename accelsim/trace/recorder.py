@@ -76,6 +76,7 @@ class Recorder:
         self.histogram = Histogram(traced)
         self.dram_bytes = {"read": 0, "write": 0}
         self.tiles = 0
+        self.transactions = 0  # of bank and DRAM ports
         self.end_ps = 0
 
     def count(self, component: str, action: str, part: Part, role: str, n: int) -> None:

@@ -1,0 +1,199 @@
+"""A GEMM kernel's tiles on real numbers: operands gathered from banks, partial sums where they wait."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from accelsim.geometry import Axis, DimMap, Range
+from accelsim.program.folds import extents
+from accelsim.program.gemm_folds import ArrayShape
+from accelsim.program.program import Kernel, Side
+from accelsim.program.ranges import extent, tiles_of
+from tests.interpreter.memory import Banks, BoundOperand, Hazard, Numbers, Places
+
+PARTNER = {"y": "p", "x": "q"}  # image axis -> kernel axis of a convolution
+TileRanges = dict[str, Range]
+
+
+def gather(
+    kernel: Kernel, banks: Banks, bound: BoundOperand, tile: TileRanges, rows: Side, cols: Side, image: bool
+) -> Numbers:
+    """Return an operand's tile as a matrix over ``rows`` and ``cols``, its zeros inserted.
+
+    ``image``: it is expanded from windows (im2col) or from the inverse of windows.
+    """
+    axes = (*kernel.sides["batch"], *kernel.sides[rows], *kernel.sides[cols])
+    shape = [tile[a.name][1] - tile[a.name][0] for a in axes]
+    grid = _grid(axes, tile)
+    indices, valid = [], np.ones((), dtype=bool)
+    for dim, size in zip(bound.binding.operand.dims, bound.binding.operand.shape, strict=True):
+        index, there = _index(dim, size, grid, kernel, image)
+        indices.append(index)
+        valid = valid & there
+    places = np.broadcast_to(bound.places_of(indices), shape)
+    wanted = np.broadcast_to(valid, shape)
+    matrix = np.zeros(shape)
+    what = f"{kernel.leader.op} reads {bound.binding.data.tensor}"
+    matrix[wanted] = banks.read(bound.region, bound.element_bytes, places[wanted], what)
+    return matrix.reshape(-1, extent(kernel.sides[cols], tile))
+
+
+def result_places(
+    kernel: Kernel, operand_dims: tuple[DimMap, ...], shape: tuple[int, ...], tile: TileRanges
+) -> Places:
+    """Return the place in the result tensor of every (m, n) of a tile, in order."""
+    axes = (*kernel.sides["batch"], *kernel.sides["m"], *kernel.sides["n"])
+    grid = _grid(axes, tile)
+    places: Places = np.zeros((), dtype=np.int64)
+    for dim, size in zip(operand_dims, shape, strict=True):
+        places = places * size + _index(dim, size, grid, kernel, False)[0]
+    full = [tile[a.name][1] - tile[a.name][0] for a in axes]
+    return np.broadcast_to(places, full).ravel()
+
+
+def _grid(axes: tuple[Axis, ...], tile: TileRanges) -> dict[str, Places]:
+    grid = {}
+    for i, axis in enumerate(axes):
+        along = [1] * len(axes)
+        along[i] = -1
+        grid[axis.name] = np.arange(*tile[axis.name], dtype=np.int64).reshape(along)
+    return grid
+
+
+def _index(
+    dim: DimMap, size: int, grid: dict[str, Places], kernel: Kernel, image: bool
+) -> tuple[Places, np.ndarray]:
+    """Return the index along one dimension at every point, and where there is one at all."""
+    if dim.kind == "full":
+        assert size == 1, "an operand of a GEMM is read whole along a dimension that no axis follows"
+        return np.zeros((), dtype=np.int64), np.ones((), dtype=bool)
+    at = grid[dim.axis]
+    if dim.kind == "direct":
+        return at, np.ones((), dtype=bool)
+    tap = _tap(dim, grid, kernel) if image else np.zeros((), dtype=np.int64)
+    if dim.kind == "window":
+        index = at * dim.stride - dim.pad + tap
+        return index, (index >= 0) & (index < size)
+    index, rest = np.divmod(at + dim.pad - tap, dim.stride)
+    return index, (rest == 0) & (index >= 0) & (index < size)
+
+
+def _tap(dim: DimMap, grid: dict[str, Places], kernel: Kernel) -> Places:
+    """Return how far the kernel's element is from its first one, in rows of the input."""
+    partner = PARTNER[dim.axis]
+    taps = next(a.size for axes in kernel.sides.values() for a in axes if a.name == partner)
+    dilation = (dim.extent - 1) // (taps - 1) if taps > 1 else 1
+    return grid[partner] * dilation
+
+
+class PartialSums:
+    """The partial sums of one kernel: in the accumulator, in a region of a bank, or in the PEs.
+
+    Between k tiles a block waits whole; within a tile the accumulator holds one column block, and what
+    does not fit goes to the region and back with every fold.
+    """
+
+    def __init__(self, kernel: Kernel, array: ArrayShape, banks: Banks) -> None:
+        self.kernel = kernel
+        self.array = array
+        self.banks = banks
+        self.region = kernel.psum.region if kernel.psum else None
+        self.moved = 0  # elements that went to the region
+        self._waiting: dict[tuple[int, ...], Numbers] = {}
+        inside = kernel.order[kernel.order.index("k") + 1 :]
+        self._starts = {s: self._offsets(s, s in inside) for s in ("m", "n")}
+
+    def _offsets(self, side: Side, inside: bool) -> tuple[list[int], int]:
+        """Return where each tile of a side begins in the region's matrix, and that matrix's extent."""
+        sizes = [
+            extent(self.kernel.sides[side], t)
+            for t in tiles_of(self.kernel.sides[side], self.kernel.cuts[side])
+        ]
+        if not inside:
+            return [0] * len(sizes), max(sizes)
+        return [sum(sizes[:i]) for i in range(len(sizes))], sum(sizes)
+
+    def multiply(self, at: dict[str, int], k_tiles: int, a: Numbers, b: Numbers) -> Numbers:
+        """Add ``a @ b`` to the block of a tile; return what it has come to."""
+        block = (at["batch"], at["m"], at["n"])
+        first, final = at["k"] == 0, at["k"] == k_tiles - 1
+        before = None if first else self._restore(block, at, (a.shape[0], b.shape[1]))
+        total = self._folds(a, b, before, at, k_tiles)
+        if not final:
+            self._wait(block, at, total, k_tiles)
+        return total
+
+    # -- between k tiles -------------------------------------------------------------------------
+
+    def _wait(self, block: tuple[int, ...], at: dict[str, int], total: Numbers, k_tiles: int) -> None:
+        if self.region is not None:
+            self.banks.write(self.region, self.array.psum_bytes, self._places(at, total.shape), total.ravel())
+            self.moved += total.size
+            return
+        self._waiting[block] = total
+        held = sum(t.size for t in self._waiting.values())
+        if held > self.array.accumulator_elements and not self._stays_in_pes(total.shape):
+            raise Hazard(f"{self.kernel.leader.op}: {held} partial sums wait in the accumulator")
+
+    def _stays_in_pes(self, shape: tuple[int, ...]) -> bool:
+        """Return whether an output-stationary fold goes on over k tiles."""
+        array = self.array
+        fits = shape[0] <= array.rows and shape[1] <= array.cols and len(self._waiting) == 1
+        return array.dataflow == "os" and self.kernel.order[-1] == "k" and fits
+
+    def _restore(self, block: tuple[int, ...], at: dict[str, int], shape: tuple[int, int]) -> Numbers:
+        if self.region is None:
+            return self._waiting.pop(block)
+        what = f"partial sums of {self.kernel.leader.op}"
+        places = self._places(at, shape)
+        return self.banks.read(self.region, self.array.psum_bytes, places, what).reshape(shape)
+
+    def _places(self, at: dict[str, int], shape: tuple[int, ...]) -> Places:
+        (rows, _), (cols, width) = self._starts["m"], self._starts["n"]
+        i = rows[at["m"]] + np.arange(shape[0])[:, None]
+        j = cols[at["n"]] + np.arange(shape[1])[None, :]
+        return (i * width + j).ravel()
+
+    # -- within a tile ---------------------------------------------------------------------------
+
+    def _folds(
+        self, a: Numbers, b: Numbers, before: Numbers | None, at: dict[str, int], k_tiles: int
+    ) -> Numbers:
+        """Return the tile's sums, column block by column block and fold by fold."""
+        total = np.zeros((a.shape[0], b.shape[1])) if before is None else before.copy()
+        if self.array.dataflow == "os":
+            return total + a @ b
+        by_rows = self.array.dataflow == "is"  # is: the array's columns are rows of the result
+        e = extents(self.array.dataflow, a.shape[0], b.shape[1], a.shape[1])
+        for low in range(0, e.over_cols, self.array.cols):
+            part = slice(low, low + self.array.cols)
+            where = (part, slice(None)) if by_rows else (slice(None), part)
+            for k in range(0, e.over_rows, self.array.rows):
+                if k:
+                    self._spill(total, where, at, k_tiles)
+                inner = slice(k, k + self.array.rows)
+                total[where] += a[where[0], inner] @ b[inner, where[1]]
+        return total
+
+    def _spill(self, total: Numbers, where: tuple[slice, slice], at: dict[str, int], k_tiles: int) -> None:
+        """Send what the accumulator cannot hold of a column block through the region and back."""
+        cells = np.arange(total.size).reshape(total.shape)[where].ravel()
+        excess = cells[self.array.accumulator_elements :]
+        if not excess.size:
+            return
+        if self.region is None:
+            raise Hazard(f"{self.kernel.leader.op}: {cells.size} partial sums of a fold and no region")
+        places = self._places(at, total.shape)[excess] if k_tiles > 1 else np.arange(excess.size)
+        flat = total.reshape(-1)  # a view: total is contiguous
+        self.banks.write(self.region, self.array.psum_bytes, places, flat[excess])
+        flat[excess] = np.nan
+        what = f"partial sums of {self.kernel.leader.op}"
+        flat[excess] = self.banks.read(self.region, self.array.psum_bytes, places, what)
+        self.moved += int(excess.size)
+
+
+def batch_points(kernel: Kernel) -> int:
+    """Return the number of points of the batch side."""
+    return math.prod(a.size for a in kernel.sides["batch"])

@@ -1,0 +1,259 @@
+"""Kernels on real numbers: what one tile job reads from banks, computes and writes into banks."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+import numpy as np
+
+from accelsim.geometry import Box, Operand, volume
+from accelsim.graph.ir import Graph, Op
+from accelsim.program.gemm_folds import ArrayShape
+from accelsim.program.jobs import Stream, TileJob, Transfer
+from accelsim.program.program import Binding, Kernel, Program, Region
+from accelsim.program.tiles import follows, nest, tile_jobs
+from accelsim.resolve.machine import Machine
+from tests.interpreter.gemm import PartialSums, gather, result_places
+from tests.interpreter.memory import Banks, BoundOperand, Dram, Hazard, Numbers, Places, flat
+from tests.interpreter.ops import call
+
+
+class Memories:
+    """What all kernels of a program share."""
+
+    def __init__(self, graph: Graph, program: Program) -> None:
+        self.graph = graph
+        self.program = program
+        self.banks = Banks(program.capacity_bytes)
+        self.dram = Dram({name: t.elements for name, t in graph.tensors.items()})
+        self.regions: list[Region] = [c.region for c in program.copies]
+        self.made: dict[str, Numbers] = {}  # every result as it was computed, written or not
+        self.paths: Counter[str] = Counter()  # which ways of the program were taken, for the tests
+
+    def blank(self, tensor: str) -> Numbers:
+        """Return a tensor without a single known number."""
+        return np.full(self.graph.tensors[tensor].elements, np.nan)
+
+    def note(self, tensor: str, places: Places, values: Numbers) -> None:
+        """Remember results as they were computed."""
+        self.made.setdefault(tensor, self.blank(tensor))[places] = values
+
+    def evict(self, index: int) -> None:
+        """Write a whole copy back to DRAM."""
+        copy = self.program.copies[index]
+        places = np.arange(volume(tuple((0, s) for s in copy.data.shape)))
+        what = f"write-back of copy {copy.copy_class}"
+        values = self.banks.read(copy.region, copy.data.element_bytes, places, what)
+        self.dram.write(copy.data.tensor, places, values)
+        self.paths["eviction"] += 1
+
+
+class KernelRun:
+    """One kernel: its transfers and its tile jobs, carried out one by one as a schedule says."""
+
+    def __init__(
+        self, memories: Memories, kernel: Kernel, jobs: list[TileJob], ops: Mapping[str, Op]
+    ) -> None:
+        self.mem = memories
+        self.kernel = kernel
+        self.jobs = jobs
+        self.ops = [ops[p.op] for p in kernel.parts]
+        self._filled: dict[tuple[int, int], int] = {}
+
+    def fill(self, job: Transfer) -> None:
+        """Move a box from DRAM into its slot or copy."""
+        binding = self.kernel.reads[job.binding]
+        bound = self._bound(binding, job.box, job.slot)
+        what = f"fill for {self.kernel.leader.op}"
+        values = self.mem.dram.read(binding.data.tensor, bound.flat(), what)
+        self.mem.banks.write(bound.region, bound.element_bytes, bound.places(), values)
+        self._count_fill(job, binding)
+
+    def _count_fill(self, job: Transfer, binding: Binding) -> None:
+        times = self._filled[job.binding, job.slot] = self._filled.get((job.binding, job.slot), 0) + 1
+        self.mem.paths["kept fill" if binding.place == "kept" else "fill"] += 1
+        if binding.place == "buffered" and times > 1:
+            self.mem.paths["slot filled again"] += 1
+        if binding.data.phase is not None and binding.ready_after >= 0:
+            self.mem.paths["refill of a result"] += 1
+
+    def write_back(self, job: Transfer) -> None:
+        """Move a result's box from its slot to DRAM."""
+        binding = self.kernel.writes[job.binding]
+        bound = self._bound(binding, job.box, job.slot)
+        what = f"write-back of {self.kernel.leader.op}"
+        values = self.mem.banks.read(bound.region, bound.element_bytes, bound.places(), what)
+        self.mem.dram.write(binding.data.tensor, bound.flat(), values)
+        self.mem.paths["write-back"] += 1
+
+    def compute(self, job: TileJob) -> None:
+        """Carry out one tile."""
+        raise AssertionError(f"no unit computes {job}")
+
+    def _bound(self, binding: Binding, box: Box, slot: int) -> BoundOperand:
+        return BoundOperand(binding, box, slot, self.mem.regions)
+
+    def _read(self, index: int, box: Box, job: TileJob, into: dict[str, Numbers]) -> None:
+        """Read a box of read ``index`` from its bank into the tensors ``into``."""
+        binding = self.kernel.reads[index]
+        bound = self._bound(binding, box, job.slots[index])
+        what = f"{self.kernel.leader.op} reads {binding.data.tensor}"
+        values = self.mem.banks.read(bound.region, bound.element_bytes, bound.places(), what)
+        into.setdefault(binding.data.tensor, self.mem.blank(binding.data.tensor))[bound.flat()] = values
+
+    def _write(self, index: int, box: Box, job: TileJob, values: Numbers) -> None:
+        """Write a box of a computed tensor to where write ``index`` goes."""
+        if not volume(box):
+            return
+        binding = self.kernel.writes[index]
+        slot = next((t.slot for t in job.write_backs if t.binding == index), -1)
+        bound = self._bound(binding, box, slot)
+        part = values[bound.flat()]
+        if np.isnan(part).any():
+            raise Hazard(f"{binding.data.tensor}: {int(np.isnan(part).sum())} elements were not computed")
+        self.mem.banks.write(bound.region, bound.element_bytes, bound.places(), part)
+        self.mem.note(binding.data.tensor, bound.flat(), part)
+        if binding.copy is not None and self.mem.program.copies[binding.copy].takes_over is not None:
+            self.mem.paths["update in place"] += 1
+
+    def _ride(self, points: dict[str, Numbers]) -> None:
+        """Apply the riders to the leader's results, all in ``points`` by name."""
+        for op in self.ops[1:]:
+            self._apply(op, points)
+            self.mem.paths["rider"] += 1
+
+    def _apply(self, op: Op, points: dict[str, Numbers]) -> None:
+        for operand, values in zip(op.outputs, call(self.mem.graph, op, points), strict=True):
+            points[operand.tensor] = values
+
+
+class GemmRun(KernelRun):
+    """A GEMM and its riders on the PE array."""
+
+    def __init__(
+        self,
+        memories: Memories,
+        kernel: Kernel,
+        jobs: list[TileJob],
+        ops: Mapping[str, Op],
+        array: ArrayShape,
+    ) -> None:
+        super().__init__(memories, kernel, jobs, ops)
+        self.nest = list(nest(kernel))
+        self.sums = PartialSums(kernel, array, memories.banks)
+
+    def compute(self, job: TileJob) -> None:
+        """Multiply a tile; with the final k tile, let the riders ride and write the results."""
+        tile, at, counts = self.nest[job.index]
+        a = self._operand(0, job, "m", "k")
+        b = self._operand(1, job, "k", "n")
+        total = self.sums.multiply(at, counts["k"], a, b)
+        self._count(job, counts)
+        if at["k"] < counts["k"] - 1:
+            return
+        c = self.ops[0].outputs[0]
+        places = result_places(self.kernel, c.dims, c.shape, tile)
+        points = {c.tensor: self.mem.blank(c.tensor)}
+        points[c.tensor][places] = total.ravel()
+        for index in self.kernel.rider_reads:
+            self._read(index, self.kernel.reads[index].operand.box(tile), job, points)
+        self._ride(points)
+        for index, binding in enumerate(self.kernel.writes):
+            self._write(index, binding.operand.box(tile), job, points[binding.data.tensor])
+
+    def _operand(self, index: int, job: TileJob, rows: str, cols: str) -> Numbers:
+        tile = self.nest[job.index][0]
+        binding = self.kernel.reads[index]
+        bound = self._bound(binding, binding.operand.box(tile), job.slots[index])
+        image = self.kernel.expanded == ("a", "b")[index]
+        return gather(self.kernel, self.mem.banks, bound, tile, rows, cols, image)  # type: ignore[arg-type]
+
+    def _count(self, job: TileJob, counts: dict[str, int]) -> None:
+        self.mem.paths["gemm tile"] += 1
+        if counts["k"] > 1:
+            self.mem.paths["k cut"] += 1
+        if self.sums.moved:
+            self.mem.paths["partial sums in a bank"] += 1
+            self.sums.moved = 0
+        if job.slots and self.kernel.expanded:
+            self.mem.paths["im2col"] += 1
+
+
+class VectorRun(KernelRun):
+    """A vector nest and its riders, slab by slab and pass by pass.
+
+    What follows the slabs is computed from the reads of its own slab; a reduction, and what a pass makes
+    of an earlier pass's reductions, from all that has been read so far, each time through the banks.
+    """
+
+    def __init__(
+        self, memories: Memories, kernel: Kernel, jobs: list[TileJob], ops: Mapping[str, Op]
+    ) -> None:
+        super().__init__(memories, kernel, jobs, ops)
+        self.so_far: dict[str, Numbers] = {}
+
+    def compute(self, job: TileJob) -> None:
+        """Read a slab, and write what is ready."""
+        (fold,) = job.folds
+        slab: dict[str, Numbers] = {}
+        for stream in fold.streams:
+            assert stream.box is not None
+            self._read(stream.binding, stream.box, job, slab)
+        self._remember(slab)
+        self.mem.paths["slab"] += 1
+        whole: dict[str, Numbers] | None = None
+        own = self._evaluated(slab) if fold.writes else {}
+        for stream in fold.writes:
+            points = own
+            if not self._is_complete(stream, own):
+                whole = whole or self._evaluated(self.so_far)
+                points = whole
+            assert stream.box is not None
+            self._write(
+                stream.binding, stream.box, job, points[self.kernel.writes[stream.binding].data.tensor]
+            )
+        if job.index == len(self.jobs) - 1:
+            self._note_unwritten()
+
+    def _remember(self, slab: dict[str, Numbers]) -> None:
+        for tensor, values in slab.items():
+            known = self.so_far.setdefault(tensor, self.mem.blank(tensor))
+            both = ~np.isnan(values) & ~np.isnan(known)
+            if not np.array_equal(values[both], known[both]):
+                raise Hazard(f"{self.kernel.leader.op} reads two different {tensor}")
+            np.copyto(known, values, where=~np.isnan(values))
+
+    def _evaluated(self, held: dict[str, Numbers]) -> dict[str, Numbers]:
+        points = {name: values.copy() for name, values in held.items()}
+        self._apply(self.ops[0], points)
+        self._ride(points)
+        return points
+
+    def _is_complete(self, stream: Stream, own: dict[str, Numbers]) -> bool:
+        """Return whether the slab's own reads make the whole box that is written."""
+        binding = self.kernel.writes[stream.binding]
+        if not follows(binding, self.kernel):
+            return False
+        if len(self.kernel.passes) == 1:
+            return True  # if it is not, writing it raises
+        assert stream.box is not None
+        return not np.isnan(own[binding.data.tensor][flat(stream.box, binding.operand.shape)]).any()
+
+    def _note_unwritten(self) -> None:
+        """Remember results that nobody keeps, such as the loss."""
+        written = {b.data.tensor for b in self.kernel.writes}
+        dropped: list[Operand] = [o for o in self.ops[0].outputs if o.tensor not in written]
+        if dropped:
+            points = self._evaluated(self.so_far)
+            for operand in dropped:
+                self.mem.note(operand.tensor, np.arange(points[operand.tensor].size), points[operand.tensor])
+
+
+def kernel_run(memories: Memories, machine: Machine, array: ArrayShape, kernel: Kernel) -> KernelRun:
+    """Return the run of ``kernel``."""
+    jobs = list(tile_jobs(kernel, array, dict(machine.vector.cycles), machine.vector.lanes))
+    ops = {op.name: op for op in memories.graph.ops}
+    if kernel.unit == "pe_array":
+        return GemmRun(memories, kernel, jobs, ops, array)
+    return VectorRun(memories, kernel, jobs, ops)

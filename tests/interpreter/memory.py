@@ -1,0 +1,145 @@
+"""Where data lie while a program is interpreted: tensors in DRAM, one number per byte address in banks.
+
+An element of a region is at the address of its first byte; the other bytes it covers are marked as no
+number, so that regions that overlap destroy each other, however they are aligned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from accelsim.geometry import Box, volume
+from accelsim.program.program import Binding, Region
+
+Numbers = NDArray[np.float64]
+Places = NDArray[np.int64]
+
+
+class Hazard(AssertionError):
+    """Something is read that is not there: never written, or overwritten by something else."""
+
+
+def flat(box: Box, shape: tuple[int, ...]) -> Places:
+    """Return the row-major indices of the elements of ``box`` in a tensor of ``shape``, in order."""
+    places: Places = np.zeros((), dtype=np.int64)
+    for (low, high), size in zip(box, shape, strict=True):
+        places = places[..., None] * size + np.arange(low, high)
+    return places.ravel()
+
+
+class Banks:
+    """All bank groups; every address begins as not a number."""
+
+    def __init__(self, capacity_bytes: Mapping[str, int]) -> None:
+        self._cells = {group: np.full(n, np.nan) for group, n in capacity_bytes.items()}
+        self._starts: dict[tuple[Region, int], Places] = {}
+
+    def _addresses(self, region: Region, element_bytes: int) -> Places:
+        """Return the address of every element that fits into ``region``."""
+        known = self._starts.get((region, element_bytes))
+        if known is None:
+            assert all(n % element_bytes == 0 for _, n in region.extents), region
+            parts = [np.arange(at, at + n, element_bytes, dtype=np.int64) for at, n in region.extents]
+            known = self._starts[region, element_bytes] = np.concatenate(parts)
+        return known
+
+    def write(self, region: Region, element_bytes: int, places: Places, values: Numbers) -> None:
+        """Write elements to their ``places`` in ``region``."""
+        at = self._addresses(region, element_bytes)[places]
+        cells = self._cells[region.group]
+        for byte in range(1, element_bytes):
+            cells[at + byte] = np.nan
+        cells[at] = values
+
+    def read(self, region: Region, element_bytes: int, places: Places, what: str) -> Numbers:
+        """Return the elements at ``places`` of ``region``.
+
+        Raises:
+            Hazard: if one of them was never written or has been overwritten; ``what`` reads it.
+        """
+        values: Numbers = self._cells[region.group][self._addresses(region, element_bytes)[places]]
+        lost = int(np.isnan(values).sum())
+        if lost:
+            raise Hazard(f"{what}: {lost} of {values.size} elements are not in {region.group}")
+        return values
+
+    def forget_all_but(self, kept: list[Region]) -> None:
+        """Lose everything outside of the regions ``kept``: what a step may carry into the next one."""
+        for group, cells in self._cells.items():
+            lost = np.ones(cells.size, dtype=bool)
+            for region in kept:
+                for at, n in region.extents if region.group == group else ():
+                    lost[at : at + n] = False
+            cells[lost] = np.nan
+
+
+class Dram:
+    """Whole tensors by name, flat; what was never written is not a number."""
+
+    def __init__(self, sizes: Mapping[str, int]) -> None:
+        self._tensors = {name: np.full(n, np.nan) for name, n in sizes.items()}
+
+    def write(self, tensor: str, places: Places, values: Numbers) -> None:
+        """Write elements of ``tensor``."""
+        self._tensors[tensor][places] = values
+
+    def read(self, tensor: str, places: Places, what: str) -> Numbers:
+        """Return elements of ``tensor``.
+
+        Raises:
+            Hazard: if one of them is not in DRAM; ``what`` reads it.
+        """
+        values = self._tensors[tensor][places]
+        if np.isnan(values).any():
+            raise Hazard(f"{what}: {int(np.isnan(values).sum())} elements of {tensor} are not in DRAM")
+        return values
+
+    def put(self, tensor: str, values: Numbers) -> None:
+        """Let ``tensor`` be ``values``, whole."""
+        self._tensors[tensor][:] = values.ravel()
+
+    def forget_all(self) -> None:
+        """Lose everything."""
+        for values in self._tensors.values():
+            values[:] = np.nan
+
+    def whole(self, tensor: str) -> Numbers:
+        """Return the tensor, with what is missing as not a number."""
+        return self._tensors[tensor].copy()
+
+
+class BoundOperand:
+    """A kernel's operand at one tile: the region and the place in it of every element of a box.
+
+    In a copy an element is at its row-major place in the tensor, in a slot the box is packed.
+    """
+
+    def __init__(self, binding: Binding, box: Box, slot: int, regions: list[Region]) -> None:
+        self.binding = binding
+        self.box = box
+        self.packed = binding.copy is None
+        self.region = binding.slots[slot] if binding.copy is None else regions[binding.copy]
+
+    @property
+    def element_bytes(self) -> int:
+        """Bytes of one element."""
+        return self.binding.data.element_bytes
+
+    def flat(self) -> Places:
+        """Return the row-major indices in the tensor of all elements of the box."""
+        return flat(self.box, self.binding.operand.shape)
+
+    def places(self) -> Places:
+        """Return the places in the region of all elements of the box."""
+        return np.arange(volume(self.box)) if self.packed else self.flat()
+
+    def places_of(self, indices: list[Places]) -> Places:
+        """Return the places in the region of elements by their index in every dimension."""
+        places: Places = np.zeros((), dtype=np.int64)
+        shape = self.binding.operand.shape
+        for index, (low, high), size in zip(indices, self.box, shape, strict=True):
+            places = places * (high - low) + (index - low) if self.packed else places * size + index
+        return places

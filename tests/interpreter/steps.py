@@ -1,0 +1,124 @@
+"""Training steps by a mapped program, and the same steps by torch, both in double precision."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from accelsim.frontend import optim
+from accelsim.frontend.build import build
+from accelsim.frontend.capture import Step, capture, real_arguments
+from accelsim.frontend.lower.walk import PLACES, lower
+from accelsim.frontend.spec import Workload
+from accelsim.graph.ir import Graph
+from accelsim.machine.state import array_shape
+from accelsim.program.program import Program
+from accelsim.resolve.machine import Machine
+from tests.interpreter.kernels import Memories, kernel_run
+from tests.interpreter.memory import Numbers
+from tests.interpreter.schedule import Order, Schedule
+
+STATES = {"momentum": "momentum_buffer", "m": "exp_avg", "v": "exp_avg_sq", "sum": "sum"}
+Results = dict[str, Numbers]  # by tensor: "loss", "grad/P", and what the next step begins with
+
+
+@dataclass(frozen=True)
+class Captured:
+    """A workload as a graph, its first values by tensor, and what torch makes of them, step by step."""
+
+    workload: Workload
+    graph: Graph
+    values: Results
+    expected: tuple[Results, ...]
+
+
+def captured(workload: Workload, steps: int) -> Captured:
+    """Capture ``workload`` and let torch train it for ``steps`` steps on one batch."""
+    step = capture(workload)
+    graph = lower(step, workload.name, workload.spec.batch)
+    values = tuple(v.double() if v.is_floating_point() else v for v in real_arguments(workload))
+    named = {
+        PLACES[s.kind].format(s.name): np.array(v.double()).ravel()
+        for s, v in zip(step.inputs, values, strict=True)
+    }
+    return Captured(workload, graph, named, _by_torch(workload, step, values, steps))
+
+
+def _by_torch(
+    workload: Workload, step: Step, values: tuple[torch.Tensor, ...], steps: int
+) -> tuple[Results, ...]:
+    model = build(workload, "cpu").double()
+    of = {(s.kind, s.name): v.clone() for s, v in zip(step.inputs, values, strict=True)}
+    model.load_state_dict({n: v for (k, n), v in of.items() if k in ("parameter", "buffer")}, strict=False)
+    optimizer = optim.torch_optimizer(workload.spec.optimizer, list(model.parameters()))
+    loss_of = functional.cross_entropy if workload.spec.loss == "cross_entropy" else functional.mse_loss
+    found = []
+    for _ in range(steps):
+        optimizer.zero_grad()
+        loss = loss_of(model(of["input", "x"]), of["input", "target"])
+        loss.backward()
+        optimizer.step()
+        found.append(_results(workload, model, optimizer, loss))
+    return tuple(found)
+
+
+def _results(
+    workload: Workload, model: torch.nn.Module, optimizer: torch.optim.Optimizer, loss: torch.Tensor
+) -> Results:
+    results = {"loss": _plain(loss)}
+    for name, p in model.named_parameters():
+        results[f"grad/{name}"] = _plain(p.grad)
+        results[name] = _plain(p)
+        for state in optim.STATE[workload.spec.optimizer.name]:
+            results[f"state/{name}.{state}"] = _plain(optimizer.state[p][STATES[state]])
+    return results | {name: _plain(b) for name, b in model.named_buffers()}
+
+
+def _plain(tensor: torch.Tensor | None) -> Numbers:
+    assert tensor is not None
+    return np.array(tensor.detach().double()).ravel().copy()
+
+
+class ProgramSteps:
+    """A program that is run step after step; between steps only what it carries over survives."""
+
+    def __init__(self, graph: Graph, program: Program, machine: Machine, values: Results) -> None:
+        self.graph = graph
+        self.program = program
+        self.machine = machine
+        self.mem = Memories(graph, program)
+        self.after = {t.next_of: n for n, t in graph.tensors.items() if t.next_of}
+        self.now = {n: v for n, v in values.items() if n in graph.tensors}  # what the step begins with
+        self.carried = {c.data.tensor: c for c in program.copies if c.carried_from is not None}
+        for name, copy in self.carried.items():
+            places = np.arange(graph.tensors[name].elements)
+            self.mem.banks.write(copy.region, copy.data.element_bytes, places, self.now[name])
+
+    def step(self, order: Order) -> Results:
+        """Run one step; return the loss, the gradients, and what the next step begins with."""
+        mem, array = self.mem, array_shape(self.machine)
+        mem.dram.forget_all()
+        mem.made.clear()
+        for name, values in self.now.items():
+            if name not in self.carried:
+                mem.dram.put(name, values)
+        runs = [kernel_run(mem, self.machine, array, k) for k in self.program.kernels]
+        Schedule(mem, runs, order).run()
+        self.now |= {old: self._left_behind(old, new) for old, new in self.after.items()}
+        mem.banks.forget_all_but([c.region for c in self.carried.values()])
+        loss = next(
+            op.outputs[0].tensor for op in self.graph.ops if op.layer == "loss" and op.aten.find("loss") > 0
+        )
+        gradients = {n: v for n, v in mem.made.items() if n.startswith("grad/")}
+        return {"loss": mem.made[loss]} | gradients | self.now
+
+    def _left_behind(self, old: str, new: str) -> Numbers:
+        """Return what the next step finds in the place of ``old``: in its region, or in DRAM."""
+        copy = self.carried.get(old)
+        if copy is None:
+            return self.mem.dram.whole(new)
+        places = np.arange(self.graph.tensors[old].elements)
+        return self.mem.banks.read(copy.region, copy.data.element_bytes, places, f"the next step, {old}")
