@@ -2,7 +2,7 @@
 
     python benchmarks/transactions.py [ARCH] [WORKLOAD] [BATCH]
 
-A transaction is one request of a bank's or DRAM's port. Bare SimPy does for each what a naive simulator would:
+A transaction is one request of a bank or DRAM port. Bare SimPy does for each what a naive simulator would:
 request, timeout, release of one Resource. Only the ratio means something: machines differ.
 """
 

@@ -11,11 +11,13 @@ from accelsim.graph.ir import Graph, Op
 from accelsim.mapping.kernels import Draft
 from accelsim.mapping.problem import Choice, Part, Problem
 from accelsim.mapping.residency import Residency, plan_residency
-from accelsim.mapping.slabs import SlabChoice, SlabProblem, SlabSearch
+from accelsim.mapping.slabs import SlabChoice, SlabProblem, Slabs, SlabSearch
 from accelsim.mapping.storage import Life
-from accelsim.mapping.tiling import TileSearch
+from accelsim.mapping.tiling import Table, TileSearch, best
 from accelsim.resolve.machine import Machine
 
+_Where = tuple[str, str]  # place and bank group of an operand
+_Searched = tuple[tuple[Part, ...], tuple[Part, ...], str, Table | Slabs]  # reads, writes, group of psums
 QUANTUM = 8  # budgets are rounded down to 1/8 of their power of two, so that equal kernels share a search
 
 
@@ -75,6 +77,7 @@ class Planner:
         self.tiles = tiles
         self.slabs = SlabSearch(machine)
         self.cyclic = cyclic
+        self._known: dict[tuple[int, tuple[_Where, ...]], _Searched] = {}
 
     def plan(self, capacity: Mapping[str, int], share: float) -> Plan:
         """Return the plan when whole tensors may take ``share`` of every group.
@@ -123,48 +126,71 @@ class Planner:
         self, draft: Draft, residency: Residency, free: Mapping[str, int], preferred: bool
     ) -> Planned | None:
         """Plan one kernel with buffers in their roles' first groups, or in the emptiest ones."""
-        reads = tuple(self._part(draft.index, o, residency, free, preferred, True) for o, _ in draft.reads)
-        writes = tuple(self._part(draft.index, o, residency, free, preferred, False) for o, _ in draft.writes)
-        regions = 2 * (len(reads) + len(writes)) + 1  # each rounded up to whole words
+        where = tuple(
+            self._where(draft.index, o.tensor, residency, free, preferred, is_read)
+            for operands, is_read in ((draft.reads, True), (draft.writes, False))
+            for o, _ in operands
+        )
+        regions = 2 * len(where) + 1  # each rounded up to whole words
         budget = tuple(
             (g, _rounded_budget(n - regions * self.machine.banks[g].word_bytes)) for g, n in free.items()
         )
-        if draft.leader.gemm is not None:
-            psum = self._psum_group(writes, reads)
-            tile = self.tiles.best(self._gemm_problem(draft, draft.leader, reads, writes, psum), budget)
+        searched = self._known.get((draft.index, where))
+        if searched is None:
+            searched = self._known[(draft.index, where)] = self._search(draft, where)
+        reads, writes, psum, costs = searched
+        if isinstance(costs, Table):
+            tile = best(costs, budget)
             return Planned(draft, reads, writes, tile, None, psum) if tile else None
-        slab = self.slabs.best(self._slab_problem(draft, draft.leader, reads, writes), budget)
+        slab = self.slabs.best(costs, budget)
         return Planned(draft, reads, writes, None, slab, "") if slab else None
+
+    def _search(self, draft: Draft, where: tuple[_Where, ...]) -> _Searched:
+        """Return the costs of a kernel's tiles or slabs, its operands being where they are."""
+        operands = [o for o, _ in (*draft.reads, *draft.writes)]
+        parts = tuple(self._part(o, *w) for o, w in zip(operands, where, strict=True))
+        reads, writes = parts[: len(draft.reads)], parts[len(draft.reads) :]
+        if draft.leader.gemm is None:
+            problem = self._slab_problem(draft, draft.leader, reads, writes)
+            return reads, writes, "", self.slabs.slabs(problem)
+        psum = self._psum_group(writes, reads)
+        return (
+            reads,
+            writes,
+            psum,
+            self.tiles.table(self._gemm_problem(draft, draft.leader, reads, writes, psum)),
+        )
 
     def _psum_group(self, writes: tuple[Part, ...], reads: tuple[Part, ...]) -> str:
         named = self.machine.accumulator.overflow
         return named or (writes[0].group if writes else reads[0].group)
 
-    def _part(
+    def _part(self, operand: Operand, place: str, group: str) -> Part:
+        """Return an operand without its tensor's name: equal shapes then share one search."""
+        size = self.lives[operand.tensor].data.element_bytes
+        return Part(Operand("", operand.shape, operand.dims), size, group, place)
+
+    def _where(
         self,
         kernel: int,
-        operand: Operand,
+        name: str,
         residency: Residency,
         free: Mapping[str, int],
         preferred: bool,
         is_read: bool,
-    ) -> Part:
-        name = operand.tensor
+    ) -> _Where:
+        """Return (place, bank group) of a tensor in one kernel."""
         life = self.lives[name]
-        size = life.data.element_bytes
         pinned = residency.pinned.get(name) or residency.pinned.get(life.predecessor or "")
         if pinned:
-            return Part(_anonymous(operand), size, pinned, "resident")
-        gaps = residency.kept.get(name, [])
-        arrives = any(g.end == kernel for g in gaps)
-        stays = any(g.start == kernel for g in gaps)
-        if is_read and (arrives or stays):
-            return Part(_anonymous(operand), size, residency.group[name], "resident" if arrives else "kept")
-        if not is_read and stays:
-            return Part(_anonymous(operand), size, residency.group[name], "resident")
+            return "resident", pinned
+        gaps = residency.kept.get(name, ())
+        if is_read and any(g.end == kernel for g in gaps):
+            return "resident", residency.group[name]
+        if any(g.start == kernel for g in gaps):
+            return "kept" if is_read else "resident", residency.group[name]
         groups = life.groups or tuple(self.machine.banks)
-        group = groups[0] if preferred else max(groups, key=lambda g: free[g])
-        return Part(_anonymous(operand), size, group, "buffered")
+        return "buffered", groups[0] if preferred else max(groups, key=lambda g: free[g])
 
     def _gemm_problem(
         self,
@@ -210,11 +236,6 @@ class Planner:
         work = [f for p in vector.passes for f in p.functions] + rider_functions(draft)
         cycles = sum(self.machine.vector.cycles.get(f, 1) * c for f, c in work)
         return SlabProblem(vector.axes, vector.separable, reads, writes, passes, max(1, cycles))
-
-
-def _anonymous(operand: Operand) -> Operand:
-    """Return the operand without its tensor's name: equal shapes then share one search."""
-    return Operand("", operand.shape, operand.dims)
 
 
 def rider_functions(draft: Draft) -> list[tuple[str, int]]:

@@ -14,6 +14,7 @@ from accelsim.program.program import Cut, Side
 
 Array = NDArray[np.float64]
 Bool = NDArray[np.bool_]
+Budget = tuple[tuple[str, int], ...]  # bytes per bank group
 SIDES: tuple[Side, Side, Side] = ("m", "n", "k")
 ORDERS: tuple[tuple[Side, Side, Side], ...] = tuple((a, b, c) for a, b, c in itertools.permutations(SIDES))
 

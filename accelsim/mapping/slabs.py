@@ -9,7 +9,7 @@ import numpy as np
 
 from accelsim.geometry import Axis, Range, ceil_div, volume
 from accelsim.mapping.ports import port_ps
-from accelsim.mapping.problem import Part
+from accelsim.mapping.problem import Budget, Part
 from accelsim.program.program import Cut
 from accelsim.program.ranges import tile_count
 from accelsim.resolve.machine import Machine
@@ -44,7 +44,7 @@ class SlabChoice:
     buffer_bytes: int
 
 
-class _Choices:
+class Slabs:
     """The cuts of one problem in the order of trial, costed when first tried."""
 
     def __init__(self, problem: SlabProblem) -> None:
@@ -53,6 +53,8 @@ class _Choices:
             for i, part in enumerate(problem.reads)
             if part.place == "buffered" and sum(i in reads for reads, _ in problem.passes) > 1
         )
+        self.problem = problem
+        self.known: dict[Budget, SlabChoice | None] = {}
         cuts = _cuts(problem)
         small = [i for i, cut in enumerate(cuts) if _widest(problem, cut) <= SLAB_BYTES]
         cuts = cuts[small[0] if small else len(cuts) - 1 :]
@@ -66,19 +68,26 @@ class SlabSearch:
 
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
-        self._known: dict[SlabProblem, _Choices] = {}
+        self._known: dict[SlabProblem, Slabs] = {}
 
-    def best(self, problem: SlabProblem, budget: tuple[tuple[str, int], ...]) -> SlabChoice | None:
+    def slabs(self, problem: SlabProblem) -> Slabs:
+        """Return the trials of a problem."""
+        if problem not in self._known:
+            self._known[problem] = Slabs(problem)
+        return self._known[problem]
+
+    def best(self, slabs: Slabs, budget: Budget) -> SlabChoice | None:
         """Return the largest slab of at most ``SLAB_BYTES``, as far as cuts go, that fits the budget."""
-        known = self._known.get(problem)
-        if known is None:
-            known = self._known[problem] = _Choices(problem)
-        room = dict(budget)
-        for i in range(len(known.trials)):
-            if i == len(known.found):
-                choice = self._cost(problem, *known.trials[i])
-                known.found.append((choice, self._held(problem, choice)))
-            choice, need = known.found[i]
+        if budget not in slabs.known:
+            slabs.known[budget] = self._first_fit(slabs, dict(budget))
+        return slabs.known[budget]
+
+    def _first_fit(self, slabs: Slabs, room: dict[str, int]) -> SlabChoice | None:
+        for i in range(len(slabs.trials)):
+            if i == len(slabs.found):
+                choice = self._cost(slabs.problem, *slabs.trials[i])
+                slabs.found.append((choice, self._held(slabs.problem, choice)))
+            choice, need = slabs.found[i]
             if all(nbytes <= room[group] for group, nbytes in need.items()):
                 return choice
         return None

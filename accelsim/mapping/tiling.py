@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from accelsim.mapping.problem import ORDERS, Array, Choice, Problem
+from accelsim.mapping.problem import ORDERS, Array, Budget, Choice, Problem
 from accelsim.mapping.tile_space import Space
 from accelsim.program.gemm_folds import ArrayShape
 from accelsim.resolve.machine import Machine
@@ -21,10 +21,11 @@ NEAR = 1.02  # of the least time: what counts as equally fast
 SMALL_BYTES = 64 * 1024  # buffers up to here count as equally small
 
 
-@dataclass(frozen=True, slots=True)
-class _Table:
+@dataclass(frozen=True, slots=True, eq=False)
+class Table:
     """The combinations of one problem worth keeping, whatever the budget, as columns."""
 
+    problem: Problem
     space: Space
     time: Array
     dram: Array
@@ -32,6 +33,7 @@ class _Table:
     tiles: Array
     need: dict[str, Array]  # bytes per bank group
     which: NDArray[np.int64]  # (entry, [order and keep, m, n, k])
+    known: dict[Budget, Choice | None]
 
 
 class TileSearch:
@@ -40,20 +42,23 @@ class TileSearch:
     def __init__(self, machine: Machine, array: ArrayShape) -> None:
         self.machine = machine
         self.array = array
-        self._tables: dict[Problem, _Table] = {}
-        self._known: dict[tuple[Problem, tuple[tuple[str, int], ...]], Choice | None] = {}
+        self._tables: dict[Problem, Table] = {}
 
-    def best(self, problem: Problem, budget: tuple[tuple[str, int], ...]) -> Choice | None:
-        """Return the best tile that fits the budget (bank group, bytes), or None if none does."""
-        key = (problem, budget)
-        if key not in self._known:
-            if problem not in self._tables:
-                self._tables[problem] = _table(self, problem)
-            self._known[key] = _chosen(self._tables[problem], problem, dict(budget))
-        return self._known[key]
+    def table(self, problem: Problem) -> Table:
+        """Return the costs of a problem's tiles."""
+        if problem not in self._tables:
+            self._tables[problem] = _table(self, problem)
+        return self._tables[problem]
 
 
-def _table(search: TileSearch, problem: Problem) -> _Table:
+def best(table: Table, budget: Budget) -> Choice | None:
+    """Return the best tile that fits the budget, or None if none does."""
+    if budget not in table.known:
+        table.known[budget] = _chosen(table, table.problem, dict(budget))
+    return table.known[budget]
+
+
+def _table(search: TileSearch, problem: Problem) -> Table:
     """Evaluate every combination and keep, per bucket of buffer sizes, the fastest and the leanest ones."""
     space = Space(search.machine, search.array, problem)
     runs = [(order, keep) for order in ORDERS for keep in _keeps(problem)]
@@ -72,8 +77,16 @@ def _table(search: TileSearch, problem: Problem) -> _Table:
     points = int(np.prod(space.shape))
     inner = np.stack(np.unravel_index(kept % points, space.shape), axis=1)
     which = np.concatenate([(kept // points)[:, None], inner], axis=1)
-    return _Table(
-        space, time[kept], dram[kept], held[kept], tiles[kept], {g: n[kept] for g, n in need.items()}, which
+    return Table(
+        problem,
+        space,
+        time[kept],
+        dram[kept],
+        held[kept],
+        tiles[kept],
+        {g: n[kept] for g, n in need.items()},
+        which,
+        {},
     )
 
 
@@ -100,7 +113,7 @@ def _worth_keeping(time: Array, dram: Array, tiles: Array, need: list[Array]) ->
     return finite[np.unique(np.concatenate(picks))]
 
 
-def _chosen(table: _Table, problem: Problem, budget: dict[str, int]) -> Choice | None:
+def _chosen(table: Table, problem: Problem, budget: dict[str, int]) -> Choice | None:
     fits = np.ones(table.time.shape, dtype=bool)
     for group, nbytes in table.need.items():
         fits &= nbytes <= budget[group]
@@ -120,7 +133,7 @@ def _keeps(problem: Problem) -> list[tuple[bool, bool]]:
     return list(itertools.product(a, b))
 
 
-def _pick(table: _Table, time: Array, objective: str) -> int:
+def _pick(table: Table, time: Array, objective: str) -> int:
     """Return the entry to take: among equals the fewest tiles that leave room for what comes next."""
     feasible = np.isfinite(time)
     if objective == "dram":
