@@ -18,6 +18,7 @@ from accelsim.trace.schema import TABLES
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 CONSOLE = re.compile(r"^```console\n(.*?)^```", re.MULTILINE | re.DOTALL)
+FILE = re.compile(r"^```(?:toml|python)\n# file: (\S+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 GENERATED = "<!-- from here on: generated"
 
 
@@ -39,15 +40,32 @@ def _runs_console(example: Example) -> str | None:
     return None
 
 
+def _write_file(example: Example) -> None:
+    """Write a block that begins with ``# file: NAME`` into the folder in which the commands run."""
+    name, text = example.parsed
+    (example.namespace["folder"] / name).write_text(text, encoding="utf-8")
+
+
+def _file_blocks(document: Document) -> list[Region]:
+    found = FILE.finditer(document.text)
+    return [Region(m.start(), m.end(), (m.group(1), m.group(2)), _write_file) for m in found]
+
+
 def _console_blocks(document: Document) -> list[Region]:
     found = CONSOLE.finditer(document.text)
     return [Region(m.start(), m.end(), m.group(1), _runs_console) for m in found]
 
 
+def _python_blocks(document: Document) -> list[Region]:
+    """Return the python blocks that are not files."""
+    regions = PythonCodeBlockParser()(document)
+    return [r for r in regions if "# file: " not in document.text[r.start : r.end][:20]]
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_examples_run(page: Path, tmp_path: Path) -> None:
     """Python blocks and console blocks give what they show; sh blocks are not run."""
-    document = Sybil(parsers=[PythonCodeBlockParser(), _console_blocks]).parse(page)
+    document = Sybil(parsers=[_python_blocks, _file_blocks, _console_blocks]).parse(page)
     document.namespace["folder"] = tmp_path
     for example in document.examples():
         example.evaluate()

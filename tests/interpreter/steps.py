@@ -56,12 +56,14 @@ def _by_torch(
     optimizer = optim.torch_optimizer(workload.spec.optimizer, list(model.parameters()))
     loss_of = functional.cross_entropy if workload.spec.loss == "cross_entropy" else functional.mse_loss
     found = []
-    for _ in range(steps):
+    for number in range(1, steps + 1):
         optimizer.zero_grad()
         loss = loss_of(model(of["input", "x"]), of["input", "target"])
         loss.backward()
         optimizer.step()
         found.append(_results(workload, model, optimizer, loss))
+        if ("state", "step") in of:
+            found[-1]["state/step"] = np.array([float(number)])
     return tuple(found)
 
 
