@@ -104,59 +104,85 @@ class SlabSearch:
         return need
 
     def _cost(self, problem: SlabProblem, cut: Cut, keep: tuple[int, ...]) -> SlabChoice:
-        slabs = tile_count(problem.axes, cut)
-        first = _first(problem.axes, cut)
-        whole = {a.name: (0, a.size) for a in problem.axes}
-        dram = 0.0
-        moved = {p.group: [0.0, 0.0] for p in (*problem.reads, *problem.writes)}
-        read_slots, read_bytes = [], []
-        for i, part in enumerate(problem.reads):
-            walks = sum(i in reads for reads, _ in problem.passes)
-            total = volume(part.operand.box(whole)) * part.element_bytes
-            slab = volume(part.operand.box(first)) * part.element_bytes
-            follows = slab < total
-            moved[part.group][0] += total * walks
-            if part.place != "resident":
-                times = walks if part.place == "buffered" and i not in keep and follows else 1
-                dram += total * times
-                moved[part.group][1] += total * times
-            held = part.place == "buffered"
-            read_slots.append(0 if not held else 1 if i in keep or not follows else 2)
-            read_bytes.append(total if i in keep else slab)
-        write_slots, write_bytes = [], []
-        for part in problem.writes:
-            total = volume(part.operand.box(whole)) * part.element_bytes
-            slab = volume(part.operand.box(first)) * part.element_bytes
-            follows = _per_slab(part, problem.axes, cut)
-            moved[part.group][1] += total
-            if part.place == "buffered":
-                dram += total
-                moved[part.group][0] += total
-            write_slots.append((2 if follows and slabs > 1 else 1) if part.place == "buffered" else 0)
-            write_bytes.append(slab if follows else total)
+        tally = _Tally(problem, cut)
+        reads = [tally.read(i, i in keep) for i in range(len(problem.reads))]
+        writes = [tally.write(part) for part in problem.writes]
         return SlabChoice(
             cut,
             keep,
-            tuple(read_slots),
-            tuple(write_slots),
-            tuple(read_bytes),
-            tuple(write_bytes),
-            self._time(problem, dram, moved, read_bytes),
-            round(dram),
-            sum(s * b for s, b in zip(read_slots + write_slots, read_bytes + write_bytes, strict=True)),
+            read_slots=tuple(slots for slots, _ in reads),
+            write_slots=tuple(slots for slots, _ in writes),
+            read_bytes=tuple(nbytes for _, nbytes in reads),
+            write_bytes=tuple(nbytes for _, nbytes in writes),
+            time_ps=self._time(problem, tally, [nbytes for _, nbytes in reads]),
+            dram_bytes=tally.dram_bytes,
+            buffer_bytes=sum(slots * nbytes for slots, nbytes in reads + writes),
         )
 
-    def _time(
-        self, problem: SlabProblem, dram: float, moved: dict[str, list[float]], first: list[int]
-    ) -> int:
+    def _time(self, problem: SlabProblem, tally: _Tally, first: list[int]) -> int:
+        """Return the expected time; see ``tile_space.Space`` for what overlaps."""
         machine = self.machine
         points = math.prod(a.size for a in problem.axes)
         compute = points * problem.cycles / machine.vector.lanes * 1e12 / machine.clock_hz
         per_byte = 1e12 / machine.dram.bandwidth_bytes_per_s
-        ports = [float(port_ps(machine.banks[g], np.array(r), np.array(w))) for g, (r, w) in moved.items()]
+        ports = [
+            float(port_ps(machine.banks[g], np.array(r), np.array(w))) for g, (r, w) in tally.moved.items()
+        ]
+        latency = machine.dram.latency_ps
+        chain = tally.slot_bytes * per_byte + tally.slot_fills * machine.dma.descriptor_latency_ps
+        slots = (compute + chain + tally.slot_rounds * latency) / 2
         filled = [n for part, n in zip(problem.reads, first, strict=True) if part.place != "resident"]
-        ends = sum(filled) * per_byte + (machine.dram.latency_ps if filled else 0)
-        return round(max(compute, dram * per_byte, *ports) + ends)
+        ends = sum(filled) * per_byte + (latency if filled else 0)
+        return round(max(compute, tally.dram_bytes * per_byte, slots, *ports) + ends)
+
+
+class _Tally:
+    """What one cut moves: DRAM bytes, bytes per bank group (read, written), and fills through slots."""
+
+    def __init__(self, problem: SlabProblem, cut: Cut) -> None:
+        self.problem = problem
+        self.cut = cut
+        self.slabs = tile_count(problem.axes, cut)
+        self.first = _first(problem.axes, cut)
+        self.whole = {a.name: (0, a.size) for a in problem.axes}
+        self.dram_bytes = 0
+        self.moved = {p.group: [0.0, 0.0] for p in (*problem.reads, *problem.writes)}
+        self.slot_bytes = self.slot_fills = self.slot_rounds = 0
+
+    def _sizes(self, part: Part) -> tuple[int, int]:
+        """Return the bytes of the whole operand and of one slab's part."""
+        box = part.operand.box
+        return volume(box(self.whole)) * part.element_bytes, volume(box(self.first)) * part.element_bytes
+
+    def read(self, index: int, held_whole: bool) -> tuple[int, int]:
+        """Count a read operand and return (slots, bytes of one slot)."""
+        part = self.problem.reads[index]
+        walks = sum(index in reads for reads, _ in self.problem.passes)
+        total, slab = self._sizes(part)
+        buffered = part.place == "buffered"
+        follows = slab < total
+        self.moved[part.group][0] += total * walks
+        if part.place != "resident":
+            times = walks if buffered and not held_whole and follows else 1
+            self.dram_bytes += total * times
+            self.moved[part.group][1] += total * times
+            if buffered and follows and not held_whole:
+                self.slot_bytes += total * times
+                self.slot_fills += self.slabs * times
+                self.slot_rounds = max(self.slot_rounds, self.slabs * times)
+        slots = 0 if not buffered else 1 if held_whole or not follows else 2
+        return slots, total if held_whole else slab
+
+    def write(self, part: Part) -> tuple[int, int]:
+        """Count a written operand and return (slots, bytes of one slot)."""
+        total, slab = self._sizes(part)
+        follows = _per_slab(part, self.problem.axes, self.cut)
+        self.moved[part.group][1] += total
+        if part.place != "buffered":
+            return 0, slab if follows else total
+        self.dram_bytes += total
+        self.moved[part.group][0] += total
+        return 2 if follows and self.slabs > 1 else 1, slab if follows else total
 
 
 def _first(axes: tuple[Axis, ...], cut: Cut) -> dict[str, Range]:

@@ -162,7 +162,9 @@ class Space:
         ports = self._ports(fetched, psum_traffic)
         riders = self._rider_cycles() * self.period
         issue = transfers * self.machine.dma.descriptor_latency_ps
-        steady = np.maximum.reduce(np.broadcast_arrays(array, dram * self.dram_ps, issue, ports, riders))
+        slots = (array + self._fill_chain(fetched)) / 2
+        every = (array, dram * self.dram_ps, issue, ports, riders, slots)
+        steady = np.maximum.reduce(np.broadcast_arrays(*every))
         time = steady + self._ends(fetched)
         time = np.where(np.broadcast_to(self._allowed(order), self.shape), time, np.inf)
         return time, np.broadcast_to(dram, self.shape), need
@@ -207,6 +209,22 @@ class Space:
                 factor = footprint.part.element_bytes * self.bursts[id(footprint)]
                 nbytes, writes = nbytes + footprint.once * factor, writes + footprint.tiles
         return nbytes * self.p.batch, np.maximum(reads, writes) * self.p.batch
+
+    def _fill_chain(self, fetched: list[_Fetch]) -> Array:
+        """Return the time that fills through slots take one after the other, latency included.
+
+        With two slots a slot's round is its fill and its tile's work; two rounds overlap.
+        """
+        chain: Array = np.zeros((1, 1, 1))
+        rounds: Array = np.zeros((1, 1, 1))
+        for fetch in fetched:
+            if fetch.of.part.place != "buffered":
+                continue
+            size = fetch.of.part.element_bytes
+            chain = chain + fetch.elements * size * self.bursts[id(fetch.of)] * self.dram_ps
+            chain = chain + fetch.transfers * self.machine.dma.descriptor_latency_ps
+            rounds = np.maximum(rounds, fetch.transfers)
+        return (chain + rounds * self.machine.dram.latency_ps) * self.p.batch
 
     def _slots(self, footprint: _Footprint) -> Array:
         return np.where(footprint.tiles * self.p.batch > 1, 2.0, 1.0)

@@ -1,7 +1,8 @@
 """The tile search of one GEMM: every combination of cuts and loop orders at once.
 
-Of all candidates within two per cent of the fastest the one with the least DRAM traffic is taken
-(``objective = "time"``), or the one with the least DRAM traffic, then time (``"dram"``).
+Times count in steps of two per cent above the fastest tile that any budget allows. Of equally fast
+candidates the one with the least DRAM traffic is taken (``objective = "time"``), or the one with the
+least DRAM traffic, then time (``"dram"``).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from accelsim.mapping.tile_space import Space
 from accelsim.program.gemm_folds import ArrayShape
 from accelsim.resolve.machine import Machine
 
-NEAR = 1.02  # of the least time: what counts as equally fast
+STEP = 0.02  # of the least time: what is less apart counts as equally fast
 SMALL_BYTES = 64 * 1024  # buffers up to here count as equally small
 
 
@@ -73,6 +74,7 @@ def _table(search: TileSearch, problem: Problem) -> Table:
     }
     held = sum(need.values(), np.zeros_like(time))
     tiles = np.tile(np.broadcast_to(space.tiles, space.shape).ravel(), len(runs))
+    time = _in_steps(time)
     kept = _worth_keeping(time, dram, tiles, list(need.values()))
     points = int(np.prod(space.shape))
     inner = np.stack(np.unravel_index(kept % points, space.shape), axis=1)
@@ -90,6 +92,18 @@ def _table(search: TileSearch, problem: Problem) -> Table:
     )
 
 
+def _in_steps(time: Array) -> Array:
+    """Return times rounded down to whole steps above the least one, which no budget can better.
+
+    Otherwise a nanosecond less of the first tile's fill would outweigh any amount of DRAM traffic.
+    """
+    least = time.min()
+    if not np.isfinite(least):
+        return time
+    steps = np.floor((time / least - 1) / STEP + 1e-9)
+    return np.asarray(least * (1 + STEP * steps), dtype=np.float64)
+
+
 def _worth_keeping(time: Array, dram: Array, tiles: Array, need: list[Array]) -> NDArray[np.int64]:
     """Return, per bucket of buffer bytes, the fastest, the leanest, and the leanest of the fast ones."""
     finite = np.flatnonzero(np.isfinite(time))
@@ -103,7 +117,7 @@ def _worth_keeping(time: Array, dram: Array, tiles: Array, need: list[Array]) ->
     _, group = np.unique(bucket, return_inverse=True)
     least = np.full(int(group.max()) + 1, np.inf)
     np.minimum.at(least, group, t)
-    fast = t <= least[group] * NEAR
+    fast = t <= least[group]
     picks = []
     for mask, keys in ((fast, (n, t, d)), (fast | True, (n, d, t)), (fast | True, (n, t, d))):
         places = np.flatnonzero(mask)
@@ -139,7 +153,7 @@ def _pick(table: Table, time: Array, objective: str) -> int:
     if objective == "dram":
         near = feasible & (table.dram <= table.dram[feasible].min())
     else:
-        near = feasible & (time <= time[feasible].min() * NEAR)
+        near = feasible & (time <= time[feasible].min())
     places = np.flatnonzero(near)
     size = np.ceil(np.log2(np.maximum(table.held, SMALL_BYTES)))
     ranked = np.lexsort([k[places] for k in (time, table.tiles, size, table.dram)])

@@ -41,7 +41,7 @@ def captured(workload: Workload, steps: int) -> Captured:
     graph = lower(step, workload.name, workload.spec.batch)
     values = tuple(v.double() if v.is_floating_point() else v for v in real_arguments(workload))
     named = {
-        PLACES[s.kind].format(s.name): np.array(v.double()).ravel()
+        PLACES[s.kind].format(s.name): _plain(v)
         for s, v in zip(step.inputs, values, strict=True)
     }
     return Captured(workload, graph, named, _by_torch(workload, step, values, steps))
@@ -81,7 +81,8 @@ def _results(
 
 def _plain(tensor: torch.Tensor | None) -> Numbers:
     assert tensor is not None
-    return np.array(tensor.detach().double()).ravel().copy()
+    numbers: Numbers = tensor.detach().double().reshape(-1).numpy().copy()
+    return numbers
 
 
 class ProgramSteps:

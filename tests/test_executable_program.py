@@ -1,0 +1,296 @@
+"""Mapped programs run on real numbers train as torch does: the proof of graph, mapping and residency.
+
+Every tile job is carried out on banks that hold one number per address and begin as not-a-number, in
+every order that the program's dependencies allow. Loss, gradients, updated weights and optimizer states
+of two steps in a row equal torch's in double precision.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from accelsim.config.locate import shipped
+from accelsim.errors import MappingError
+from accelsim.frontend.spec import load
+from accelsim.mapping import map_graph
+from accelsim.program.program import Binding, Kernel, Program
+from accelsim.resolve.load import load_machine
+from accelsim.resolve.machine import Machine
+from tests.interpreter.kernels import KernelRun
+from tests.interpreter.schedule import ORDERS, Order
+from tests.interpreter.steps import Captured, ProgramSteps, captured
+
+STEPS = 2
+TOLERANCE = 1e-9  # of the largest number of a tensor
+SHIPPED = {"mlp": 6, "lenet5": 5, "lenet-tinydnn": 3}  # with their batches
+OWN = {
+    "perceptron": ("mlp.py:MLP", "[30]", "widths = [30, 21, 17, 5]"),
+    "residual": ("small_nets.py:Residual", "[3, 9, 9]", ""),
+    "attention": ("small_nets.py:Attention", "[5, 8]", ""),
+}
+RULES = {
+    "sgd": "lr = 0.1\nweight_decay = 0.01",
+    "momentum": "lr = 0.1\nnesterov = true",
+    "adam": "lr = 0.01",
+    "adagrad": "lr = 0.05\neps = 1e-8",
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A workload (with an optimizer, if it is our own) on a machine, perhaps with tiny banks."""
+
+    workload: str
+    rule: str = "momentum"
+    machine: str = "edge-hybrid"
+    sets: tuple[str, ...] = ()
+    banks: tuple[int, ...] = ()  # bytes per group, in the machine's order; none: as described
+    cold: bool = False
+
+    def __str__(self) -> str:
+        words = [self.workload, self.rule if self.workload in OWN else "", self.machine]
+        words += [s.split(".")[-1] for s in self.sets] + [f"{b}B" for b in self.banks]
+        return " ".join(w for w in words if w) + (" cold" if self.cold else "")
+
+
+def array(dataflow: str, rows: int, cols: int, *more: str) -> tuple[str, ...]:
+    """Return the settings of an array."""
+    sizes = (f"pe_array.rows={rows}", f"pe_array.cols={cols}")
+    return (f"pe_array.dataflow={dataflow}", *sizes, *more)
+
+
+NO_ACCUMULATOR, SMALL_ACCUMULATOR = "accumulator.capacity=0 B", "accumulator.capacity=128 B"
+UNFUSED = "mapping.fusion=none"
+
+CASES = (
+    Case("mlp", machine="tpu-like-hybrid"),
+    Case("mlp", machine="edge-hybrid", sets=("pe_array.dataflow=os",)),
+    Case("lenet5", machine="tpu-like-hybrid"),
+    Case("lenet5", machine="edge-hybrid"),
+    Case("lenet5", machine="edge-hybrid", cold=True),
+    Case("lenet5", sets=("pe_array.dataflow=is",), banks=(16 << 10, 12 << 10)),
+    Case("lenet-tinydnn", machine="edge-hybrid"),
+    Case("lenet-tinydnn", machine="edge-mram", sets=(UNFUSED, NO_ACCUMULATOR), banks=(24 << 10,)),
+    *(Case("perceptron", rule) for rule in RULES),
+    *(Case("perceptron", rule, banks=(1504, 1504), sets=array("ws", 5, 3)) for rule in RULES),
+    *(Case("perceptron", "adagrad", cold=True, banks=(size, size)) for size in (2048, 8192)),
+    *(
+        Case("perceptron", sets=array(flow, 5, 8, accumulator, fusion), banks=(1504, 1504))
+        for flow in ("ws", "os", "is")
+        for accumulator in (NO_ACCUMULATOR, SMALL_ACCUMULATOR)
+        for fusion in (UNFUSED, "mapping.fusion=epilogue")
+    ),
+    *(
+        Case("residual", "sgd", sets=array(flow, 8, 5, accumulator, fusion), banks=banks)
+        for flow, accumulator, fusion, banks in (
+            ("ws", NO_ACCUMULATOR, UNFUSED, (4096, 4096)),
+            ("ws", SMALL_ACCUMULATOR, "mapping.fusion=epilogue", (8192, 4096)),
+            ("os", SMALL_ACCUMULATOR, "mapping.fusion=epilogue", (4096, 8192)),
+            ("is", NO_ACCUMULATOR, "mapping.fusion=epilogue", (6144, 6144)),
+            ("is", "accumulator.capacity=64 KiB", UNFUSED, (16384, 4096)),
+        )
+    ),
+    Case("residual", "adam", "edge-sram"),
+    Case("residual", "momentum", "edge-sram", array("ws", 16, 16, "pe_array.convention=scale-sim"), (8192,)),
+    Case("attention", "adagrad", "edge-hybrid"),
+    *(Case("attention", "momentum", "edge-mram", array(f, 3, 5, SMALL_ACCUMULATOR), (2048,)) for f in ("ws", "os")),
+    Case("attention", "sgd", "edge-mram", ("mapping.objective=dram",), (2560,)),
+)
+
+
+class Lab:
+    """Captures workloads, maps them and runs the programs; each once."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._captured: dict[tuple[str, str], Captured] = {}
+        self._paths: dict[Case, Counter[str]] = {}
+
+    def captured(self, workload: str, rule: str) -> Captured:
+        """Return a workload's graph and torch's results."""
+        key = (workload, rule if workload in OWN else "")
+        if key not in self._captured:
+            path = self._own(workload, rule) if workload in OWN else shipped("workloads") / f"{workload}.toml"
+            self._captured[key] = captured(load(path, batch=SHIPPED.get(workload)), STEPS)
+        return self._captured[key]
+
+    def _own(self, workload: str, rule: str) -> Path:
+        model, shape, args = OWN[workload]
+        path = self.folder / f"{workload}-{rule}.toml"
+        path.write_text(
+            f'model = "{model}"\nbatch = 7\n[args]\n{args}\n[inputs.x]\nshape = {shape}\n'
+            f'[optimizer]\nname = "{rule}"\n{RULES[rule]}\n'
+        )
+        return path
+
+    def mapped(self, case: Case) -> tuple[Captured, Machine, Program]:
+        """Return a case's graph, machine and program."""
+        what = self.captured(case.workload, case.rule)
+        machine = with_banks(load_machine(case.machine, case.sets), case.banks)
+        return what, machine, map_graph(what.graph, machine, cold=case.cold)
+
+    def paths(self, case: Case) -> Counter[str]:
+        """Run a case in every order and return which ways it took."""
+        if case not in self._paths:
+            what, machine, program = self.mapped(case)
+            self._paths[case] = Counter()
+            for order in ORDERS:
+                self._paths[case] += run(what, machine, program, order, 1 if case.cold else STEPS)
+        return self._paths[case]
+
+
+def with_banks(machine: Machine, nbytes: tuple[int, ...]) -> Machine:
+    """Return ``machine`` with banks of ``nbytes``, which may be less than any macro holds."""
+    sized = zip(machine.banks.items(), nbytes or [b.capacity_bytes for b in machine.banks.values()], strict=True)
+    return replace(machine, banks={name: replace(bank, capacity_bytes=n) for (name, bank), n in sized})
+
+
+def run(what: Captured, machine: Machine, program: Program, order: Order, steps: int = STEPS) -> Counter[str]:
+    """Run steps and compare each with torch's; return which ways the program took."""
+    trained = ProgramSteps(what.graph, program, machine, what.values)
+    for number, expected in enumerate(what.expected[:steps]):
+        got = trained.step(order)
+        assert sorted(expected) == sorted(n for n in got if not n.startswith("batch/"))
+        for name, want in expected.items():
+            far = np.abs(got[name] - want).max() / max(np.abs(want).max(), 1e-300)
+            assert far <= TOLERANCE, f"step {number}, {order}: {name} is off by {far:.1e} of its largest"
+    return trained.mem.paths
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """A place to run cases in, with one thread, as many small ops are slower with more."""
+    folder = tmp_path_factory.mktemp("workloads")
+    shutil.copy(Path(__file__).parent / "interpreter" / "small_nets.py", folder)
+    shutil.copy(shipped("workloads") / "models" / "mlp.py", folder)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield Lab(folder)
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_programs_train_as_torch_does(lab: Lab, case: Case) -> None:
+    """Loss, gradients, weights, states and buffers of every step, in every order."""
+    assert lab.paths(case)
+
+
+def test_every_way_is_taken(lab: Lab) -> None:
+    """The cases above evict, keep, spill partial sums, refill slots and results, and update in place."""
+    total: Counter[str] = Counter()
+    for case in CASES:
+        total += lab.paths(case)
+    ways = ("eviction", "kept fill", "partial sums in a bank", "slot filled again", "refill of a result")
+    ways += ("k cut", "im2col", "rider", "slab", "write-back", "update in place")
+    assert [way for way in ways if total[way] < 10] == []
+
+
+@pytest.mark.parametrize("flow", ["ws", "os", "is"])
+def test_the_smallest_scratchpad_works(lab: Lab, flow: str) -> None:
+    """The smallest banks, in steps of an eighth of 512 bytes, that a program is found for are enough."""
+    what = lab.captured("perceptron", "momentum")
+    machine = load_machine("edge-mram", array(flow, 4, 4, NO_ACCUMULATOR))
+    for nbytes in range(512, 8192, 64):
+        small = with_banks(machine, (nbytes,))
+        try:
+            program = map_graph(what.graph, small)
+        except MappingError:
+            continue
+        assert sum(program.peak_bytes.values()) <= nbytes < 2048
+        run(what, small, program, "write-backs late")
+        return
+    pytest.fail("nothing up to 8 KiB is enough")
+
+
+# --- the interpreter itself: it notices what it is there for
+
+Edit = Callable[[Program], Program]
+
+
+def forget(**fields: int) -> Edit:
+    """Return an edit that sets ``fields`` of every binding that has them, and of partial sums."""
+
+    def binding(b: Binding) -> Binding:
+        return replace(b, **fields)
+
+    def kernel(k: Kernel) -> Kernel:
+        psum = replace(k.psum, free_after=-1) if k.psum and "free_after" in fields else k.psum
+        reads, writes = tuple(map(binding, k.reads)), tuple(map(binding, k.writes))
+        return replace(k, reads=reads, writes=writes, psum=psum)
+
+    return lambda program: replace(program, kernels=tuple(map(kernel, program.kernels)))
+
+
+def forget_evictions(program: Program) -> Program:
+    """Write no copy back."""
+    return replace(program, kernels=tuple(replace(k, write_back=()) for k in program.kernels))
+
+
+def overlap(program: Program) -> Program:
+    """Move every copy's region a word down."""
+    copies = []
+    for copy in program.copies:
+        extents = tuple((max(0, at - 32), n) for at, n in copy.region.extents)
+        copies.append(replace(copy, region=replace(copy.region, extents=extents)))
+    return replace(program, copies=tuple(copies))
+
+
+def one_slot(program: Program) -> Program:
+    """Let all slots of a binding be the first."""
+
+    def binding(b: Binding) -> Binding:
+        return replace(b, slots=(b.slots[0],) * len(b.slots))
+
+    kernels = [replace(k, reads=tuple(map(binding, k.reads))) for k in program.kernels]
+    return replace(program, kernels=tuple(kernels))
+
+
+SPILLING = Case("residual", "sgd", sets=array("ws", 8, 5, NO_ACCUMULATOR, UNFUSED), banks=(4096, 4096))
+
+
+@pytest.mark.parametrize(
+    ("edit", "order"),
+    [
+        (forget(free_after=-1), "fills early"),
+        (forget(free_after=-1), "write-backs late"),
+        (forget(ready_after=-1), "write-backs late"),
+        (forget_evictions, "as written"),
+        (overlap, "as written"),
+        (one_slot, "fills early"),
+    ],
+    ids=lambda x: str(getattr(x, "__name__", x)),
+)
+def test_a_broken_program_is_noticed(lab: Lab, edit: Edit, order: Order) -> None:
+    """A dependency, an eviction or a place that is wrong ends in a hazard or in wrong numbers."""
+    what, machine, program = lab.mapped(SPILLING)
+    with pytest.raises(AssertionError, match="are not in|is off by|deadlock|two different"):
+        run(what, machine, edit(program), order)
+
+
+@pytest.mark.parametrize(("late", "order"), [("fills", "fills early"), ("write-backs", "write-backs late")])
+def test_a_forgotten_wait_is_noticed(
+    lab: Lab, late: str, order: Order, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fills that do not wait for the tile that frees their slot, and results that do not wait for theirs."""
+    what, machine, program = lab.mapped(SPILLING)
+    begin = KernelRun.__init__
+
+    def forgetful(self: KernelRun, *args: object) -> None:
+        begin(self, *args)  # type: ignore[arg-type]
+        for job in self.jobs:
+            if late == "fills":
+                job.fills = [replace(f, wait_tile=-1) for f in job.fills]
+            else:
+                job.write_backs_needed = 0
+
+    monkeypatch.setattr(KernelRun, "__init__", forgetful)
+    with pytest.raises(AssertionError, match="are not in|is off by|two different"):
+        run(what, machine, program, order)
