@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from accelsim.geometry import Axis, DimMap, Range
@@ -122,12 +120,12 @@ class PartialSums:
         before = None if first else self._restore(block, at, (a.shape[0], b.shape[1]))
         total = self._folds(a, b, before, at, k_tiles)
         if not final:
-            self._wait(block, at, total, k_tiles)
+            self._wait(block, at, total)
         return total
 
     # -- between k tiles -------------------------------------------------------------------------
 
-    def _wait(self, block: tuple[int, ...], at: dict[str, int], total: Numbers, k_tiles: int) -> None:
+    def _wait(self, block: tuple[int, ...], at: dict[str, int], total: Numbers) -> None:
         if self.region is not None:
             self.banks.write(self.region, self.array.psum_bytes, self._places(at, total.shape), total.ravel())
             self.moved += total.size
@@ -192,8 +190,3 @@ class PartialSums:
         what = f"partial sums of {self.kernel.leader.op}"
         flat[excess] = self.banks.read(self.region, self.array.psum_bytes, places, what)
         self.moved += int(excess.size)
-
-
-def batch_points(kernel: Kernel) -> int:
-    """Return the number of points of the batch side."""
-    return math.prod(a.size for a in kernel.sides["batch"])

@@ -40,10 +40,7 @@ def captured(workload: Workload, steps: int) -> Captured:
     step = capture(workload)
     graph = lower(step, workload.name, workload.spec.batch)
     values = tuple(v.double() if v.is_floating_point() else v for v in real_arguments(workload))
-    named = {
-        PLACES[s.kind].format(s.name): _plain(v)
-        for s, v in zip(step.inputs, values, strict=True)
-    }
+    named = {PLACES[s.kind].format(s.name): _plain(v) for s, v in zip(step.inputs, values, strict=True)}
     return Captured(workload, graph, named, _by_torch(workload, step, values, steps))
 
 
