@@ -338,7 +338,8 @@ def test_a_forgotten_wait_is_noticed(
             if late == "fills":
                 job.fills = [replace(f, wait_tile=-1) for f in job.fills]
             else:
-                job.write_backs_needed = 0
+                for result in job.results:
+                    result.write_backs_needed = 0
 
     monkeypatch.setattr(KernelRun, "__init__", forgetful)
     with pytest.raises(AssertionError, match=r"are not in|is off by|two different"):

@@ -196,11 +196,12 @@ class WriteBackEngine(_Engine):
         for index in range(len(state.program.kernels)):
             run = state.kernel(index)
             for job in run.jobs:
-                if job.write_backs:
-                    state.sim.waiting[self.name] = f"tile {job.index} of {run.kernel.leader.op}"
-                    yield run.tiles.reached(job.index + 1)
-                for back in job.write_backs:
-                    yield from self._write_back(run, run.kernel.writes[back.binding], back)
+                for result in job.results:
+                    if result.write_backs:
+                        state.sim.waiting[self.name] = f"result {result.number} of {run.kernel.leader.op}"
+                        yield run.results.reached(result.number + 1)
+                    for back in result.write_backs:
+                        yield from self._write_back(run, run.kernel.writes[back.binding], back)
             state.sim.waiting[self.name] = f"{run.kernel.leader.op} to end"
             yield run.tiles.reached(len(run.jobs))
             for number in run.kernel.write_back:

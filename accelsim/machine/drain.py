@@ -14,7 +14,7 @@ import simpy
 from accelsim.geometry import ceil_div
 from accelsim.machine.state import KernelRun, State
 from accelsim.machine.stream import StreamRun
-from accelsim.program.jobs import Fold, TileJob
+from accelsim.program.jobs import Fold, Result, TileJob
 from accelsim.sim import Steps
 
 IN_FLIGHT = 2  # chunks of one drain that may wait at a port
@@ -31,8 +31,9 @@ class DrainFold:
     riders: list[StreamRun]
     steps: int
     rate: int  # vector cycles per lane and element
-    done_ps: int = 0
     partial: bool = False
+    result: Result | None = None
+    completes: bool = False  # the result, with this fold
 
 
 @dataclass(slots=True)
@@ -161,18 +162,21 @@ class Drain:
             written = fold.fold.writes[i]
             if written.box is not None:
                 state.write_booked(
-                    fold.run, written.binding, _out_slot(fold.job, written.binding), written.box, done
+                    fold.run, written.binding, _out_slot(fold.result, written.binding), written.box, done
                 )
-        if fold.partial:
-            self._partial_written(fold)
+        if fold.partial or fold.completes:
+            self._when_written(fold)
 
-    def _partial_written(self, fold: DrainFold) -> None:
-        """Count the block's partial sums as readable once their last write has ended."""
+    def _when_written(self, fold: DrainFold) -> None:
+        """Count partial sums as readable, or the result as complete, once the last write has ended."""
         event = self.state.sim.at(self._last_done_ps)
 
         def ended(_: simpy.Event) -> None:
-            self.partial_sums[fold.fold.block] -= 1
-            self._notify()
+            if fold.partial:
+                self.partial_sums[fold.fold.block] -= 1
+                self._notify()
+            elif fold.result is not None:
+                fold.run.results.advance(fold.result.number + 1)
 
         assert event.callbacks is not None
         event.callbacks.append(ended)
@@ -185,5 +189,6 @@ class Drain:
         self._notify()
 
 
-def _out_slot(job: TileJob, binding: int) -> int:
-    return next((w.slot for w in job.write_backs if w.binding == binding), -1)
+def _out_slot(result: Result | None, binding: int) -> int:
+    backs = result.write_backs if result is not None else []
+    return next((w.slot for w in backs if w.binding == binding), -1)

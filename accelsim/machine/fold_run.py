@@ -86,7 +86,9 @@ class FoldRun:
             for w in fold.writes
         ]
         riders = [self._read(r, steps) for r in fold.riders]
-        return DrainFold(run, self.job, fold, writes, riders, steps, rate)
+        result = self.job.result_of(self.place)
+        completes = result is not None and result.last == self.place
+        return DrainFold(run, self.job, fold, writes, riders, steps, rate, result=result, completes=completes)
 
 
 def _stream_run(

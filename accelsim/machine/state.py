@@ -48,6 +48,7 @@ class KernelRun:
         self.jobs = jobs
         self.fills = Counter(sim)  # finished, as a prefix in order of issue
         self.tiles = Counter(sim)
+        self.results = Counter(sim)  # complete in their banks
         self.write_backs = Counter(sim)
         self.fill_times: list[FillTimes] = []
         self.parts = {p.op: Part(p.op, p.layer, p.phase) for p in kernel.parts}

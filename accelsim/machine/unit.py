@@ -11,7 +11,7 @@ from accelsim.machine.fold_run import AHEAD, FoldRun
 from accelsim.machine.memory import Access
 from accelsim.machine.state import KernelRun, State
 from accelsim.program.folds import fold_tail
-from accelsim.program.jobs import Fold, TileJob
+from accelsim.program.jobs import Fold, Result, TileJob
 from accelsim.sim import Steps
 from accelsim.words import StallReason
 
@@ -107,6 +107,9 @@ class _KernelSteps:
 
     def _fold(self, job: TileJob, place: int) -> Steps:
         fold = job.folds[place]
+        result = job.result_of(place)
+        if result is not None and result.first == place:
+            yield from self._result_ready(result)
         current, self._ahead = self._ahead, None
         if current is None:
             current = FoldRun(self.state, self.kr, job, place)
@@ -257,16 +260,19 @@ class _KernelSteps:
     # -- tiles ---------------------------------------------------------------------------------
 
     def _tile_ready(self, job: TileJob) -> Steps:
-        """Wait for the tile's fills and for free slots for its results."""
+        """Wait for the tile's fills."""
         if self.kr.fills.value < job.fills_needed:
             self.sim.waiting["units"] = f"fill {job.fills_needed} of {self.kernel.leader.op}"
             yield self.kr.fills.reached(job.fills_needed)
             self._filled_ps, self._last_fill = self.sim.now, job.fills_needed - 1
-        if self.kr.write_backs.value < job.write_backs_needed:
+
+    def _result_ready(self, result: Result) -> Steps:
+        """Wait for free slots for a result."""
+        if self.kr.write_backs.value < result.write_backs_needed:
             self.sim.waiting["units"] = f"a slot for results of {self.kernel.leader.op}"
-            yield self.kr.write_backs.reached(job.write_backs_needed)
+            yield self.kr.write_backs.reached(result.write_backs_needed)
             self._slot_ps = self.sim.now
-        for back in job.write_backs:
+        for back in result.write_backs:
             binding = self.kernel.writes[back.binding]
             self.state.slot_copy(self.kr, binding, back.binding, back.slot, back.box, out=True)
 

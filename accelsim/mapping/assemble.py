@@ -6,14 +6,14 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 
-from accelsim.geometry import Axis, Operand
+from accelsim.geometry import Axis, Operand, ceil_div, volume
 from accelsim.graph.ir import Graph, Op
 from accelsim.mapping.allocate import Allocator
 from accelsim.mapping.books import Books, CopyDraft, allocate_pinned, finished, make_books
 from accelsim.mapping.cuts import follows_side, free_elements, lengths
 from accelsim.mapping.kernels import Draft
 from accelsim.mapping.planner import Plan, Planned, Planner, expansion
-from accelsim.mapping.slabs import SlabChoice
+from accelsim.program.gemm_folds import OVER_COLS
 from accelsim.program.program import (
     Binding,
     Cut,
@@ -26,7 +26,7 @@ from accelsim.program.program import (
     Side,
     VectorPass,
 )
-from accelsim.program.ranges import tile_count
+from accelsim.program.ranges import extent, part, tile_count, tiles_of
 from accelsim.resolve.machine import Machine
 
 
@@ -168,7 +168,8 @@ class _Assembly:
         )
         if self._held_whole(index):
             return self._hold(binding)
-        return self._buffer(binding, self._read_slots(index, operand))
+        size = self._tile_elements(operand) * binding.data.element_bytes
+        return self._buffer(binding, self._read_slots(index, operand), size)
 
     def _held_whole(self, index: int) -> bool:
         if self.planned.tile is not None:
@@ -201,17 +202,28 @@ class _Assembly:
             assert copy is not None
             return replace(binding, copy=copy, free_after=self.books.copies[copy].free_after)
         binding = replace(binding, place="buffered", copy_class=f"{operand.tensor}@buffer")
-        if self.planned.slab is not None:
-            slots = self.planned.slab.write_slots[index]
-        else:
-            slots = 2 if self._tiles(operand) > 1 else 1
-        return self._buffer(binding, slots, write=index)
+        slab = self.planned.slab
+        if slab is not None:
+            return self._buffer(binding, slab.write_slots[index], slab.write_bytes[index])
+        elements, blocks = self._result_elements(operand)
+        slots = 2 if self._tiles(operand) * blocks > 1 else 1
+        return self._buffer(binding, slots, elements * binding.data.element_bytes)
 
-    def _buffer(self, binding: Binding, slots: int, write: int | None = None) -> Binding:
-        size = self._tile_elements(binding.operand) * binding.data.element_bytes
-        slab: SlabChoice | None = self.planned.slab
-        if slab is not None and write is not None:
-            size = slab.write_bytes[write]
+    def _result_elements(self, operand: Operand) -> tuple[int, int]:
+        """Return the elements of the largest result of a GEMM, and how many a tile has."""
+        side = OVER_COLS[self.planner.array.dataflow]
+        axes, cols = self.sides[side], self.planner.array.cols
+        ends = [tiles_of(self.sides[s], self.cuts[s]) for s in self.sides]
+        most = blocks = 1
+        for pick in (0, -1):
+            tile = {name: r for tiles in ends for name, r in tiles[pick].items()}
+            count = ceil_div(extent(axes, tile), cols)
+            parts = [p for p in (part(axes, tile, i, cols) for i in range(count)) if p is not None]
+            most = max(most, *(volume(operand.box(p)) for p in parts))
+            blocks = max(blocks, count)
+        return most, blocks
+
+    def _buffer(self, binding: Binding, slots: int, size: int) -> Binding:
         taken = [self._take(binding.group, size) for _ in range(slots)]
         return replace(binding, slots=tuple(r for r, _ in taken), free_after=max(since for _, since in taken))
 

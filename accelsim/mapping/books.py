@@ -57,16 +57,20 @@ def make_books(planner: Planner, plan: Plan, cold: bool) -> Books:
     """Return the copies that the plan's residency asks for."""
     books = Books()
     last = len(plan.kernels) - 1
-    for name, life in planner.lives.items():
-        group = plan.residency.pinned.get(name)
+    renewed = [x for x in planner.lives.values() if x.predecessor is not None]
+    others = [x for x in planner.lives.values() if x.predecessor is None]
+    for life in renewed:
+        assert life.predecessor is not None
+        if life.predecessor not in plan.residency.pinned:
+            _enter(books, plan, life)
+            if not cold:
+                books.dram_class[life.predecessor] = books.dram_class.get(life.data.tensor, "")
+    for life in others:
+        group = plan.residency.pinned.get(life.data.tensor)
         if group is not None:
             _pin(books, planner, life, group, last)
-        elif life.predecessor not in plan.residency.pinned:
+        else:
             _enter(books, plan, life)
-    if not cold:
-        for name, life in planner.lives.items():
-            if life.successor is not None and name not in plan.residency.pinned:
-                books.dram_class.setdefault(name, f"{life.successor}@buffer")
     return books
 
 
@@ -106,7 +110,8 @@ def _enter(books: Books, plan: Plan, life: Life) -> None:
             end,
         )
         index = books.add(copy)
-        if end != events[-1] and not in_dram:
+        survives = life.predecessor is not None  # the next step begins with it, from DRAM
+        if not in_dram and (end != events[-1] or survives):
             in_dram = True
             copy.fate = "written_back"
             books.write_back.setdefault(end, []).append(index)

@@ -10,7 +10,8 @@ from functools import lru_cache
 from accelsim.geometry import Axis, DimMap, Operand, ceil_div
 from accelsim.program.program import Cut
 
-MOST_CUTS = 16  # candidates per side; the search is over their products
+MOST_CUTS = 18  # candidates per side; the search is over their products
+_COUNTS = sorted({1, 2, 3} | {f << e for e in range(24) for f in (4, 5, 6, 7)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +46,21 @@ def candidates(axes: tuple[Axis, ...], quantum: int) -> tuple[Candidate, ...]:
 
 
 def _steps(axis: Axis, inner: int, quantum: int) -> list[int]:
-    """Return balanced steps of about 1, 2, 3, 4, 6, 8, 12, ... units, and the whole axis."""
+    """Return the smallest steps that make 1, 2, ... 8, 10, 12, 14, 16, 20, ... tiles of the axis.
+
+    What counts is the number of tiles; the smallest step that makes it needs the least room. Steps are
+    multiples of ``quantum`` points where the axis is long enough.
+    """
     units = ceil_div(axis.size, axis.unit)
-    coarse = max(1, quantum // (inner * axis.unit)) if inner * axis.unit < quantum else 1
-    wanted = {1, units} | {coarse * f << e for e in range(24) for f in (1, 3) if coarse * f << e < units}
+    coarse = max(1, min(units, quantum // (inner * axis.unit)))
     steps = set()
-    for each in sorted(wanted):
-        if coarse > 1 and coarse < units and each % coarse and each != units:
-            continue
-        even = ceil_div(units, ceil_div(units, each))
-        steps.add(min(axis.size, (even if coarse == 1 else each) * axis.unit))
+    for count in _COUNTS:
+        if count > ceil_div(units, coarse):
+            break
+        even = ceil_div(ceil_div(units, count), coarse) * coarse
+        steps.add(min(axis.size, even * axis.unit))
+    for finer in (coarse, ceil_div(coarse, 2), ceil_div(coarse, 8), 1):  # for scratchpads that small
+        steps.add(min(axis.size, finer * axis.unit))
     return sorted(steps)
 
 
@@ -71,10 +77,13 @@ def _candidate(axes: Sequence[Axis], cut: Cut) -> Candidate:
 
 
 def _thin(ordered: list[Candidate]) -> list[Candidate]:
+    """Keep the coarser half of what may be kept, and of the finer cuts evenly many."""
     if len(ordered) <= MOST_CUTS:
         return ordered
-    keep = {round(i * (len(ordered) - 1) / (MOST_CUTS - 1)) for i in range(MOST_CUTS)}
-    return [c for i, c in enumerate(ordered) if i in keep]
+    coarse = MOST_CUTS // 2
+    fine, few = ordered[:-coarse], MOST_CUTS - coarse
+    keep = [fine[round(i * (len(fine) - 1) / (few - 1))] for i in range(few)]
+    return keep + ordered[-coarse:]
 
 
 @lru_cache(maxsize=65536)

@@ -153,8 +153,10 @@ def _draft(index: int, group: _Group, graph: Graph, consumers: dict[str, list[st
     kept: dict[int, int] = {}
     for i, (operand, op) in enumerate(outputs + group.rider_outputs):
         readers = consumers.get(operand.tensor, [])
-        wanted = any(r not in inside for r in readers) or graph.tensors[operand.tensor].next_of is not None
-        if wanted or (not readers and (not used or graph.independent)):
+        tensor = graph.tensors[operand.tensor]
+        wanted = any(r not in inside for r in readers) or tensor.next_of is not None
+        loss = tensor.elements == 1 and tensor.phase == "forward"
+        if wanted or (not readers and (not used or loss or graph.independent)):
             kept[i] = len(draft.writes)
             draft.writes.append((operand, op))
     if leader.vector is not None:

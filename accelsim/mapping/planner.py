@@ -18,7 +18,7 @@ from accelsim.resolve.machine import Machine
 
 _Where = tuple[str, str]  # place and bank group of an operand
 _Searched = tuple[tuple[Part, ...], tuple[Part, ...], str, Table | Slabs]  # reads, writes, group of psums
-QUANTUM = 8  # budgets are rounded down to 1/8 of their power of two, so that equal kernels share a search
+QUANTUM = 64  # budgets are rounded down to 1/64 of their power of two, so that equal kernels share a choice
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +75,7 @@ class Planner:
         self.drafts = drafts
         self.lives = lives
         self.tiles = tiles
+        self.array = tiles.array
         self.slabs = SlabSearch(machine)
         self.cyclic = cyclic
         self._known: dict[tuple[int, tuple[_Where, ...]], _Searched] = {}
@@ -103,7 +104,7 @@ class Planner:
         for name, gaps in residency.kept.items():
             life = self.lives[name]
             made_here = life.made >= 0 and any(g.start == life.made for g in gaps)
-            if made_here and len(gaps) < len(life.events()) - 1:
+            if made_here and (len(gaps) < len(life.events()) - 1 or life.predecessor is not None):
                 total += life.data.nbytes
         return total
 

@@ -32,12 +32,22 @@ class _Side:
         self.blocks = self.shape([c.total(quantum) for c in self.list])
         self.row_blocks = self.shape([c.total(rows) for c in self.list])
         self.padded = self.shape([c.total(1, least=rows) for c in self.list])
+        self.row = self.shape([_row(problem.axes(side), c.cut) for c in self.list])
         self.size = sum(p * n for p, n in self.list[0].points)
 
     def shape(self, values: list[int]) -> Array:
         """Return ``values`` laid along this side."""
         array = np.array(values, dtype=np.float64)
         return array.reshape([-1 if i == self.position else 1 for i in range(3)])
+
+
+def _row(axes: tuple[Axis, ...], cut: Cut) -> int:
+    """Return the points of one row of the first axis along which a tile has more than one."""
+    for index, axis in enumerate(axes):
+        step = axis.unit if index < cut.axis else cut.step if index == cut.axis else axis.size
+        if step > axis.unit or index == len(axes) - 1:
+            return axis.unit * math.prod(a.size for a in axes[index + 1 :])
+    return 1
 
 
 class _Footprint:
@@ -191,9 +201,18 @@ class Space:
             _add(need, part.group, footprint.tile * part.element_bytes * self._slots(footprint))
         for footprint in self.writes:
             if footprint.part.place == "buffered":
-                nbytes = footprint.tile * footprint.part.element_bytes
-                _add(need, footprint.part.group, nbytes * self._slots(footprint))
+                nbytes = footprint.tile * self._column_share() * footprint.part.element_bytes
+                _add(need, footprint.part.group, nbytes * self._result_slots(footprint))
         return need, fetched
+
+    def _column_share(self) -> Array:
+        """Return what of a tile's results leaves at once: a column block, in whole rows of storage."""
+        cols = self.sides[self.over["cols"]]
+        return np.minimum(1.0, (self.array.cols + cols.row) / cols.largest)
+
+    def _result_slots(self, footprint: _Footprint) -> Array:
+        blocks = self.sides[self.over["cols"]].largest > self.array.cols
+        return np.where((footprint.tiles * self.p.batch > 1) | blocks, 2.0, 1.0)
 
     def _dram(self, fetched: list[_Fetch]) -> tuple[Array, Array]:
         """Return the bytes that DRAM moves, in whole bursts, and the descriptors of the busier engine."""

@@ -111,8 +111,8 @@ def _worth_keeping(time: Array, dram: Array, tiles: Array, need: list[Array]) ->
         return finite
     bucket = np.zeros(finite.size, dtype=np.int64)
     for nbytes in need:
-        eighths = np.ceil(np.log2(np.maximum(nbytes[finite], 1.0)) * 4).astype(np.int64)
-        bucket = bucket * 256 + eighths
+        twelfths = np.ceil(np.log2(np.maximum(nbytes[finite], 1.0)) * 12).astype(np.int64)
+        bucket = bucket * 1024 + twelfths
     t, d, n = time[finite], dram[finite], tiles[finite]
     _, group = np.unique(bucket, return_inverse=True)
     least = np.full(int(group.max()) + 1, np.inf)

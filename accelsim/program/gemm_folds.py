@@ -8,15 +8,17 @@ os: M over the rows, N over the columns, K streamed.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from accelsim.geometry import Range, Tile, ceil_div, volume
 from accelsim.program.folds import extents, first_load
 from accelsim.program.jobs import Fold, Stream
-from accelsim.program.program import Binding, Kernel
+from accelsim.program.program import Binding, Kernel, Side
 from accelsim.program.ranges import extent, part
 from accelsim.words import Convention, Dataflow
 
 A, B = 0, 1  # the leader's operands among a kernel's reads
+OVER_COLS: Final[dict[Dataflow, Side]] = {"ws": "n", "is": "m", "os": "n"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +115,13 @@ def _fold(kernel: Kernel, array: ArrayShape, at: GemmTile, fold: _Fold, streamed
         block=(*at.block, fold.col_block, fold.row_block if array.dataflow == "os" else 0),
         macs=fold.rows * fold.cols * streamed,
         accumulations=0 if stays_in_pe else elements,
+        result=_column(kernel, array, at.tile, fold) if final and fold.last_row else None,
     )
+
+
+def _column(kernel: Kernel, array: ArrayShape, tile: Tile, fold: _Fold) -> dict[str, Range] | None:
+    """Return the part of the tile over this fold's column block, in whole rows of storage."""
+    return _part_of(kernel, OVER_COLS[array.dataflow], tile, fold.col_block, array.cols)
 
 
 def _partial_sums(
@@ -146,8 +154,7 @@ def _period(array: ArrayShape, streamed: int) -> int:
 
 def _narrowed(kernel: Kernel, array: ArrayShape, tile: Tile, fold: _Fold) -> dict[str, Range] | None:
     """Return the part of the tile that this fold's column (and, for os, row) block covers."""
-    over_cols = {"ws": "n", "is": "m", "os": "n"}[array.dataflow]
-    narrow = part(kernel.sides[over_cols], tile, fold.col_block, array.cols)  # type: ignore[index]
+    narrow = _column(kernel, array, tile, fold)
     if narrow is not None and array.dataflow == "os":
         narrow = part(kernel.sides["m"], narrow, fold.row_block, array.rows)
     return narrow
@@ -162,7 +169,8 @@ def _operands(
         a = _stream(kernel, A, rows, _part_of(kernel, "m", tile, fold.row_block, array.rows))
         b = _stream(kernel, B, fold.cols * streamed, _part_of(kernel, "n", tile, fold.col_block, array.cols))
         return None, (a, b)
-    side, still, moving = ("n", B, A) if array.dataflow == "ws" else ("m", A, B)
+    side = OVER_COLS[array.dataflow]
+    still, moving = (B, A) if array.dataflow == "ws" else (A, B)
     done = fold.last_row  # booked once per column block, with the last of its folds
     held = _part_of(kernel, side, tile, fold.col_block, array.cols) if done else None
     return (
@@ -171,8 +179,8 @@ def _operands(
     )
 
 
-def _part_of(kernel: Kernel, side: str, tile: Tile, block: int, width: int) -> dict[str, Range] | None:
-    return part(kernel.sides[side], tile, block, width)  # type: ignore[index]
+def _part_of(kernel: Kernel, side: Side, tile: Tile, block: int, width: int) -> dict[str, Range] | None:
+    return part(kernel.sides[side], tile, block, width)
 
 
 def _stream(kernel: Kernel, index: int, elements: int, booked: dict[str, Range] | None) -> Stream:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from accelsim.geometry import Box
+from accelsim.geometry import Box, Tile
 
 
 @dataclass(slots=True, frozen=True)
@@ -49,6 +49,7 @@ class Fold:
         block: Key of the block whose partial sums these are.
         macs: Useful and padded multiply-accumulates alike; what the array's cells do.
         accumulations: Read-modify-writes of the accumulator.
+        result: The part of the tile whose results are complete with this fold; None: none yet.
     """
 
     cycles: int
@@ -67,20 +68,42 @@ class Fold:
     macs: int = 0
     accumulations: int = 0
     vector_pass: int = -1
+    result: Tile | None = None
+
+
+@dataclass(slots=True)
+class Result:
+    """A part of a tile's results that leaves at once: a column block, or a slab.
+
+    Attributes:
+        number: Counts the kernel's results from 0.
+        first, last: The folds that produce it, by their place in the tile.
+        write_backs: What is written back once it is complete.
+        write_backs_needed: The kernel's write-backs that must have ended before it may be written, as
+            it uses their slots again.
+    """
+
+    number: int
+    first: int
+    last: int
+    write_backs: list[Transfer]
+    write_backs_needed: int
 
 
 @dataclass(slots=True)
 class TileJob:
-    """One tile: what must be filled for it, what it computes, what is written back after it.
+    """One tile: what must be filled for it, what it computes, what results leave it.
 
-    ``fills_needed`` counts the kernel's fills up to and including this tile's; ``write_backs_needed``
-    those that must have ended before its results may be written (their slots are used again).
+    ``fills_needed`` counts the kernel's fills up to and including this tile's.
     """
 
     index: int
     fills: list[Transfer] = field(default_factory=list)
     folds: list[Fold] = field(default_factory=list)
-    write_backs: list[Transfer] = field(default_factory=list)
+    results: list[Result] = field(default_factory=list)
     fills_needed: int = 0
-    write_backs_needed: int = 0
     slots: dict[int, int] = field(default_factory=dict)  # read binding -> slot that holds its box
+
+    def result_of(self, place: int) -> Result | None:
+        """Return the result that the fold at ``place`` belongs to."""
+        return next((r for r in self.results if r.first <= place <= r.last), None)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from accelsim.geometry import Box, Range, Tile, ceil_div, run_length, volume
 from accelsim.program.gemm_folds import ArrayShape, GemmTile, gemm_folds
-from accelsim.program.jobs import Fold, Stream, TileJob, Transfer
+from accelsim.program.jobs import Fold, Result, Stream, TileJob, Transfer
 from accelsim.program.program import Binding, Kernel
 from accelsim.program.ranges import tiles_of
 
@@ -126,23 +126,43 @@ def nest(kernel: Kernel) -> Iterator[tuple[dict[str, Range], dict[str, int], dic
         yield tile, {s: i for s, (i, _) in zip(kernel.order, chosen, strict=True)}, counts
 
 
+class _Results:
+    """The results of a kernel as they leave, with their slots."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self.writers = [_Writer(i, b) for i, b in enumerate(kernel.writes)]
+        depths = [len(b.slots) for b in kernel.writes if b.place == "buffered"]
+        self.depth = min(depths, default=0)
+        self.written: list[int] = []  # write-backs issued up to and including each result
+
+    def add(self, job: TileJob, first: int, last: int, parts: dict[int, Tile]) -> None:
+        """Add a result of ``job``: the part of the tile per write binding."""
+        number, issued = len(self.written), self.written[-1] if self.written else 0
+        needed = self.written[number - self.depth] if self.depth and number >= self.depth else 0
+        backs = [b for b in (self.writers[w].write_back(t) for w, t in parts.items()) if b]
+        job.results.append(Result(number, first, last, backs, needed))
+        self.written.append(issued + len(backs))
+
+    def add_columns(self, job: TileJob) -> None:
+        """Add the results of a GEMM tile: one per column block that ends."""
+        first = 0
+        for place, fold in enumerate(job.folds):
+            if fold.result is not None:
+                self.add(job, first, place, dict.fromkeys(range(len(self.writers)), fold.result))
+                first = place + 1
+
+
 def _gemm_jobs(kernel: Kernel, array: ArrayShape) -> Iterator[TileJob]:
-    fillers, writers = _fillers(kernel), [_Writer(i, b) for i, b in enumerate(kernel.writes)]
-    fills = written = 0
-    history: list[int] = []  # write-backs issued after each result tile
+    fillers, results = _fillers(kernel), _Results(kernel)
+    fills = 0
     for index, (tile, at, counts) in enumerate(nest(kernel)):
         job = TileJob(index)
         job.fills = [f for f in (x.fill(index, tile) for x in fillers) if f]
         fills += len(job.fills)
         job.fills_needed = fills
         job.slots = {x.index: x.slot for x in fillers}
-        where = _place_in_nest(kernel, array, tile, at, counts)
-        job.folds = gemm_folds(kernel, array, where)
-        if where.final:
-            job.write_backs_needed = _slots_free(kernel, history)
-            job.write_backs = [w for w in (x.write_back(tile) for x in writers) if w]
-            written += len(job.write_backs)
-            history.append(written)
+        job.folds = gemm_folds(kernel, array, _place_in_nest(kernel, array, tile, at, counts))
+        results.add_columns(job)
         yield job
 
 
@@ -161,14 +181,6 @@ def _place_in_nest(
     )
 
 
-def _slots_free(kernel: Kernel, history: list[int]) -> int:
-    """Return how many write-backs must have ended before the next result tile finds a free slot."""
-    depths = [len(b.slots) for b in kernel.writes if b.place == "buffered"]
-    if not depths or len(history) < min(depths):
-        return 0
-    return history[len(history) - min(depths)]
-
-
 def follows(binding: Binding, kernel: Kernel) -> bool:
     """Return whether every slab of a vector nest has a part of this binding of its own."""
     axes = kernel.sides["m"]
@@ -180,9 +192,8 @@ def follows(binding: Binding, kernel: Kernel) -> bool:
 def _vector_jobs(kernel: Kernel, cycles: dict[str, int], lanes: int) -> Iterator[TileJob]:
     slabs = tiles_of(kernel.sides["m"], kernel.cuts["m"])
     whole = {a.name: (0, a.size) for a in kernel.sides["m"]}
-    fillers, writers = _fillers(kernel), [_Writer(i, b) for i, b in enumerate(kernel.writes)]
-    fills = written = 0
-    history: list[int] = []
+    fillers, results = _fillers(kernel), _Results(kernel)
+    fills = 0
     index = 0
     for number, walk in enumerate(kernel.passes):
         riding = number == len(kernel.passes) - 1
@@ -201,11 +212,8 @@ def _vector_jobs(kernel: Kernel, cycles: dict[str, int], lanes: int) -> Iterator
             }
             ready = {w: t for w, t in out.items() if t is slab or ends}
             job.folds = [_vector_fold(kernel, slab, reads, ready, number, max(1, rate), lanes)]
-            job.write_backs_needed = _slots_free(kernel, history) if ready else 0
-            job.write_backs = [b for b in (writers[w].write_back(t) for w, t in ready.items()) if b]
-            written += len(job.write_backs)
             if ready:
-                history.append(written)
+                results.add(job, 0, 0, ready)
             yield job
             index += 1
 

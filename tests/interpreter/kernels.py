@@ -10,7 +10,7 @@ import numpy as np
 from accelsim.geometry import Box, Operand, volume
 from accelsim.graph.ir import Graph, Op
 from accelsim.program.gemm_folds import ArrayShape
-from accelsim.program.jobs import Stream, TileJob, Transfer
+from accelsim.program.jobs import Result, Stream, TileJob, Transfer
 from accelsim.program.program import Binding, Kernel, Program, Region
 from accelsim.program.tiles import follows, nest, tile_jobs
 from accelsim.resolve.machine import Machine
@@ -60,6 +60,7 @@ class KernelRun:
         self.jobs = jobs
         self.ops = [ops[p.op] for p in kernel.parts]
         self._filled: dict[tuple[int, int], int] = {}
+        self.made: dict[int, Numbers] = {}  # write binding -> its tensor, as far as the tile made it
 
     def fill(self, job: Transfer) -> None:
         """Move a box from DRAM into its slot or copy."""
@@ -91,6 +92,15 @@ class KernelRun:
         """Carry out one tile."""
         raise AssertionError(f"no unit computes {job}")
 
+    def write(self, job: TileJob, result: Result) -> None:
+        """Write one of the results that ``compute`` has made: to its slot, or box by box to its copy."""
+        for fold in job.folds[result.first : result.last + 1]:
+            for stream in fold.writes:
+                if self.kernel.writes[stream.binding].place != "buffered" and stream.box is not None:
+                    self._write(stream.binding, stream.box, -1)
+        for back in result.write_backs:
+            self._write(back.binding, back.box, back.slot)
+
     def _bound(self, binding: Binding, box: Box, slot: int) -> BoundOperand:
         return BoundOperand(binding, box, slot, self.mem.regions)
 
@@ -102,12 +112,12 @@ class KernelRun:
         values = self.mem.banks.read(bound.region, bound.element_bytes, bound.places(), what)
         into.setdefault(binding.data.tensor, self.mem.blank(binding.data.tensor))[bound.flat()] = values
 
-    def _write(self, index: int, box: Box, job: TileJob, values: Numbers) -> None:
+    def _write(self, index: int, box: Box, slot: int) -> None:
         """Write a box of a computed tensor to where write ``index`` goes."""
         if not volume(box):
             return
         binding = self.kernel.writes[index]
-        slot = next((t.slot for t in job.write_backs if t.binding == index), -1)
+        values = self.made[index]
         bound = self._bound(binding, box, slot)
         part = values[bound.flat()]
         if np.isnan(part).any():
@@ -160,7 +170,7 @@ class GemmRun(KernelRun):
             self._read(index, self.kernel.reads[index].operand.box(tile), job, points)
         self._ride(points)
         for index, binding in enumerate(self.kernel.writes):
-            self._write(index, binding.operand.box(tile), job, points[binding.data.tensor])
+            self.made[index] = points[binding.data.tensor]
 
     def _operand(self, index: int, job: TileJob, rows: str, cols: str) -> Numbers:
         tile = self.nest[job.index][0]
@@ -209,10 +219,7 @@ class VectorRun(KernelRun):
             if not self._is_complete(stream, own):
                 whole = whole or self._evaluated(self.so_far)
                 points = whole
-            assert stream.box is not None
-            self._write(
-                stream.binding, stream.box, job, points[self.kernel.writes[stream.binding].data.tensor]
-            )
+            self.made[stream.binding] = points[self.kernel.writes[stream.binding].data.tensor]
         if job.index == len(self.jobs) - 1:
             self._note_unwritten()
 

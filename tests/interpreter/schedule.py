@@ -31,11 +31,12 @@ class Schedule:
         self.tiles = [0] * len(runs)
         self.fills = [0] * len(runs)
         self.backs = [0] * len(runs)
+        self.results = [0] * len(runs)
         self.flushed = 0
         self._fills = [(k, f) for k, r in enumerate(runs) for j in r.jobs for f in j.fills]
-        self._backs: list[tuple[int, int, Transfer | None]] = []  # (kernel, tile to be done, what)
+        self._backs: list[tuple[int, int, Transfer | None]] = []  # (kernel, result to be there, what)
         for k, run in enumerate(runs):
-            self._backs += [(k, j.index, w) for j in run.jobs for w in j.write_backs]
+            self._backs += [(k, r.number, w) for j in run.jobs for r in j.results for w in r.write_backs]
             self._backs.append((k, END, None))
         self._next_fill = self._next_back = 0
 
@@ -47,9 +48,13 @@ class Schedule:
             for job in run.jobs:
                 while self.fills[k] < job.fills_needed:
                     self._fill()
-                while self.backs[k] < job.write_backs_needed:
-                    self._write_back()
                 run.compute(job)
+                for result in job.results:
+                    while self.backs[k] < result.write_backs_needed:
+                        self._write_back()
+                    run.write(job, result)
+                    self.results[k] += 1
+                    self._go_ahead()
                 self.tiles[k] += 1
                 self._go_ahead()
         self._flush(len(self.runs))
@@ -80,8 +85,8 @@ class Schedule:
         self.fills[k] += 1
 
     def _back_is_due(self) -> bool:
-        k, tile, _ = self._backs[self._next_back]
-        return self.tiles[k] > tile if tile != END else self.tiles[k] == len(self.runs[k].jobs)
+        k, result, _ = self._backs[self._next_back]
+        return self.results[k] > result if result != END else self.tiles[k] == len(self.runs[k].jobs)
 
     def _write_back(self) -> None:
         assert self._back_is_due(), "deadlock: a write-back waits for what waits for it"
