@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import tempfile
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +69,19 @@ STEPS: dict[str, str] = {
 }
 
 
+class Named(Graph):
+    """A graph whose repr is its name: hypothesis prints the examples that fail."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"<{self.name}>"
+
+
+def _named(graph: Graph, name: str) -> Graph:
+    return Named(**{f.name: getattr(graph, f.name) for f in fields(graph)} | {"name": name})
+
+
 @functools.cache
 def step_graph(name: str) -> Graph:
     """Return the whole training step of one of ``STEPS``."""
@@ -76,7 +89,7 @@ def step_graph(name: str) -> Graph:
         (Path(folder) / "models.py").write_text(MODELS)
         path = Path(folder) / f"{name}.toml"
         path.write_text(STEPS[name])
-        return load_workload(str(path), cache=Path(folder) / "cache").graph
+        return _named(load_workload(str(path), cache=Path(folder) / "cache").graph, f"step {name}")
 
 
 @functools.cache
@@ -88,14 +101,14 @@ def shipped_graph(name: str, batch: int | None = None, phase: str = "all") -> Gr
 def gemms(*shapes: tuple[int, int, int]) -> Graph:
     """Return independent GEMMs of (m, n, k), named g0, g1, ..."""
     rows = [f"g{i},{m},{n},{k}" for i, (m, n, k) in enumerate(shapes)]
-    return parse("\n".join(["Layer,M,N,K", *rows]) + "\n", "gemms", "gemms.csv")
+    return _named(parse("\n".join(["Layer,M,N,K", *rows]) + "\n", "gemms", "gemms.csv"), f"gemms{shapes}")
 
 
 def convs(*shapes: Sequence[int]) -> Graph:
     """Return independent convolutions of (h, w, filter h, filter w, channels, filters, stride)."""
     header = "Layer name,IFMAP Height,IFMAP Width,Filter Height,Filter Width,Channels,Num Filter,Strides"
     rows = [",".join([f"c{i}", *map(str, s)]) for i, s in enumerate(shapes)]
-    return parse("\n".join([header, *rows]) + "\n", "convs", "convs.csv")
+    return _named(parse("\n".join([header, *rows]) + "\n", "convs", "convs.csv"), f"convs{shapes}")
 
 
 def bank(
@@ -188,6 +201,7 @@ def machine(
         host_gap_ps=host_gap,
         formats=dict.fromkeys(ROLES),
         placement={r: (placement or {}).get(r, tuple(banks)) for r in ROLES},
+        sources=(),
     )
 
 

@@ -45,13 +45,13 @@ class _KernelSteps:
         self.tail = (
             fold_tail(array.convention, array.dataflow, array.rows, array.cols) if self.on_array else 0
         )
-        self.serial = self.on_array and array.convention == "scale-sim"
         self.rate = self._rider_rate()
         self.stalled = 0  # cycles
         self.stalled_ps = 0
         self.first = 0
         self.start = self.end = 0  # cycles at which the present fold's stream began and ended
         self.before: Fold | None = None
+        self.streamed = 0  # cycles, of the folds that went on with one stationary operand
         self._ahead: FoldRun | None = None
         self._bubbles = 0
         self._filled_ps = 0  # when a fill that the unit waited for came
@@ -135,6 +135,7 @@ class _KernelSteps:
         if out is not None and fold.emit_at_end:
             yield from self._emit_at_end(current, fold)
         self._account(fold)
+        self.streamed = fold.cycles + (self.streamed if fold.continues else 0)
         self.before = fold
 
     def _emit_at_end(self, current: FoldRun, fold: Fold) -> Steps:
@@ -178,9 +179,7 @@ class _KernelSteps:
             return self.start + fold.load_cycles
         if fold.continues:
             return self.end
-        if self.serial:
-            return self.end + self.before.period - self.before.cycles
-        return max(self.end, self.start + self.before.period)
+        return self.end + self.before.gap + max(0, self.before.least - self.streamed)
 
     def _partial_sums_there(self, current: FoldRun) -> Steps:
         """Wait until the block's partial sums are in their bank, then begin to read them."""
@@ -315,11 +314,10 @@ class _KernelSteps:
         """Record the kernel's window: busy + stalls + idle = end - start."""
         recorder = self.state.recorder
         computed = self.end + self.tail
-        finished = self.clock.at_or_after(self.sim.now)
         busy_cycles = computed - self.first - self.stalled
-        if finished > computed:
-            self._stall_until(finished, "drain_blocked", computed)
-        end_ps = self.clock.edge(max(finished, computed))
+        computed_ps, end_ps = self.clock.edge(computed), self.sim.now
+        recorder.stall(self.unit, "drain_blocked", self.kr.part, computed_ps, end_ps)
+        self.stalled_ps += end_ps - computed_ps
         idle = self.clock.edge(self.first) - opened
         times = recorder.op(self.kernel.leader.op)
         times.start_ps, times.end_ps, times.idle_ps = opened, end_ps, idle

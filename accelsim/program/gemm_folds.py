@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from accelsim.geometry import Range, Tile, ceil_div, volume
-from accelsim.program.folds import extents, first_load
+from accelsim.program.folds import extents, first_load, fold_tail
 from accelsim.program.jobs import Fold, Stream
 from accelsim.program.program import Binding, Kernel, Side
 from accelsim.program.ranges import extent, part
@@ -101,7 +101,8 @@ def _fold(kernel: Kernel, array: ArrayShape, at: GemmTile, fold: _Fold, streamed
     stays_in_pe = array.dataflow == "os" and (alone or (at.first and at.final))
     return Fold(
         cycles=streamed,
-        period=_period(array, streamed),
+        least=array.rows if array.convention == "physical" else 0,
+        gap=_gap(array),
         load=None if same else load,
         load_cycles=0 if same else array.loads,
         streams=streams,
@@ -145,11 +146,11 @@ def _partial_sums(
     return read, excess, False
 
 
-def _period(array: ArrayShape, streamed: int) -> int:
+def _gap(array: ArrayShape) -> int:
+    """Return the cycles between the streams of folds that the convention runs strictly one by one."""
     if array.convention == "physical":
-        return max(array.rows, streamed)
-    tail = array.rows + array.cols - 2
-    return streamed + tail + array.loads
+        return 0
+    return fold_tail(array.convention, array.dataflow, array.rows, array.cols) + array.loads
 
 
 def _narrowed(kernel: Kernel, array: ArrayShape, tile: Tile, fold: _Fold) -> dict[str, Range] | None:

@@ -39,7 +39,8 @@ class Fold:
 
     Attributes:
         cycles: Cycles of streaming.
-        period: Least cycles from this fold's first element to the next one's.
+        least: Least cycles of streaming before another fold may begin: its stationary tile's load.
+        gap: Cycles between this fold's stream and the next fold's, in any case.
         load: Stationary operand; ``load_cycles`` to shift it in.
         streams: Operands read along the way.
         continues: The stationary operand is the fold before's: nothing is loaded, the stream goes on.
@@ -53,7 +54,8 @@ class Fold:
     """
 
     cycles: int
-    period: int
+    least: int = 0
+    gap: int = 0
     load: Stream | None = None
     load_cycles: int = 0
     streams: tuple[Stream, ...] = ()
@@ -107,3 +109,8 @@ class TileJob:
     def result_of(self, place: int) -> Result | None:
         """Return the result that the fold at ``place`` belongs to."""
         return next((r for r in self.results if r.first <= place <= r.last), None)
+
+    @property
+    def write_backs(self) -> list[Transfer]:
+        """All write-backs of the tile's results, in order."""
+        return [w for r in self.results for w in r.write_backs]

@@ -231,7 +231,6 @@ def _vector_fold(
     cycles = max(1, ceil_div(points, lanes) * rate)
     return Fold(
         cycles=cycles,
-        period=cycles,
         streams=tuple(_stream(kernel.reads[r], r, slab) for r in reads),
         emit=points,
         writes=tuple(_stream(kernel.writes[w], w, t) for w, t in ready.items()),

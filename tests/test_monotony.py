@@ -1,0 +1,101 @@
+"""For a fixed program, no latency may grow and no bandwidth shrink without the run lasting at least as long."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+from accelsim.graph.ir import Graph
+from accelsim.machine import run_program
+from accelsim.mapping import map_graph
+from accelsim.resolve import load_machine
+from accelsim.resolve.machine import BankGroup, Machine
+from tests.strategies import ARCHS, bank, gemms, machine, mapped, shipped_graph
+
+Slower = Callable[[Machine, float], Machine]
+
+
+def _bank(field: str, group: str | None = None) -> Slower:
+    def slower(m: Machine, factor: float) -> Machine:
+        def change(b: BankGroup) -> BankGroup:
+            return replace(b, **{field: round(getattr(b, field) * factor)})
+
+        return replace(m, banks={n: change(b) if group in (None, n) else b for n, b in m.banks.items()})
+
+    return slower
+
+
+def _part(part: str, field: str, more: int = 0, inverse: bool = False) -> Slower:
+    def slower(m: Machine, factor: float) -> Machine:
+        old = getattr(m, part)
+        value = getattr(old, field) / factor if inverse else (getattr(old, field) + more) * factor - more
+        return replace(m, **{part: replace(old, **{field: max(1, round(value)) if inverse else round(value)})})
+
+    return slower
+
+
+SLOWER: dict[str, Slower] = {
+    "bank read latency": _bank("read_latency_ps"),
+    "bank read cycle": _bank("read_cycle_ps"),
+    "bank write cycle": _bank("write_cycle_ps"),
+    "noc latency": _part("noc", "latency_ps", more=1_000),
+    "descriptor latency": _part("dma", "descriptor_latency_ps", more=10_000),
+    "dram latency": _part("dram", "latency_ps"),
+    "dram bandwidth": _part("dram", "bandwidth_bytes_per_s", inverse=True),
+}
+
+
+@st.composite
+def separate(draw: st.DrawFn) -> Machine:
+    """Return a machine in which every stream has ports of its own: a 1r1w group per operand."""
+
+    def group(name: str) -> BankGroup:
+        return bank(
+            name,
+            capacity=draw(st.sampled_from([2048, 16_384])),
+            count=draw(st.integers(1, 2)),
+            ports="1r1w",
+            word=draw(st.sampled_from([1, 4, 8])),
+            read=(draw(st.integers(0, 5_000)), draw(st.integers(200, 3_000))),
+            write=draw(st.integers(200, 6_000)),
+        )
+
+    on = machine(
+        *(group(n) for n in ("inputs", "weights", "results", "sums")),
+        rows=draw(st.integers(2, 6)),
+        cols=draw(st.integers(2, 6)),
+        dataflow=draw(st.sampled_from(["ws", "is", "os"])),
+        convention=draw(st.sampled_from(["physical", "scale-sim"])),
+        accumulator=draw(st.sampled_from([0, 60, 65_536])),
+        granularity=draw(st.sampled_from([32, 256, 4096])),
+        clock_hz=draw(st.sampled_from([10**9, 700_000_000])),
+        dma=(draw(st.integers(0, 20_000)), draw(st.integers(1, 4)), 1),
+        dram=(draw(st.integers(10**9, 3 * 10**10)), draw(st.integers(0, 100_000))),
+        placement={"input": ("inputs",), "weight": ("weights",), "activation": ("results",)},
+    )
+    return replace(on, accumulator=replace(on.accumulator, overflow="sums"))
+
+
+shapes = st.tuples(st.integers(1, 9), st.integers(1, 9), st.integers(1, 80))
+quick = settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much], max_examples=60)
+
+
+@pytest.mark.parametrize("what", SLOWER)
+@settings(quick, max_examples=12)
+@given(shapes, separate(), st.floats(1.0, 4.0))
+def test_time_is_monotone_where_no_two_streams_share_a_port(
+    what: str, shape: tuple[int, int, int], on: Machine, factor: float
+) -> None:
+    """A GEMM with every operand in a group of its own: no number made worse makes the run shorter.
+
+    Only programs whose result leaves in one piece: else fills and write-backs meet at the DRAM.
+    """
+    program = mapped(gemms(shape), on)
+    assume(all(len(b.slots) <= 1 for b in program.kernels[0].writes))
+    before = run_program(on, program).end_ps
+    assert run_program(SLOWER[what](on, factor), program).end_ps >= before
