@@ -123,7 +123,7 @@ def bank(
     read: tuple[int, int] = (1_000, 1_000),
     write: int = 1_000,
 ) -> BankGroup:
-    """Return a bank group with explicit numbers: ``read`` is latency and cycle, ``write`` the cycle, in ps."""
+    """Return a bank group: ``read`` is its latency and cycle, ``write`` its cycle, in ps."""
     return BankGroup(
         name=name,
         technology=technology,  # type: ignore[arg-type]

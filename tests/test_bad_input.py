@@ -37,6 +37,7 @@ class Fine(nn.Module):
         return self.a(x)
 """
 EXPLICIT = (
+    "count = 1\nsubbanks = 1\n"
     'read_latency = "1 ns"\nwrite_cycle = "1 ns"\nread_energy = "1 pJ"\nwrite_energy = "1 pJ"\n'
     'leakage = "0 mW"\narea = "1 mm2"\n'
 )
@@ -47,7 +48,7 @@ FILES = {
     "fine.csv": "Layer,M,N,K\na,4,4,4\n",
     "broken.toml": 'extends = "edge-sram"\nclock = "1 GHz\n',
     "unit.toml": 'extends = "edge-sram"\n[bank.sram]\ncapacity = "512 ns"\n',
-    "small.toml": f'extends = "edge-sram"\n[bank.sram]\ncapacity = "64 B"\ncount = 1\nsubbanks = 1\n{EXPLICIT}',
+    "small.toml": f'extends = "edge-sram"\n[bank.sram]\ncapacity = "64 B"\n{EXPLICIT}',
     "rows.csv": "Layer,M,N,K\na,1,2\n",
     "plain": "a file\n",
 }
@@ -79,15 +80,15 @@ CASES: dict[str, tuple[list[str], str]] = {
     ),
     "a model that does not trace": (
         ["edge-sram", "branch.toml"],
-        "accelsim: branch.toml: models.py:Branch cannot be traced: values of a tensor decide what is computed "
-        "(aten._local_scalar_dense.default); replace such branches, .item() and nonzero() by operations on "
+        "accelsim: branch.toml: models.py:Branch cannot be traced: values of a tensor decide what is "
+        "computed (aten._local_scalar_dense.default); replace such branches, .item() and nonzero() by operations on "
         "whole tensors (torch.where, masks)",
     ),
     "wrong input shape": (
         ["edge-sram", "shape.toml"],
-        "shape.toml:4:9: inputs.x.shape: the model fails in layer a on inputs x (2, 7): RuntimeError: a and b "
-        "must have same reduction dim, but got [2, 7] X [6, 6].; correct the shape (without the batch) or the "
-        "model",
+        "shape.toml:4:9: inputs.x.shape: the model fails in layer a on inputs x (2, 7): RuntimeError: a and "
+        "b must have same reduction dim, but got [2, 7] X [6, 6].; correct the shape (without the batch) or "
+        "the model",
     ),
     "broken topology": (["edge-sram", "rows.csv"], "rows.csv:2:1: expected 4 cells (name, M, N, K), got 3"),
     "out is a file": (
@@ -144,7 +145,9 @@ def test_an_output_folder_that_cannot_be_made(folder: Path, tmp_path: Path) -> N
     assert _inside(folder) == sorted(FILES)
 
 
-def test_a_full_disk(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_full_disk(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """The third table meets a full disk: exit 1, what to do, and nothing left of the first two."""
     import pyarrow.parquet as pq
 
@@ -173,7 +176,17 @@ def test_a_full_disk(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyte
 
 def test_ctrl_c(folder: Path, tmp_path: Path) -> None:
     """SIGINT in the midst of a real run: exit 130, one message, no folder."""
-    command = [sys.executable, "-m", "accelsim", "run", "tpu-like-hybrid", "resnet18-cifar", "-q", "--out", "r/x"]
+    command = [
+        sys.executable,
+        "-m",
+        "accelsim",
+        "run",
+        "tpu-like-hybrid",
+        "resnet18-cifar",
+        "-q",
+        "--out",
+        "r/x",
+    ]
     env = _environment(tmp_path)
     with subprocess.Popen(
         command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env

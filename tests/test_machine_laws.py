@@ -9,32 +9,23 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from accelsim.geometry import ceil_div
 from accelsim.graph.ir import Graph, Op
-from accelsim.machine import run_program
 from accelsim.machine.state import array_shape
-from accelsim.mapping import map_graph
 from accelsim.program.folds import compute_cycles, first_load, fold_tail
 from accelsim.program.jobs import Fold, Stream, TileJob
 from accelsim.program.program import Kernel, Program, Region
 from accelsim.program.tiles import tile_jobs
-from accelsim.resolve import load_machine
 from accelsim.resolve.machine import Machine
-from accelsim.sim import Clock
 from accelsim.trace.recorder import Recorder, SpanRow
 from accelsim.words import STALL_REASONS
 from tests.strategies import (
-    ARCHS,
     conv_graphs,
     gemm_graphs,
-    gemms,
-    machine,
     machines,
-    shipped_graph,
     simulated,
     step_graphs,
 )
@@ -322,7 +313,7 @@ def places_do_not_overlap(run: Run) -> None:
         if kernel.psum is not None and kernel.psum.region is not None:
             alive.append(kernel.psum.region)
         for region in alive:
-            assert all(0 <= o and o + n <= program.capacity_bytes[region.group] for o, n in region.extents)
+            assert all(o >= 0 and o + n <= program.capacity_bytes[region.group] for o, n in region.extents)
         assert not any(_overlap(a, b) for a, b in itertools.combinations(alive, 2))
 
 

@@ -71,7 +71,8 @@ def test_large_squares_move_little_more_than_the_bound(size: int, objective: str
 @pytest.mark.parametrize("objective", OBJECTIVES)
 @pytest.mark.parametrize(
     ("arch", "capacity"),
-    [("edge-sram", 128 * KIB << i) for i in range(4)] + [("tpu-like-sram", 1024 * KIB << i) for i in range(5)],
+    [("edge-sram", 128 * KIB << i) for i in range(4)]
+    + [("tpu-like-sram", 1024 * KIB << i) for i in range(5)],
 )
 def test_the_bound_holds_at_every_capacity(arch: str, capacity: int, objective: str) -> None:
     """Estimated bytes of squares of 1024 to 4096 between L and 2.5 L, over a range of capacities."""
@@ -96,7 +97,7 @@ STEPS: dict[str, tuple[str, Graph | tuple[str, int]]] = {
 @pytest.mark.parametrize("objective", OBJECTIVES)
 @pytest.mark.parametrize("case", STEPS)
 def test_the_objective_never_worsens_along_the_ladder(case: str, objective: str) -> None:
-    """With explicit bank numbers a larger scratchpad is never estimated to be worse; nor does it stop fitting."""
+    """With explicit bank numbers a larger scratchpad is never estimated worse; nor does it stop fitting."""
     arch, source = STEPS[case]
     graph = source if isinstance(source, Graph) else shipped_graph(*source)
     found: list[int] = []

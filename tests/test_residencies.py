@@ -68,8 +68,7 @@ def _check_histogram(recorder: Recorder) -> None:
         for i, n in enumerate((1, s.nbytes, s.nbytes * dwell, gaps[place])):
             row[i] += n
     rows = {
-        key: [x.count, x.nbytes, x.dwell_byte_ps, x.gap_byte_ps]
-        for key, x in recorder.histogram.rows.items()
+        key: [x.count, x.nbytes, x.dwell_byte_ps, x.gap_byte_ps] for key, x in recorder.histogram.rows.items()
     }
     assert rows == dict(sums)
 
@@ -154,9 +153,7 @@ def test_the_hosts_gap_adds_to_carried_dwells(pinned: tuple[Machine, Graph]) -> 
     assert after.end_ps == before.end_ps
     for s, t in zip(before.histogram.singles, after.histogram.singles, strict=True):
         assert t == replace(s, written_ps=s.written_ps - 3 * US * (s.written_ps <= 0))
-    total = [
-        sum(x.dwell_byte_ps for x in r.histogram.rows.values()) for r in (before, after)
-    ]
+    total = [sum(x.dwell_byte_ps for x in r.histogram.rows.values()) for r in (before, after)]
     assert total[1] - total[0] == 3 * US * sum(s.nbytes for s in _carried(before))
 
 

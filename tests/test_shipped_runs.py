@@ -1,4 +1,4 @@
-"""Every shipped machine runs every small workload and keeps the machine's laws; golden traces of small runs."""
+"""Every shipped machine runs every small workload and keeps the laws; golden traces of small runs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,12 @@ from tests.strategies import ARCHS, bank, convs, gemms, machine, shipped_graph
 from tests.test_machine_laws import LAWS, Run
 
 GOLDEN = Path(__file__).parent / "golden" / "traces"
-ISO_AREA = ["edge-mram-iso-area", "edge-hybrid-iso-area", "tpu-like-mram-iso-area", "tpu-like-hybrid-iso-area"]
+ISO_AREA = [
+    "edge-mram-iso-area",
+    "edge-hybrid-iso-area",
+    "tpu-like-mram-iso-area",
+    "tpu-like-hybrid-iso-area",
+]
 PAIRS = [(a, w) for a in ARCHS for w in ("mlp", "lenet5", "lenet-tinydnn")] + [(a, "mlp") for a in ISO_AREA]
 GOLDEN_RUNS = {
     "gemm_ws": (gemms((9, 6, 7)), {"dataflow": "ws"}),

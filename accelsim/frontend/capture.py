@@ -6,7 +6,9 @@ nothing is baked into the graph: it runs on real tensors too (``real_arguments``
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, NoReturn
 
@@ -64,6 +66,23 @@ def capture(workload: Workload, phase: str = "all") -> Step:
         ConfigError: The model cannot be found or built, or fails on inputs of the declared shape.
         GraphError: It cannot be traced: values decide what is computed.
     """
+    with _quiet():
+        return _capture(workload, phase)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep torch from logging tracebacks of failures that we report in one message."""
+    logger = logging.getLogger("torch._subclasses.fake_tensor")
+    before = logger.disabled
+    logger.disabled = True
+    try:
+        yield
+    finally:
+        logger.disabled = before
+
+
+def _capture(workload: Workload, phase: str) -> Step:
     model = build(workload, "meta")
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     fake(model, mode)
