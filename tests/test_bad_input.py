@@ -81,8 +81,8 @@ CASES: dict[str, tuple[list[str], str]] = {
     "a model that does not trace": (
         ["edge-sram", "branch.toml"],
         "accelsim: branch.toml: models.py:Branch cannot be traced: values of a tensor decide what is "
-        "computed (aten._local_scalar_dense.default); replace such branches, .item() and nonzero() by operations on "
-        "whole tensors (torch.where, masks)",
+        "computed (aten._local_scalar_dense.default); replace such branches, .item() and nonzero() by "
+        "operations on whole tensors (torch.where, masks)",
     ),
     "wrong input shape": (
         ["edge-sram", "shape.toml"],

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from accelsim.geometry import ceil_div
@@ -24,7 +24,9 @@ from accelsim.trace.recorder import Recorder, SpanRow
 from accelsim.words import STALL_REASONS
 from tests.strategies import (
     conv_graphs,
+    convs,
     gemm_graphs,
+    machine,
     machines,
     simulated,
     step_graphs,
@@ -377,6 +379,7 @@ def test_gemms_keep_every_law(graph: Graph, on: Machine) -> None:
 
 
 @few
+@example(convs((2, 1, 2, 1, 3, 1, 1)), machine())  # one output: the window, not the axis, has extent
 @given(conv_graphs(), machines())
 def test_convolutions_keep_every_law(graph: Graph, on: Machine) -> None:
     """A convolution through im2col."""

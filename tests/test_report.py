@@ -61,15 +61,15 @@ def test_inputs_are_compared_by_path_and_how_a_run_was_made_is_none() -> None:
     a = {
         "command": ["x"],
         "wall_s": {"map": 1},
-        "machine": {"sources": [{"key": "dram.latency", "value": 1}]},
+        "machine": {"list": [{"key": "dram.latency", "value": 1}], "sources": [{"key": "x", "value": 1}]},
     }
     b = {
         "command": ["y"],
         "wall_s": {"map": 2},
-        "machine": {"sources": [{"key": "dram.latency", "value": 2}]},
+        "machine": {"list": [{"key": "dram.latency", "value": 2}], "sources": [{"key": "x", "value": 2}]},
     }
 
-    assert "machine.sources[dram.latency].value   1   2" in _text(inputs(a, b))
+    assert "machine.list[dram.latency].value   1   2" in _text(inputs(a, b))
     assert _text(inputs(a, {**a, "command": []})) == "The inputs are the same.\n\n"
 
 

@@ -116,9 +116,11 @@ class FillEngine(_Engine):
         if self.state.flushed.value < need:
             what = f"kernel {need - 1} to be written back before {binding.data.tensor} is filled"
             yield from self._wait(self.state.flushed.reached(need), what)
-        if run.tiles.value <= fill.wait_tile:
+        rides = fill.binding in run.kernel.rider_reads  # read as results drain
+        tiles = run.tiles if rides else run.consumed
+        if tiles.value <= fill.wait_tile:
             what = f"tile {fill.wait_tile} of {run.kernel.leader.op} to free a buffer"
-            yield from self._wait(run.tiles.reached(fill.wait_tile + 1), what)
+            yield from self._wait(tiles.reached(fill.wait_tile + 1), what)
 
     def _fill(self, run: KernelRun, fill: Transfer) -> Steps:
         state = self.state
@@ -247,7 +249,8 @@ class WriteBackEngine(_Engine):
             state.recorder.count(
                 f"spad.{binding.group}", "read", part, binding.data.role, bank.words(bank_bytes)
             )
-            self._at(read.done_ps, self._leave(run, binding, job, dram_bytes, left, (issued, number)))
+            mark = (issued, number, read.done_ps)
+            self._at(read.done_ps, self._leave(run, binding, job, dram_bytes, left, mark))
 
     def _leave(
         self,
@@ -256,7 +259,7 @@ class WriteBackEngine(_Engine):
         job: Transfer,
         nbytes: int,
         left: list[int],
-        mark: tuple[int, int],
+        mark: tuple[int, int, int],
     ) -> Callable[[], None]:
         """Return what happens when a chunk has left its bank: DRAM takes it."""
 
@@ -268,18 +271,19 @@ class WriteBackEngine(_Engine):
             self._land()
             left[0] -= 1
             if left[0] == 0:
-                self._written(run, binding, job, *mark)
+                self._written(run, binding, job, mark)
 
         return left_bank
 
-    def _written(self, run: KernelRun, binding: Binding, job: Transfer, issued: int, number: int) -> None:
+    def _written(self, run: KernelRun, binding: Binding, job: Transfer, mark: tuple[int, int, int]) -> None:
         state, now = self.state, self.state.sim.now
+        issued, number, read_ps = mark
         part = run.parts[binding.op]
         reader = Reader(part.phase, WRITE_BACK_READER)
         if binding.copy is not None:
-            state.copies[binding.copy].read(job.box, now, reader)
+            state.copies[binding.copy].read(job.box, read_ps, reader)
         else:
-            run.slots[(True, job.binding, job.slot)].read(job.box, now, reader)
+            run.slots[(True, job.binding, job.slot)].read(job.box, read_ps, reader)
         run.backs_done[number] = True
         done = run.write_backs.value
         while done < len(run.backs_done) and run.backs_done[done]:

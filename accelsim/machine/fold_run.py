@@ -36,6 +36,8 @@ class FoldRun:
         """Ask for what the steps up to ``step`` need."""
         for stream in self.streams:
             stream.request(step)
+        if self.psum is not None:
+            self.psum.request(step)
 
     def request_load(self, share: int, of: int) -> None:
         """Ask for the stationary operand's first ``share`` of ``of`` parts."""
@@ -58,6 +60,7 @@ class FoldRun:
     def read_partial_sums(self) -> None:
         """Begin to read the block's partial sums back from their bank."""
         self.psum = partial_stream(self.state, self.run, "read", self.fold.psum_read, self.steps)
+        self.psum.request(AHEAD)
 
     def close(self) -> None:
         """Book what was read."""

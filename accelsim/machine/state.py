@@ -47,7 +47,8 @@ class KernelRun:
         self.kernel = kernel
         self.jobs = jobs
         self.fills = Counter(sim)  # finished, as a prefix in order of issue
-        self.tiles = Counter(sim)
+        self.consumed = Counter(sim)  # tiles whose leader's operands have been read
+        self.tiles = Counter(sim)  # tiles whose results, too, are through
         self.results = Counter(sim)  # complete in their banks
         self.write_backs = Counter(sim)
         self.fill_times: list[FillTimes] = []

@@ -6,12 +6,16 @@ contract allows (docs/timing.md); a late operand inserts bubbles, a full drain h
 
 from __future__ import annotations
 
+import simpy
+
 from accelsim.machine.drain import Drain
 from accelsim.machine.fold_run import AHEAD, FoldRun
 from accelsim.machine.memory import Access
 from accelsim.machine.state import KernelRun, State
 from accelsim.program.folds import fold_tail
+from accelsim.program.gemm_folds import accumulator_use
 from accelsim.program.jobs import Fold, Result, TileJob
+from accelsim.program.tiles import nest
 from accelsim.sim import Steps
 from accelsim.words import StallReason
 
@@ -53,6 +57,9 @@ class _KernelSteps:
         self.before: Fold | None = None
         self.streamed = 0  # cycles, of the folds that went on with one stationary operand
         self._ahead: FoldRun | None = None
+        self._current: FoldRun | None = None
+        self._step = 0
+        self._watched = -1  # the tile during which the next one's fills are awaited
         self._bubbles = 0
         self._filled_ps = 0  # when a fill that the unit waited for came
         self._slot_ps = 0  # when a slot for results that it waited for came free
@@ -91,16 +98,15 @@ class _KernelSteps:
 
     def _set_credit(self) -> None:
         """Let as many results be on their way as the array holds and the accumulator has room for."""
-        array, most = self.state.array, 1
-        working = 0
-        for job in self.kr.jobs:
-            for fold in job.folds:
-                most = max(most, fold.emit)
-                working = max(working, fold.emit if not fold.emit_at_end else 0)
-        inside = (self.tail + 1) * array.cols if self.on_array else 0
-        spare = array.accumulator_elements - working if self.on_array else 0
+        array = self.state.array
+        most = max((f.emit for job in self.kr.jobs for f in job.folds), default=1)
         chunk = max(b.chunk_bytes for b in self.state.banks.values())
-        self.drain.credit.limit = max(spare, 2 * min(most, chunk)) + inside
+        limit = 2 * min(max(most, 1), chunk)
+        if self.on_array:
+            tile, _, _ = next(nest(self.kernel))
+            limit = max(limit, array.accumulator_elements - accumulator_use(self.kernel, array, tile))
+            limit += (self.tail + 1) * array.cols
+        self.drain.credit.limit = limit
         self.drain.credit.used = 0
 
     # -- one fold ------------------------------------------------------------------------------
@@ -114,6 +120,7 @@ class _KernelSteps:
         if current is None:
             current = FoldRun(self.state, self.kr, job, place)
             current.request(AHEAD)
+        self._current = current
         yield from self._begin(current)
         out = current.drained(self.rate) if fold.emit and (fold.writes or fold.psum_write) else None
         if out is not None and out.partial:
@@ -131,6 +138,7 @@ class _KernelSteps:
                 given = share
         if self.sim.now < self.clock.edge(self.end):
             yield self.sim.at(self.clock.edge(self.end))
+        self._current = None
         current.close()
         if out is not None and fold.emit_at_end:
             yield from self._emit_at_end(current, fold)
@@ -240,10 +248,32 @@ class _KernelSteps:
         current.request(step + AHEAD)
         if self._ahead is None:
             self._ahead = self._next_fold(current)
+        self._step = step
         if self._ahead is not None:
-            self._ahead.request_load(step + 1, current.steps)
-            if step + AHEAD >= current.steps:
-                self._ahead.request(step + AHEAD - current.steps)
+            self._request_ahead(self._ahead, current)
+        elif self._watched != current.job.index and current.place + 1 == len(current.job.folds):
+            self._watch_fills(current)
+
+    def _request_ahead(self, ahead: FoldRun, current: FoldRun) -> None:
+        ahead.request_load(self._step + 1, current.steps)
+        if self._step + AHEAD >= current.steps:
+            ahead.request(self._step + AHEAD - current.steps)
+
+    def _watch_fills(self, current: FoldRun) -> None:
+        """Look ahead to the next tile when its last fill comes, if that is during this fold."""
+        self._watched = current.job.index
+        if current.job.index + 1 == len(self.kr.jobs):
+            return
+        event = self.kr.fills.reached(self.kr.jobs[current.job.index + 1].fills_needed)
+
+        def there(_: simpy.Event) -> None:
+            if self._current is current and self._ahead is None:
+                self._ahead = self._next_fold(current)
+                if self._ahead is not None:
+                    self._request_ahead(self._ahead, current)
+
+        assert event.callbacks is not None
+        event.callbacks.append(there)
 
     def _next_fold(self, current: FoldRun) -> FoldRun | None:
         """Return the fold after ``current`` if what it reads has been filled already."""
@@ -277,6 +307,7 @@ class _KernelSteps:
 
     def _tile_done(self, job: TileJob) -> None:
         self.state.recorder.tiles += 1
+        self.kr.consumed.advance(job.index + 1)
         self.drain.end_tile(self.kr, job, self.clock.edge(self.end))
 
     # -- accounts ------------------------------------------------------------------------------

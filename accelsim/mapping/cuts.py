@@ -114,8 +114,8 @@ def _along(axis: Axis, step: int, followed: list[tuple[DimMap, int]]) -> tuple[i
 
 def follows_side(operand: Operand, axes: tuple[Axis, ...]) -> bool:
     """Return whether any dimension of ``operand`` follows an axis of the side."""
-    names = {a.name for a in axes if a.size > 1}
-    return any(d.axis in names for d in operand.dims)
+    sizes = {a.name: a.size for a in axes}
+    return any(d.axis in sizes and (sizes[d.axis] > 1 or d.kind != "direct") for d in operand.dims)
 
 
 def free_elements(operand: Operand, sides: Sequence[tuple[Axis, ...]]) -> int:

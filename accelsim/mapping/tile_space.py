@@ -270,10 +270,12 @@ class Space:
         """Return the bytes of the partial sums' region and the bytes they move each way."""
         array = self.array
         waiting = self._psum_elements(order)
-        in_bank = waiting > array.accumulator_elements
+        outside = np.where(waiting > array.accumulator_elements, waiting, 0.0)
+        outside = outside - np.minimum(outside, self._parked(order))
         total = float(self.sides["m"].size * self.sides["n"].size)
-        moved = np.where(in_bank, (self.sides["k"].count - 1) * total, 0.0)
-        region = np.where(in_bank, waiting, 0.0)
+        share = outside / np.maximum(waiting, 1.0)
+        moved = share * (self.sides["k"].count - 1) * total
+        region = outside
         if array.dataflow != "os":
             column = self.sides[self.over["streamed"]].largest * np.minimum(
                 self.sides[self.over["cols"]].largest, array.cols
@@ -283,6 +285,17 @@ class Space:
             moved = moved + np.where(column > 0, excess / column, 0.0) * rounds * total
             region = np.where((excess > 0) & (rounds > 0), np.maximum(region, excess), region)
         return region * array.psum_bytes, moved * array.psum_bytes * self.p.batch
+
+    def _parked(self, order: tuple[Side, ...]) -> Array:
+        """Return the partial sums that wait in the accumulator although their block does not fit whole."""
+        if self.array.dataflow == "os":
+            return np.zeros((1, 1, 1))
+        column = self.sides[self.over["streamed"]].largest * self.array.cols
+        blocks = np.floor(self.array.accumulator_elements / column) - 1
+        parked: Array = np.maximum(0.0, blocks) * column
+        for name in order[order.index("k") + 1 :]:
+            parked = np.where(self.sides[name].count > 1, 0.0, parked)
+        return parked
 
     # -- time ------------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ os: M over the rows, N over the columns, K streamed.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,7 +15,7 @@ from accelsim.geometry import Range, Tile, ceil_div, volume
 from accelsim.program.folds import extents, first_load, fold_tail
 from accelsim.program.jobs import Fold, Stream
 from accelsim.program.program import Binding, Kernel, Side
-from accelsim.program.ranges import extent, part
+from accelsim.program.ranges import extent, part, tile_count
 from accelsim.words import Convention, Dataflow
 
 A, B = 0, 1  # the leader's operands among a kernel's reads
@@ -64,18 +65,46 @@ class _Fold:
     col_block: int
     last_row: bool
     first_row: bool
+    parked: bool  # its partial sums stay in the accumulator between k tiles
 
 
 def gemm_folds(kernel: Kernel, array: ArrayShape, at: GemmTile) -> list[Fold]:
     """Return the folds of one tile."""
     m, n, k = (extent(kernel.sides[s], at.tile) for s in ("m", "n", "k"))
     e = extents(array.dataflow, m, n, k)
-    blocks = _blocks(e.over_rows, e.over_cols, array)
+    blocks = _blocks(e.over_rows, e.over_cols, array, parked_blocks(kernel, array, e.streamed))
     alone = len(blocks) == 1
     return [_fold(kernel, array, at, b, e.streamed, alone) for b in blocks]
 
 
-def _blocks(over_rows: int, over_cols: int, array: ArrayShape) -> list[_Fold]:
+def parked_blocks(kernel: Kernel, array: ArrayShape, streamed: int) -> int:
+    """Return how many column blocks of a tile the accumulator holds between k tiles, beside one at work.
+
+    The others wait in the kernel's region. None is held where several tiles' partial sums wait at once,
+    or where outputs are stationary.
+    """
+    if kernel.psum is None or kernel.psum.region is None or array.dataflow == "os":
+        return 0
+    inside = kernel.order[kernel.order.index("k") + 1 :]
+    if any(tile_count(kernel.sides[s], kernel.cuts[s]) > 1 for s in inside):
+        return 0
+    return max(0, array.accumulator_elements // (streamed * array.cols) - 1)
+
+
+def accumulator_use(kernel: Kernel, array: ArrayShape, tile: Tile) -> int:
+    """Return the elements of the accumulator that partial sums take while ``tile`` is at work."""
+    m, n, k = (extent(kernel.sides[s], tile) for s in ("m", "n", "k"))
+    e = extents(array.dataflow, m, n, k)
+    if array.dataflow != "os" and (kernel.psum is None or kernel.psum.region is not None):
+        return e.streamed * min(array.cols, e.over_cols) * (1 + parked_blocks(kernel, array, e.streamed))
+    if kernel.psum is None or kernel.psum.region is not None:
+        return 0
+    inside = kernel.order[kernel.order.index("k") + 1 :]
+    tiles = math.prod(tile_count(kernel.sides[s], kernel.cuts[s]) for s in inside if s != "batch")
+    return m * n * tiles
+
+
+def _blocks(over_rows: int, over_cols: int, array: ArrayShape, parked: int) -> list[_Fold]:
     down, across = ceil_div(over_rows, array.rows), ceil_div(over_cols, array.cols)
     return [
         _Fold(
@@ -85,6 +114,7 @@ def _blocks(over_rows: int, over_cols: int, array: ArrayShape) -> list[_Fold]:
             j,
             i == down - 1,
             i == 0,
+            j < parked,
         )
         for j in range(across)
         for i in range(down)
@@ -130,10 +160,11 @@ def _partial_sums(
 ) -> tuple[int, int, bool]:
     """Return the partial sums read and written in a bank, in elements, and whether final results leave.
 
-    Between k tiles a block waits in its region, if it has one, else in the accumulator. Within a tile
-    the accumulator holds a column block; what does not fit goes to the bank and back with every fold.
+    Between k tiles a column block waits in the accumulator if it is parked there or the kernel has no
+    region. Within a tile the accumulator holds a column block; what does not fit goes to the bank and
+    back with every fold.
     """
-    spilled = kernel.psum is not None and kernel.psum.region is not None
+    spilled = kernel.psum is not None and kernel.psum.region is not None and not fold.parked
     if array.dataflow == "os":
         first = at.first or (alone and at.same)
         last = at.final or (alone and at.same_next)

@@ -95,11 +95,11 @@ COPIES: Final[dict[str, str]] = {
     "bank_group": "dict",
     "tensor": "dict",
     "copy_class": "dict",
-    "box": "string",  # low:high per dimension of the tensor
+    "box": "string",  # low:high per dimension; of a buffered copy in the shape in which its reader sees it
     "read_index": "int64",
     "reader_layer": "dict",
     "phase_read": "dict",
-    "written_ps": "int64",  # negative: in the step before
+    "written_ps": "int64",  # up to 0: in the step before
     "read_ps": "int64",
     "bytes": "int64",
 }

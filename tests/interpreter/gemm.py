@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from accelsim.geometry import Axis, DimMap, Range
 from accelsim.program.folds import extents
-from accelsim.program.gemm_folds import ArrayShape
+from accelsim.program.gemm_folds import ArrayShape, parked_blocks
 from accelsim.program.program import Kernel, Side
 from accelsim.program.ranges import extent, tiles_of
 from tests.interpreter.memory import Banks, BoundOperand, Hazard, Numbers, Places
@@ -126,6 +128,14 @@ class PartialSums:
     # -- between k tiles -------------------------------------------------------------------------
 
     def _wait(self, block: tuple[int, ...], at: dict[str, int], total: Numbers) -> None:
+        parked, rest = self._split(total.shape)
+        if self.region is not None and parked is not None:
+            self._waiting[block] = total[parked]
+            self.banks.write(
+                self.region, self.array.psum_bytes, np.arange(total[rest].size), total[rest].ravel()
+            )
+            self.moved += total[rest].size
+            return
         if self.region is not None:
             self.banks.write(self.region, self.array.psum_bytes, self._places(at, total.shape), total.ravel())
             self.moved += total.size
@@ -145,8 +155,29 @@ class PartialSums:
         if self.region is None:
             return self._waiting.pop(block)
         what = f"partial sums of {self.kernel.leader.op}"
+        parked, rest = self._split(shape)
+        if parked is not None:
+            total = np.full(shape, np.nan)
+            total[parked] = self._waiting.pop(block)
+            places = np.arange(total[rest].size)
+            values = self.banks.read(self.region, self.array.psum_bytes, places, what)
+            total[rest] = values.reshape(total[rest].shape)
+            return total
         places = self._places(at, shape)
         return self.banks.read(self.region, self.array.psum_bytes, places, what).reshape(shape)
+
+    def _split(self, shape: tuple[int, ...]) -> tuple[Any, Any]:
+        """Return what of a block waits in the accumulator (None: nothing) and what in the region."""
+        by_rows = self.array.dataflow == "is"
+        streamed, across = (shape[1], shape[0]) if by_rows else (shape[0], shape[1])
+        count = parked_blocks(self.kernel, self.array, streamed) * self.array.cols
+        if not count:
+            return None, None
+        assert count + self.array.cols <= self.array.accumulator_elements // streamed
+        first, last = slice(0, min(count, across)), slice(min(count, across), None)
+        if by_rows:
+            return (first, slice(None)), (last, slice(None))
+        return (slice(None), first), (slice(None), last)
 
     def _places(self, at: dict[str, int], shape: tuple[int, ...]) -> Places:
         (rows, _), (cols, width) = self._starts["m"], self._starts["n"]
