@@ -75,13 +75,18 @@ def test_large_squares_move_little_more_than_the_bound(size: int, objective: str
     + [("tpu-like-sram", 1024 * KIB << i) for i in range(5)],
 )
 def test_the_bound_holds_at_every_capacity(arch: str, capacity: int, objective: str) -> None:
-    """Estimated bytes of squares of 1024 to 4096 between L and 2.5 L, over a range of capacities."""
+    """Estimated bytes of squares of 1024 to 4096 between L and 2.5 L, over a range of capacities.
+
+    Up to 2.7 L where the scratchpad is at most twice the accumulator, whose size counts in L although
+    its working column block is not free (docs/deviations.md).
+    """
     on = _sram(arch, objective, capacity)
     ratios = {}
     for size in (1024, 1536, 2048, 4096):
         program = map_graph(gemms((size, size, size)), on)
         ratios[size] = round(program.estimate_dram_bytes / _least_bytes(on, (size, size, size)), 3)
-    assert {n: r for n, r in ratios.items() if not 1 <= r <= 2.5} == {}
+    most = 2.5 if capacity > 2 * on.accumulator.capacity_bytes else 2.7
+    assert {n: r for n, r in ratios.items() if not 1 <= r <= most} == {}
 
 
 LADDER = [round(KIB * 2 ** (k / 2)) for k in range(8, 27)]  # 16 KiB to 8 MiB

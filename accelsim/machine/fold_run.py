@@ -27,6 +27,7 @@ class FoldRun:
         self.load = self._read(fold.load, self.steps) if fold.load else None
         self.streams = [self._read(s, self.steps) for s in fold.streams]
         self.psum: StreamRun | None = None
+        self.asked_ps = state.sim.now  # the load chain takes its cycles from here on
 
     def _read(self, stream: Stream, steps: int) -> StreamRun:
         binding = self.run.kernel.reads[stream.binding]

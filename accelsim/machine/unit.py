@@ -167,6 +167,9 @@ class _KernelSteps:
         if self._filled_ps:
             start = max(start, self.clock.at_or_after(self._filled_ps) + fold.load_cycles)
             self._stall_for_fill(start, earliest)
+        loaded = self.clock.at_or_after(current.asked_ps) + fold.load_cycles
+        self._stall_until(loaded, "dram", start)  # its tile's fill came late in the fold before
+        start = max(start, loaded)
         if self._slot_ps:
             free = self.clock.at_or_after(self._slot_ps)
             self._stall_until(free, "dram", start)
