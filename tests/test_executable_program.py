@@ -21,7 +21,6 @@ from accelsim.config.locate import shipped
 from accelsim.errors import MappingError
 from accelsim.frontend.spec import load
 from accelsim.geometry import Operand
-from accelsim.machine.state import array_shape
 from accelsim.mapping import map_graph
 from accelsim.program.jobs import Stream
 from accelsim.program.program import Binding, Kernel, Program
@@ -29,6 +28,7 @@ from accelsim.program.ranges import extent
 from accelsim.program.tiles import nest, tile_jobs
 from accelsim.resolve.load import load_machine
 from accelsim.resolve.machine import Machine
+from accelsim.resolve.shape import array_shape
 from tests.interpreter.kernels import KernelRun
 from tests.interpreter.memory import Places, flat
 from tests.interpreter.schedule import ORDERS, Order

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 
 from accelsim.geometry import ceil_div
 from accelsim.graph.ir import Graph, Op
-from accelsim.machine.state import array_shape
 from accelsim.program.folds import compute_cycles, first_load, fold_tail
 from accelsim.program.jobs import Fold, Stream, TileJob
 from accelsim.program.program import Kernel, Program, Region
 from accelsim.program.tiles import tile_jobs
 from accelsim.resolve.machine import Machine
+from accelsim.resolve.shape import array_shape
 from accelsim.trace.recorder import Recorder, SpanRow
 from accelsim.words import STALL_REASONS
 from tests.strategies import (

@@ -6,28 +6,15 @@ from dataclasses import dataclass
 
 from accelsim.geometry import Box, reshape_box
 from accelsim.machine.memory import Access, Action, Bank, FlatDram
-from accelsim.program.gemm_folds import ArrayShape
 from accelsim.program.jobs import TileJob
 from accelsim.program.program import Binding, Data, Kernel, Program
 from accelsim.program.tiles import tile_jobs
 from accelsim.resolve.machine import Machine
+from accelsim.resolve.shape import array_shape
 from accelsim.sim import Clock, Counter, Sim
 from accelsim.trace.copies import CopyKey, Reader, TrackedCopy
 from accelsim.trace.recorder import Part, Recorder, SpanRow
 from accelsim.words import Phase, StallReason
-
-
-def array_shape(machine: Machine) -> ArrayShape:
-    """Return what of the machine decides the folds."""
-    pe, acc = machine.pe_array, machine.accumulator
-    return ArrayShape(
-        rows=pe.rows,
-        cols=pe.cols,
-        dataflow=pe.dataflow,
-        convention=pe.convention,
-        accumulator_elements=acc.capacity_bytes // acc.element_bytes,
-        psum_bytes=acc.element_bytes,
-    )
 
 
 @dataclass(slots=True)

@@ -12,9 +12,9 @@ from accelsim.mapping.ladder import scenarios
 from accelsim.mapping.planner import Plan, Planner
 from accelsim.mapping.storage import lives
 from accelsim.mapping.tiling import TileSearch
-from accelsim.program.gemm_folds import ArrayShape
 from accelsim.program.program import Program
 from accelsim.resolve.machine import Machine
+from accelsim.resolve.shape import array_shape
 
 SHARES = (0.5, 0.75)  # of a group that whole tensors may take; the rest is for tiles
 
@@ -56,15 +56,7 @@ def map_graph(
 
 def _planner(graph: Graph, machine: Machine, cyclic: bool) -> Planner:
     kernels = drafts(graph, machine.mapping.fusion)
-    pe, acc = machine.pe_array, machine.accumulator
-    array = ArrayShape(
-        rows=pe.rows,
-        cols=pe.cols,
-        dataflow=pe.dataflow,
-        convention=pe.convention,
-        accumulator_elements=acc.capacity_bytes // acc.element_bytes,
-        psum_bytes=acc.element_bytes,
-    )
+    array = array_shape(machine)
     return Planner(
         graph, machine, kernels, lives(graph, machine, kernels), TileSearch(machine, array), cyclic
     )

@@ -6,120 +6,24 @@ DRAM time and the riders' vector time overlap; the first tile's fill does not.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 
-from accelsim.geometry import Axis, DimMap, Operand
-from accelsim.mapping.cuts import Candidate, candidates, follows_side, free_elements, lengths
+from accelsim.mapping.footprint import CutSide, Footprint
 from accelsim.mapping.ports import port_ps
-from accelsim.mapping.problem import SIDES, Array, Bool, Choice, Part, Problem
+from accelsim.mapping.problem import SIDES, Array, Bool, Choice, Problem
 from accelsim.program.folds import first_load, fold_tail
 from accelsim.program.gemm_folds import ArrayShape
-from accelsim.program.program import Cut, Side
+from accelsim.program.program import Side
 from accelsim.resolve.machine import Machine
-
-
-class _Side:
-    """The candidates of one side as arrays along that side's axis of the search space."""
-
-    def __init__(self, problem: Problem, side: Side, quantum: int, rows: int) -> None:
-        self.list: tuple[Candidate, ...] = candidates(problem.axes(side), quantum)
-        self.position = SIDES.index(side)
-        self.count = self.shape([c.count for c in self.list])
-        self.largest = self.shape([c.largest for c in self.list])
-        self.blocks = self.shape([c.total(quantum) for c in self.list])
-        self.row_blocks = self.shape([c.total(rows) for c in self.list])
-        self.padded = self.shape([c.total(1, least=rows) for c in self.list])
-        self.row = self.shape([_row(problem.axes(side), c.cut) for c in self.list])
-        self.size = sum(p * n for p, n in self.list[0].points)
-
-    def shape(self, values: list[int]) -> Array:
-        """Return ``values`` laid along this side."""
-        array = np.array(values, dtype=np.float64)
-        return array.reshape([-1 if i == self.position else 1 for i in range(3)])
-
-
-def _row(axes: tuple[Axis, ...], cut: Cut) -> int:
-    """Return the points of one row of the first axis along which a tile has more than one."""
-    for index, axis in enumerate(axes):
-        step = axis.unit if index < cut.axis else cut.step if index == cut.axis else axis.size
-        if step > axis.unit or index == len(axes) - 1:
-            return axis.unit * math.prod(a.size for a in axes[index + 1 :])
-    return 1
-
-
-class _Footprint:
-    """Elements of one operand: fetched in total and held by the largest tile, per combination of cuts."""
-
-    def __init__(self, problem: Problem, part: Part, sides: dict[Side, _Side]) -> None:
-        operand = part.operand
-        self.part = part
-        self.relevant: list[Side] = []
-        every = [problem.axes(s) for s in (*SIDES, "batch")]
-        self.once: Array = np.full((1, 1, 1), float(free_elements(operand, every)))
-        self.tile = self.once.copy()
-        for name, side in sides.items():
-            if not follows_side(operand, problem.axes(name)):
-                continue
-            self.relevant.append(name)
-            pairs = [lengths(operand, problem.axes(name), c.cut) for c in side.list]
-            self.once = self.once * side.shape([p[0] for p in pairs])
-            self.tile = self.tile * side.shape([p[1] for p in pairs])
-        self.whole = float(math.prod(operand.shape))
-        self.tiles: Array = np.ones((1, 1, 1))
-        for name in self.relevant:
-            self.tiles = self.tiles * sides[name].count
-
-    def burst_factor(self, problem: Problem, sides: dict[Side, _Side], burst_bytes: int) -> Array:
-        """Return what short rows cost: bytes moved in whole bursts over bytes wanted."""
-        operand, size = self.part.operand, self.part.element_bytes
-        run: Array = np.full((1, 1, 1), float(size))
-        joined: Bool = np.ones((1, 1, 1), dtype=bool)
-        for dim, extent in zip(reversed(operand.dims), reversed(operand.shape), strict=True):
-            width = _widths(problem, sides, dim, extent)
-            run = run * np.where(joined, width, 1.0)
-            joined = joined & (width == extent)
-        return np.asarray(np.ceil(run / burst_bytes) * burst_bytes / run, dtype=np.float64)
-
-    def again(self, order: tuple[Side, ...], sides: dict[Side, _Side]) -> Array:
-        """Return how often the operand's tiles are gone through."""
-        times: Array = np.ones((1, 1, 1))
-        for i, name in enumerate(order):
-            if name in self.relevant:
-                continue
-            inner = [sides[s].count > 1 for s in order[i + 1 :] if s in self.relevant]
-            if inner:
-                anew = np.logical_or.reduce(np.broadcast_arrays(*inner))
-                times = times * np.where(anew, sides[name].count, 1.0)
-        return times
-
-
-def _widths(problem: Problem, sides: dict[Side, _Side], dim: DimMap, extent: int) -> Array:
-    """Return a dimension's extent in the largest tile, per combination of cuts."""
-    for name, side in sides.items():
-        for axis in problem.axes(name):
-            if axis.name == dim.axis:
-                one = Operand("", (extent,), (dim,))
-                cuts = [_cut_of(problem.axes(name), axis, c) for c in side.list]
-                return side.shape([lengths(one, (axis,), cut)[1] for cut in cuts])
-    batch = any(axis.name == dim.axis for axis in problem.groups)
-    return np.full((1, 1, 1), 1.0 if batch else float(extent))
-
-
-def _cut_of(axes: tuple[Axis, ...], axis: Axis, candidate: Candidate) -> Cut:
-    """Return the cut of one axis alone that a cut of its side makes."""
-    index, cut = axes.index(axis), candidate.cut
-    step = axis.unit if index < cut.axis else cut.step if index == cut.axis else axis.size
-    return Cut(axis=0, step=step)
 
 
 @dataclass(frozen=True, slots=True)
 class _Fetch:
     """What one operand brings from DRAM per GEMM: elements, and transfers that bring them."""
 
-    of: _Footprint
+    of: Footprint
     elements: Array
     transfers: Array
 
@@ -139,11 +43,11 @@ class Space:
             "is": {"m": array.cols, "n": array.rows, "k": array.rows},
             "os": {"m": array.rows, "n": array.cols, "k": array.rows},
         }[dataflow]
-        self.sides: dict[Side, _Side] = {s: _Side(problem, s, quantum[s], array.rows) for s in SIDES}
-        self.a = _Footprint(problem, problem.a, self.sides)
-        self.b = _Footprint(problem, problem.b, self.sides)
-        self.reads = [_Footprint(problem, r, self.sides) for r in problem.reads]
-        self.writes = [_Footprint(problem, w, self.sides) for w in problem.writes]
+        self.sides: dict[Side, CutSide] = {s: CutSide(problem, s, quantum[s], array.rows) for s in SIDES}
+        self.a = Footprint(problem, problem.a, self.sides)
+        self.b = Footprint(problem, problem.b, self.sides)
+        self.reads = [Footprint(problem, r, self.sides) for r in problem.reads]
+        self.writes = [Footprint(problem, w, self.sides) for w in problem.writes]
         self.shape = tuple(len(self.sides[s].list) for s in SIDES)
         burst = machine.dma.burst_bytes
         self.bursts = {
@@ -210,7 +114,7 @@ class Space:
         cols = self.sides[self.over["cols"]]
         return np.minimum(1.0, (self.array.cols + cols.row) / cols.largest)
 
-    def _result_slots(self, footprint: _Footprint) -> Array:
+    def _result_slots(self, footprint: Footprint) -> Array:
         blocks = self.sides[self.over["cols"]].largest > self.array.cols
         return np.where((footprint.tiles * self.p.batch > 1) | blocks, 2.0, 1.0)
 
@@ -245,7 +149,7 @@ class Space:
             rounds = np.maximum(rounds, fetch.transfers)
         return (chain + rounds * self.machine.dram.latency_ps) * self.p.batch
 
-    def _slots(self, footprint: _Footprint) -> Array:
+    def _slots(self, footprint: Footprint) -> Array:
         return np.where(footprint.tiles * self.p.batch > 1, 2.0, 1.0)
 
     def _psum_elements(self, order: tuple[Side, ...]) -> Array:

@@ -14,9 +14,9 @@ from accelsim.frontend.capture import Step, capture, real_arguments
 from accelsim.frontend.lower.walk import PLACES, lower
 from accelsim.frontend.spec import Workload
 from accelsim.graph.ir import Graph
-from accelsim.machine.state import array_shape
 from accelsim.program.program import Program
 from accelsim.resolve.machine import Machine
+from accelsim.resolve.shape import array_shape
 from tests.interpreter.kernels import Memories, kernel_run
 from tests.interpreter.memory import Numbers
 from tests.interpreter.schedule import Order, Schedule

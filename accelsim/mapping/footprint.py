@@ -1,0 +1,106 @@
+"""What every cut of a GEMM's sides makes of its operands, as arrays over all combinations of cuts."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from accelsim.geometry import Axis, DimMap, Operand
+from accelsim.mapping.cuts import Candidate, candidates, follows_side, free_elements, lengths
+from accelsim.mapping.problem import SIDES, Array, Bool, Part, Problem
+from accelsim.program.program import Cut, Side
+
+
+class CutSide:
+    """The candidates of one side as arrays along that side's axis of the search space."""
+
+    def __init__(self, problem: Problem, side: Side, quantum: int, rows: int) -> None:
+        self.list: tuple[Candidate, ...] = candidates(problem.axes(side), quantum)
+        self.position = SIDES.index(side)
+        self.count = self.shape([c.count for c in self.list])
+        self.largest = self.shape([c.largest for c in self.list])
+        self.blocks = self.shape([c.total(quantum) for c in self.list])
+        self.row_blocks = self.shape([c.total(rows) for c in self.list])
+        self.padded = self.shape([c.total(1, least=rows) for c in self.list])
+        self.row = self.shape([_row(problem.axes(side), c.cut) for c in self.list])
+        self.size = sum(p * n for p, n in self.list[0].points)
+
+    def shape(self, values: list[int]) -> Array:
+        """Return ``values`` laid along this side."""
+        array = np.array(values, dtype=np.float64)
+        return array.reshape([-1 if i == self.position else 1 for i in range(3)])
+
+
+def _row(axes: tuple[Axis, ...], cut: Cut) -> int:
+    """Return the points of one row of the first axis along which a tile has more than one."""
+    for index, axis in enumerate(axes):
+        step = axis.unit if index < cut.axis else cut.step if index == cut.axis else axis.size
+        if step > axis.unit or index == len(axes) - 1:
+            return axis.unit * math.prod(a.size for a in axes[index + 1 :])
+    return 1
+
+
+class Footprint:
+    """Elements of one operand: fetched in total and held by the largest tile, per combination of cuts."""
+
+    def __init__(self, problem: Problem, part: Part, sides: dict[Side, CutSide]) -> None:
+        operand = part.operand
+        self.part = part
+        self.relevant: list[Side] = []
+        every = [problem.axes(s) for s in (*SIDES, "batch")]
+        self.once: Array = np.full((1, 1, 1), float(free_elements(operand, every)))
+        self.tile = self.once.copy()
+        for name, side in sides.items():
+            if not follows_side(operand, problem.axes(name)):
+                continue
+            self.relevant.append(name)
+            pairs = [lengths(operand, problem.axes(name), c.cut) for c in side.list]
+            self.once = self.once * side.shape([p[0] for p in pairs])
+            self.tile = self.tile * side.shape([p[1] for p in pairs])
+        self.whole = float(math.prod(operand.shape))
+        self.tiles: Array = np.ones((1, 1, 1))
+        for name in self.relevant:
+            self.tiles = self.tiles * sides[name].count
+
+    def burst_factor(self, problem: Problem, sides: dict[Side, CutSide], burst_bytes: int) -> Array:
+        """Return what short rows cost: bytes moved in whole bursts over bytes wanted."""
+        operand, size = self.part.operand, self.part.element_bytes
+        run: Array = np.full((1, 1, 1), float(size))
+        joined: Bool = np.ones((1, 1, 1), dtype=bool)
+        for dim, extent in zip(reversed(operand.dims), reversed(operand.shape), strict=True):
+            width = _widths(problem, sides, dim, extent)
+            run = run * np.where(joined, width, 1.0)
+            joined = joined & (width == extent)
+        return np.asarray(np.ceil(run / burst_bytes) * burst_bytes / run, dtype=np.float64)
+
+    def again(self, order: tuple[Side, ...], sides: dict[Side, CutSide]) -> Array:
+        """Return how often the operand's tiles are gone through."""
+        times: Array = np.ones((1, 1, 1))
+        for i, name in enumerate(order):
+            if name in self.relevant:
+                continue
+            inner = [sides[s].count > 1 for s in order[i + 1 :] if s in self.relevant]
+            if inner:
+                anew = np.logical_or.reduce(np.broadcast_arrays(*inner))
+                times = times * np.where(anew, sides[name].count, 1.0)
+        return times
+
+
+def _widths(problem: Problem, sides: dict[Side, CutSide], dim: DimMap, extent: int) -> Array:
+    """Return a dimension's extent in the largest tile, per combination of cuts."""
+    for name, side in sides.items():
+        for axis in problem.axes(name):
+            if axis.name == dim.axis:
+                one = Operand("", (extent,), (dim,))
+                cuts = [_cut_of(problem.axes(name), axis, c) for c in side.list]
+                return side.shape([lengths(one, (axis,), cut)[1] for cut in cuts])
+    batch = any(axis.name == dim.axis for axis in problem.groups)
+    return np.full((1, 1, 1), 1.0 if batch else float(extent))
+
+
+def _cut_of(axes: tuple[Axis, ...], axis: Axis, candidate: Candidate) -> Cut:
+    """Return the cut of one axis alone that a cut of its side makes."""
+    index, cut = axes.index(axis), candidate.cut
+    step = axis.unit if index < cut.axis else cut.step if index == cut.axis else axis.size
+    return Cut(axis=0, step=step)
