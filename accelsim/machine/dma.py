@@ -245,7 +245,8 @@ class WriteBackEngine(_Engine):
         bank = state.banks[binding.group]
         for dram_bytes, bank_bytes in chunks:
             yield from self._slot()
-            read = bank.access("read", bank_bytes)
+            now = state.sim.now
+            read = bank.access("read", bank_bytes) if bank_bytes else Access(now, now, now, None)
             state.recorder.count(
                 f"spad.{binding.group}", "read", part, binding.data.role, bank.words(bank_bytes)
             )

@@ -60,7 +60,8 @@ class State:
         self.clock = Clock(machine.clock_hz)
         self.array = array_shape(machine)
         self.banks = {n: Bank(sim, b, machine.granularity_bytes) for n, b in machine.banks.items()}
-        self.dram = FlatDram(sim, machine.dram, machine.granularity_bytes)
+        beats = [b.lanes * b.word_bytes for b in machine.banks.values()]  # less would waste a beat's lanes
+        self.dram = FlatDram(sim, machine.dram, max(machine.granularity_bytes, *beats))
         self.flushed = Counter(sim)  # kernels whose results and write-backs are through
         self.copies = [self._track(i) for i in range(len(program.copies))]
         self._runs: dict[int, KernelRun] = {}

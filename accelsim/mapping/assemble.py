@@ -11,6 +11,7 @@ from accelsim.graph.ir import Graph, Op
 from accelsim.mapping.allocate import Allocator
 from accelsim.mapping.books import Books, CopyDraft, allocate_pinned, finished, make_books
 from accelsim.mapping.cuts import follows_side, free_elements, lengths
+from accelsim.mapping.footprint import blocks_per_result
 from accelsim.mapping.kernels import Draft
 from accelsim.mapping.planner import Plan, Planned, Planner, expansion
 from accelsim.program.gemm_folds import OVER_COLS
@@ -100,6 +101,7 @@ class _Assembly:
             functions=self._rider_functions(),
             passes=self._passes(),
             separable=self.op.vector.separable if self.op.vector else 0,
+            result_blocks=self._result_blocks(),
             psum=self._psum(),
             psum_role=writes[0].data.role if writes else "activation",
             expanded=gemm.expanded if gemm else None,
@@ -212,7 +214,7 @@ class _Assembly:
     def _result_elements(self, operand: Operand) -> tuple[int, int]:
         """Return the elements of the largest result of a GEMM, and how many a tile has."""
         side = OVER_COLS[self.planner.array.dataflow]
-        axes, cols = self.sides[side], self.planner.array.cols
+        axes, cols = self.sides[side], self.planner.array.cols * self._result_blocks()
         ends = [tiles_of(self.sides[s], self.cuts[s]) for s in self.sides]
         most = blocks = 1
         for pick in (0, -1):
@@ -222,6 +224,13 @@ class _Assembly:
             most = max(most, *(volume(operand.box(p)) for p in parts))
             blocks = max(blocks, count)
         return most, blocks
+
+    def _result_blocks(self) -> int:
+        if self.op.gemm is None:
+            return 1
+        buffered = [(w.operand, w.element_bytes) for w in self.planned.writes if w.place == "buffered"]
+        axes = self.sides[OVER_COLS[self.planner.array.dataflow]]
+        return blocks_per_result(buffered, axes, self.planner.array.cols, self.machine.dma.burst_bytes)
 
     def _buffer(self, binding: Binding, slots: int, size: int) -> Binding:
         taken = [self._take(binding.group, size) for _ in range(slots)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -10,6 +11,19 @@ from accelsim.geometry import Axis, DimMap, Operand
 from accelsim.mapping.cuts import Candidate, candidates, follows_side, free_elements, lengths
 from accelsim.mapping.problem import SIDES, Array, Bool, Part, Problem
 from accelsim.program.program import Cut, Side
+
+
+def blocks_per_result(
+    writes: Sequence[tuple[Operand, int]], axes: tuple[Axis, ...], cols: int, burst_bytes: int
+) -> int:
+    """Return how many column blocks must leave together for rows of whole bursts.
+
+    ``writes`` pairs an operand that goes to DRAM with its element bytes. Where the side over the columns
+    is not innermost in storage, a block's rows are long anyway.
+    """
+    names = {a.name for a in axes}
+    inner = [size for o, size in writes if o.dims and o.dims[-1].axis in names]
+    return max((burst_bytes // math.gcd(burst_bytes, cols * size) for size in inner), default=1)
 
 
 class CutSide:

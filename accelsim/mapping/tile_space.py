@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from accelsim.mapping.footprint import CutSide, Footprint
+from accelsim.mapping.footprint import CutSide, Footprint, blocks_per_result
 from accelsim.mapping.ports import port_ps
 from accelsim.mapping.problem import SIDES, Array, Bool, Choice, Problem
 from accelsim.program.folds import first_load, fold_tail
@@ -112,7 +112,10 @@ class Space:
     def _column_share(self) -> Array:
         """Return what of a tile's results leaves at once: a column block, in whole rows of storage."""
         cols = self.sides[self.over["cols"]]
-        return np.minimum(1.0, (self.array.cols + cols.row) / cols.largest)
+        buffered = [(w.operand, w.element_bytes) for w in self.p.writes if w.place == "buffered"]
+        axes, burst = self.p.axes(self.over["cols"]), self.machine.dma.burst_bytes
+        blocks = blocks_per_result(buffered, axes, self.array.cols, burst)
+        return np.minimum(1.0, (blocks * self.array.cols + cols.row) / cols.largest)
 
     def _result_slots(self, footprint: Footprint) -> Array:
         blocks = self.sides[self.over["cols"]].largest > self.array.cols

@@ -65,6 +65,7 @@ class _Fold:
     col_block: int
     last_row: bool
     first_row: bool
+    last_col: bool
     parked: bool  # its partial sums stay in the accumulator between k tiles
 
 
@@ -114,6 +115,7 @@ def _blocks(over_rows: int, over_cols: int, array: ArrayShape, parked: int) -> l
             j,
             i == down - 1,
             i == 0,
+            j == across - 1,
             j < parked,
         )
         for j in range(across)
@@ -145,9 +147,17 @@ def _fold(kernel: Kernel, array: ArrayShape, at: GemmTile, fold: _Fold, streamed
         psum_write=psum_write * array.psum_bytes,
         block=(*at.block, fold.col_block, fold.row_block if array.dataflow == "os" else 0),
         macs=fold.rows * fold.cols * streamed,
-        accumulations=0 if stays_in_pe else elements,
-        result=_column(kernel, array, at.tile, fold) if final and fold.last_row else None,
+        accumulations=0 if stays_in_pe else min(elements, array.accumulator_elements),
+        result=_result(kernel, array, at.tile, fold) if final and fold.last_row else None,
     )
+
+
+def _result(kernel: Kernel, array: ArrayShape, tile: Tile, fold: _Fold) -> dict[str, Range] | None:
+    """Return the part of the tile whose results are complete with this fold; None: more must follow."""
+    blocks = kernel.result_blocks
+    if not fold.last_col and fold.col_block % blocks != blocks - 1:
+        return None
+    return _part_of(kernel, OVER_COLS[array.dataflow], tile, fold.col_block // blocks, array.cols * blocks)
 
 
 def _column(kernel: Kernel, array: ArrayShape, tile: Tile, fold: _Fold) -> dict[str, Range] | None:

@@ -173,6 +173,7 @@ class Kernel:
     separable: int = 0
     psum: Psum | None = None
     psum_role: Role = "activation"
+    result_blocks: int = 1  # column blocks that leave together
     expanded: Literal["a", "b"] | None = None
     expansion: tuple[int, int] = (1, 1)  # array-side bytes = expanded bytes * first / second
     mac_format: Format = "fp32"

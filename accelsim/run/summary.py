@@ -54,6 +54,7 @@ def summarize_run(
         "clock_hz": machine.clock_hz,
         "cycles": cycles,
         "time_ps": recorder.end_ps,
+        "host_gap_ps": machine.host_gap_ps,
         "macs": macs,
         "pe_utilization": macs / (cells * cycles) if cycles else 0.0,
         "parameters": graph.parameters,
