@@ -3,6 +3,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+LINTED := accelsim tests benchmarks workloads
 
 .PHONY: demo test setup lint
 .DELETE_ON_ERROR:
@@ -20,8 +21,8 @@ demo: .venv/.stamp
 	$(BIN)/accelsim timeline runs/demo
 
 lint: .venv/.stamp
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
+	$(BIN)/ruff check $(LINTED)
+	$(BIN)/ruff format --check $(LINTED)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 

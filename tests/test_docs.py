@@ -71,6 +71,17 @@ def test_examples_run(page: Path, tmp_path: Path) -> None:
         example.evaluate()
 
 
+def test_the_main_job_prints_what_the_readme_shows(tmp_path: Path) -> None:
+    """The head of the report and the timeline; figures that changed are pasted anew, after a look."""
+    shown = re.findall(r"^```text\n(.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"), re.M | re.S)
+    job = "run tpu-like-hybrid resnet18-cifar --batch 32 --quiet --out demo"
+    for command, text in zip((job, "timeline demo"), shown, strict=True):
+        call = [sys.executable, "-m", "accelsim", *command.split()]
+        done = subprocess.run(call, capture_output=True, text=True, cwd=tmp_path, check=True)
+        printed = "".join(line.rstrip() + "\n" for line in done.stdout.splitlines())
+        assert printed.startswith(text)
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_no_example_is_silently_left_out(page: Path) -> None:
     """A fence in a language that nothing runs would rot unseen."""

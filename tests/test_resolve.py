@@ -246,7 +246,7 @@ def test_same_description_same_machine() -> None:
         ("scratchpad.interleave=tile", '"tile" is not supported yet; use "word"'),
         ("scratchpad.granularity=0 B", 'expected at least 1, got "0 B"'),
         ("mapping.fusion=epilogue+stats", '"epilogue+stats" is not supported yet; use "epilogue"'),
-        ("mapping.depthwise=diagonal", '"diagonal" is not supported yet; use "vector"'),
+        ("mapping.depthwise=diagonal", '"diagonal" is not supported yet; use "array"'),
         ("mapping.dgrad=decomposed", '"decomposed" is not supported yet; use "zero-insert"'),
         ("mapping.objective=edp", '"edp" is not supported yet; use "time" or "dram"'),
         ("dram.model=burst", '"burst" is not supported yet; use "flat"'),

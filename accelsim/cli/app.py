@@ -91,8 +91,8 @@ def main(args: list[str] | None = None) -> None:
         code = _run(args)
     except KeyboardInterrupt:
         code = INTERRUPTED
-    except BrokenPipeError:  # the reader of our output has seen enough
-        code = 1
+    except BrokenPipeError:  # the reader of our output has seen enough; the run is whole
+        code = 0
     except Exception as fault:
         _abandon_stdout()
         if debug:

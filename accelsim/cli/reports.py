@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from accelsim.errors import InputError
+
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run: its folder, or its name in runs/.")]
 Top = Annotated[int, typer.Option(min=1, help="How many layers to show.")]
 
@@ -30,6 +32,8 @@ def ls(
     from accelsim.report import listing
     from accelsim.trace.runs import list_runs
 
+    if not folder.is_dir() and folder != Path("runs"):
+        raise InputError(f"{folder}: no such folder")
     runs = list_runs(folder)
     if runs:
         results().print(listing(runs))

@@ -33,7 +33,7 @@ def timeline(
     from accelsim.trace.runs import open_run
 
     found = open_run(run)
-    console = results()
+    console = results(tables=False)
     chars = width or max(console.width, LEAST_WIDTH)
     spans = found.table("spans")
     for title, (low, high) in _windows(found, start, to, layer).items():

@@ -208,8 +208,8 @@ class MappingSpec(Block):
     """What is minimised first; the other one breaks ties."""
     fusion: Annotated[Literal["none", "epilogue"], later("epilogue+stats", use='"epilogue"')] = "epilogue"
     """Whether elementwise ops ride on the drain of the op before."""
-    depthwise: Annotated[Literal["vector"], later("diagonal", use='"vector"')] = "vector"
-    """Where depthwise convolutions run."""
+    depthwise: Annotated[Literal["array"], later("vector", "diagonal", use='"array"')] = "array"
+    """Where depthwise convolutions run: on the array, one GEMM per channel."""
     dgrad: Annotated[Literal["zero-insert"], later("decomposed", use='"zero-insert"')] = "zero-insert"
     """How the input gradient of a strided convolution is computed."""
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import simpy
 
 from accelsim.geometry import FULL, Operand, ceil_div, reshape_box
-from accelsim.machine.memory import Access
+from accelsim.machine.memory import Access, Action
 from accelsim.machine.state import FillTimes, KernelRun, State
 from accelsim.program.jobs import Transfer
 from accelsim.program.program import Binding
@@ -56,7 +56,7 @@ class _Engine:
         assert event.callbacks is not None
         event.callbacks.append(lambda _: then())
 
-    def _wait(self, event: simpy.Event, what: str) -> Steps:
+    def _wait(self, event: simpy.Event, what: str, part: Part) -> Steps:
         """Hold a descriptor back until ``event``; time with nothing in flight is a stall."""
         sim = self.state.sim
         sim.waiting[self.name] = what
@@ -64,8 +64,7 @@ class _Engine:
         yield event
         stalled = sim.now - start - (self._busy(sim.now) - busy_before)
         if stalled > 0:
-            stalls = self.state.recorder.component(self.name).stall_ps
-            stalls["dependency"] = stalls.get("dependency", 0) + stalled
+            self.state.recorder.component_stall(self.name, "dependency", part, sim.now - stalled, sim.now)
 
     def _busy(self, now: int) -> int:
         running = now - self._busy_since if self._busy_since >= 0 else 0
@@ -76,6 +75,29 @@ class _Engine:
         recorder.count("dma", action, part, role, dram_bytes * 8)
         recorder.count("dram", action, part, role, dram_bytes * 8)
         recorder.dram(action, part, dram_bytes)
+
+    def _bank_books(
+        self, run: KernelRun, binding: Binding, action: Action, nbytes: int, access: Access
+    ) -> None:
+        """Enter one access of a bank: its words, and its span."""
+        state, part = self.state, run.parts[binding.op]
+        bank = state.banks[binding.group]
+        words = bank.words(nbytes)
+        state.recorder.count(f"spad.{binding.group}", action, part, binding.data.role, words)
+        component = state.bank_component(binding.group, action)
+        busy = bank.hold_ps(action, nbytes)
+        end = max(access.done_ps, access.start_ps + busy)
+        state.span(component, action, part, binding.data.tensor, access, end, busy, words, nbytes)
+
+    def _dram_span(
+        self, run: KernelRun, binding: Binding, action: Action, nbytes: int, access: Access
+    ) -> None:
+        """Record the time in which DRAM's channel serves one chunk."""
+        latency = self.state.machine.dram.latency_ps if action == "read" else 0
+        end = access.done_ps - latency
+        part = run.parts[binding.op]
+        busy = end - access.start_ps
+        self.state.span("dram", action, part, binding.data.tensor, access, end, busy, 1, nbytes)
 
     def _dram_bytes(self, job: Transfer) -> int:
         burst = self.state.machine.dma.burst_bytes
@@ -112,15 +134,16 @@ class FillEngine(_Engine):
 
     def _ready(self, run: KernelRun, fill: Transfer) -> Steps:
         binding = run.kernel.reads[fill.binding]
+        part = run.parts[binding.op]
         need = max(binding.free_after, binding.ready_after) + 1
         if self.state.flushed.value < need:
             what = f"kernel {need - 1} to be written back before {binding.data.tensor} is filled"
-            yield from self._wait(self.state.flushed.reached(need), what)
+            yield from self._wait(self.state.flushed.reached(need), what, part)
         rides = fill.binding in run.kernel.rider_reads  # read as results drain
         tiles = run.tiles if rides else run.consumed
         if tiles.value <= fill.wait_tile:
             what = f"tile {fill.wait_tile} of {run.kernel.leader.op} to free a buffer"
-            yield from self._wait(tiles.reached(fill.wait_tile + 1), what)
+            yield from self._wait(tiles.reached(fill.wait_tile + 1), what, part)
 
     def _fill(self, run: KernelRun, fill: Transfer) -> Steps:
         state = self.state
@@ -135,6 +158,7 @@ class FillEngine(_Engine):
         for dram_bytes, bank_bytes in chunks:
             yield from self._slot()
             access = state.dram.access("read", dram_bytes)
+            self._dram_span(run, run.kernel.reads[fill.binding], "read", dram_bytes, access)
             self._at(access.done_ps, self._arrive(run, fill, number, bank_bytes, left))
 
     def _arrive(
@@ -151,10 +175,7 @@ class FillEngine(_Engine):
                 written = Access(times.arrived_ps, times.arrived_ps, times.arrived_ps, None)
             else:
                 written = bank.access("write", nbytes)
-                part = run.parts[binding.op]
-                self.state.recorder.count(
-                    f"spad.{binding.group}", "write", part, binding.data.role, bank.words(nbytes)
-                )
+                self._bank_books(run, binding, "write", nbytes, written)
             times.cause = written.cause
             self._at(written.done_ps, landed)
 
@@ -247,9 +268,8 @@ class WriteBackEngine(_Engine):
             yield from self._slot()
             now = state.sim.now
             read = bank.access("read", bank_bytes) if bank_bytes else Access(now, now, now, None)
-            state.recorder.count(
-                f"spad.{binding.group}", "read", part, binding.data.role, bank.words(bank_bytes)
-            )
+            if bank_bytes:
+                self._bank_books(run, binding, "read", bank_bytes, read)
             mark = (issued, number, read.done_ps)
             self._at(read.done_ps, self._leave(run, binding, job, dram_bytes, left, mark))
 
@@ -266,6 +286,7 @@ class WriteBackEngine(_Engine):
 
         def left_bank() -> None:
             access = self.state.dram.access("write", nbytes)
+            self._dram_span(run, binding, "write", nbytes, access)
             self._at(access.done_ps, landed)
 
         def landed() -> None:

@@ -78,6 +78,11 @@ class Bank:
         """Return the words that ``nbytes`` take; a partial word is a whole one."""
         return ceil_div(nbytes, self.spec.word_bytes)
 
+    def hold_ps(self, action: Action, nbytes: int) -> int:
+        """Return for how long an access holds its port."""
+        beats = ceil_div(self.words(nbytes), self.spec.lanes)
+        return beats * (self.spec.read_cycle_ps if action == "read" else self.spec.write_cycle_ps)
+
     def access(self, action: Action, nbytes: int) -> Access:
         """Reserve a port for ``nbytes``, now."""
         spec, now = self.spec, self.sim.now

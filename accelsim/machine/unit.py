@@ -351,6 +351,7 @@ class _KernelSteps:
         busy_cycles = computed - self.first - self.stalled
         computed_ps, end_ps = self.clock.edge(computed), self.sim.now
         recorder.stall(self.unit, "drain_blocked", self.kr.part, computed_ps, end_ps)
+        self._skew_span()
         self.stalled_ps += end_ps - computed_ps
         idle = self.clock.edge(self.first) - opened
         times = recorder.op(self.kernel.leader.op)
@@ -362,6 +363,13 @@ class _KernelSteps:
             other = recorder.op(rider.op)
             other.start_ps = other.end_ps = end_ps
         self._vector_work()
+
+    def _skew_span(self) -> None:
+        """Record the results' way out of the array after the last element as computing, which it is."""
+        start, end = self.clock.edge(self.end), self.clock.edge(self.end + self.tail)
+        if end > start:
+            access = Access(start, start, end, None)
+            self.state.span(self.unit, "compute", self.kr.part, "", access, end, end - start, self.tail, 0)
 
     def _vector_work(self) -> None:
         for part in self.kernel.parts:

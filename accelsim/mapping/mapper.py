@@ -16,7 +16,7 @@ from accelsim.program.program import Program
 from accelsim.resolve.machine import Machine
 from accelsim.resolve.shape import array_shape
 
-SHARES = (0.5, 0.75)  # of a group that whole tensors may take; the rest is for tiles
+SHARES = (0.5, 0.875)  # of a group that whole tensors may take; the rest is for tiles
 
 
 def map_graph(

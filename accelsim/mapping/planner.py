@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from accelsim.errors import MappingError
-from accelsim.geometry import Operand
+from accelsim.geometry import Operand, ceil_div
 from accelsim.graph.ir import Graph, Op
 from accelsim.mapping.kernels import Draft
 from accelsim.mapping.problem import Choice, Part, Problem
@@ -14,10 +15,14 @@ from accelsim.mapping.residency import Residency, plan_residency
 from accelsim.mapping.slabs import SlabChoice, SlabProblem, Slabs, SlabSearch
 from accelsim.mapping.storage import Life
 from accelsim.mapping.tiling import Table, TileSearch, best
+from accelsim.program.folds import compute_cycles
 from accelsim.resolve.machine import Machine
 
 _Where = tuple[str, str]  # place and bank group of an operand
 _Searched = tuple[tuple[Part, ...], tuple[Part, ...], str, Table | Slabs]  # reads, writes, group of psums
+MUCH = 1.02  # times faster: then buffers go to the emptiest group instead of their role's first
+STEP = 0.01  # of the compute bound: plans that are less apart count as equally fast
+PS_PER_S = 10**12
 QUANTUM = 64  # budgets are rounded down to 1/64 of their power of two, so that equal kernels share a choice
 
 
@@ -78,7 +83,22 @@ class Planner:
         self.array = tiles.array
         self.slabs = SlabSearch(machine)
         self.cyclic = cyclic
+        self.compute_ps = [self._compute_ps(d) for d in drafts]
+        self.bound_ps = max(1, sum(self.compute_ps))
         self._known: dict[tuple[int, tuple[_Where, ...]], _Searched] = {}
+
+    def _compute_ps(self, draft: Draft) -> int:
+        """Return the time that a kernel's unit takes with everything at hand."""
+        machine, op = self.machine, draft.leader
+        if op.gemm is not None:
+            pe = machine.pe_array
+            m, n, k, groups = (op.gemm.extent(s) for s in ("m", "n", "k", "batch"))
+            one = compute_cycles(pe.convention, pe.dataflow, pe.rows, pe.cols, m, n, k)
+            return groups * one * PS_PER_S // machine.clock_hz
+        assert op.vector is not None
+        points = math.prod(a.size for a in op.vector.axes)
+        cycles = sum(machine.vector.cycles.get(f, 1) * c for p in op.vector.passes for f, c in p.functions)
+        return ceil_div(points, machine.vector.lanes) * cycles * PS_PER_S // machine.clock_hz
 
     def plan(self, capacity: Mapping[str, int], share: float) -> Plan:
         """Return the plan when whole tensors may take ``share`` of every group.
@@ -94,9 +114,17 @@ class Planner:
             capacity,
             residency,
             tuple(planned),
-            sum(p.time_ps for p in planned),
+            self._in_steps(sum(p.time_ps for p in planned)),
             sum(p.dram_bytes for p in planned) + evicted,
         )
+
+    def _in_steps(self, time_ps: int) -> int:
+        """Return a plan's time rounded down to whole steps above the compute bound.
+
+        Otherwise a nanosecond would outweigh any amount of DRAM traffic.
+        """
+        steps = int((time_ps / self.bound_ps - 1) / STEP)
+        return round(self.bound_ps * (1 + STEP * steps)) if steps > 0 else min(time_ps, self.bound_ps)
 
     def _evictions(self, residency: Residency) -> int:
         """Return the bytes of copies written back when their place is given up."""
@@ -110,11 +138,16 @@ class Planner:
 
     def _kernel(self, draft: Draft, residency: Residency, capacity: Mapping[str, int]) -> Planned:
         free = {g: capacity[g] - int(residency.usage[g][draft.index]) for g in capacity}
-        for preferred in (True, False):
-            planned = self._try(draft, residency, free, preferred)
-            if planned is not None:
-                return planned
-        raise MappingError(self._too_small(draft, capacity))
+        first = self._try(draft, residency, free, True)
+        if first is not None and (len(free) == 1 or first.time_ps <= MUCH * self.compute_ps[draft.index]):
+            return first
+        other = self._try(draft, residency, free, False)
+        if first is None and other is None:
+            raise MappingError(self._too_small(draft, capacity))
+        if first is None or (other is not None and other.time_ps * MUCH < first.time_ps):
+            assert other is not None
+            return other
+        return first
 
     def _too_small(self, draft: Draft, capacity: Mapping[str, int]) -> str:
         groups = ", ".join(f"{g} {c} bytes" for g, c in capacity.items())

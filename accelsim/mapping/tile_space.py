@@ -79,7 +79,7 @@ class Space:
         slots = (array + self._fill_chain(fetched)) / 2
         every = (array, dram * self.dram_ps, issue, ports, riders, slots)
         steady = np.maximum.reduce(np.broadcast_arrays(*every))
-        time = steady + self._ends(fetched)
+        time = steady + self._ends(fetched) + self._spill_rounds()
         time = np.where(np.broadcast_to(self._allowed(order), self.shape), time, np.inf)
         return time, np.broadcast_to(dram, self.shape), need
 
@@ -258,6 +258,24 @@ class Space:
         factor = {x: up / down if self.p.expanded == x else 1.0 for x in ("a", "b")}
         _add(reads, self.p.a.group, a * self.p.a.element_bytes * factor["a"] * self.p.batch)
         _add(reads, self.p.b.group, b * self.p.b.element_bytes * factor["b"] * self.p.batch)
+
+    def _spill_rounds(self) -> Array:
+        """Return the time of round trips of partial sums that the accumulator cannot hold within a tile.
+
+        The next fold of the same column block begins when they are back in their bank.
+        """
+        array = self.array
+        if array.dataflow == "os":
+            return np.zeros((1, 1, 1))
+        cols, streamed = self.sides[self.over["cols"]], self.sides[self.over["streamed"]]
+        column = streamed.largest * np.minimum(cols.largest, array.cols)
+        excess = np.maximum(0.0, column - array.accumulator_elements)
+        rounds = (self.sides["k"].row_blocks - self.sides["k"].count) * cols.blocks * streamed.count
+        bank = self.machine.banks[self.p.psum_group]
+        beats = np.ceil(excess * array.psum_bytes / (bank.lanes * bank.word_bytes))
+        tail = fold_tail(array.convention, array.dataflow, array.rows, array.cols) * self.period
+        trip = tail + beats * bank.write_cycle_ps + bank.read_latency_ps
+        return np.where(excess > 0, rounds * trip, 0.0) * self.p.batch
 
     def _rider_cycles(self) -> Array:
         total = float(self.sides["m"].size * self.sides["n"].size) * self.p.batch

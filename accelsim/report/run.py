@@ -27,7 +27,12 @@ def report(summary: Summary, ops: pa.Table, top: int = 10) -> RenderableType:
         parts.append(unsupported(summary))
     energy = Columns([energy_by(summary, "component"), energy_by(summary, "role")], padding=(0, 6))
     parts += [Text(), where_time_went(summary), components(summary), energy]
-    parts += [costliest_layers(summary, ops, top), capacity_use(summary), *footnotes(summary)]
+    parts += [
+        bank_energy(summary),
+        costliest_layers(summary, ops, top),
+        capacity_use(summary),
+        *footnotes(summary),
+    ]
     return Group(*parts)
 
 
@@ -38,6 +43,7 @@ def overview(summary: Summary) -> Group:
     step = "cold first step" if summary["cold"] else "steady step"
     what = f"{summary['workload']}, batch {summary['batch']}, phase {summary['phase']}, {step}"
     cycles = f"{summary['cycles']:,} cycles at {summary['clock_hz'] / 1e9:g} GHz"
+    span_ps = time_ps + summary["host_gap_ps"]
     rows = [
         ("machine", summary["machine"]),
         ("workload", what),
@@ -46,7 +52,7 @@ def overview(summary: Summary) -> Group:
             f"{human.time(time_ps)} ({cycles})",
         ),
         ("time estimated by the mapping", f"{human.time(estimate['time_ps'])}"),
-        ("energy", f"{human.energy(total_pj)} ({total_pj / time_ps if time_ps else 0:.3g} W on average)"),
+        ("energy", f"{human.energy(total_pj)} ({total_pj / span_ps if span_ps else 0:.3g} W on average)"),
         ("MACs", f"{human.count(summary['macs'])} (PE utilization {100 * summary['pe_utilization']:.1f} %)"),
         ("parameters", human.count(summary["parameters"])),
         ("DRAM traffic", f"{human.traffic(dram['read'])} read, {human.traffic(dram['write'])} written"),
@@ -101,11 +107,20 @@ def energy_by(summary: Summary, key: str) -> Group:
     parts = summary["energy_pj"][f"by_{key}"]
     total = summary["energy_pj"]["total"]
     ranked = sorted(parts.items(), key=lambda item: (-item[1], item[0]))
-    rows = [
-        (name or "none (standing power)", human.energy(pj), human.percent(pj, total)) for name, pj in ranked
-    ]
+    names = {"": "none", "none": "none (MACs, standing)"}
+    rows = [(names.get(name, name), human.energy(pj), human.percent(pj, total)) for name, pj in ranked]
     rows.append(("total", human.energy(total), ""))
     return grid(f"Energy by {key}", (key, "energy", "share"), rows)
+
+
+def bank_energy(summary: Summary) -> Group:
+    """Return the energy of every bank group by action: what trades SRAM against STT-MRAM."""
+    by_action = summary["energy_pj"]["by_action"]
+    rows = []
+    for group in summary["capacity_bytes"]:
+        parts = [by_action.get(f"spad.{group} {action}", 0.0) for action in ("read", "write", "leakage")]
+        rows.append((group, *(human.energy(pj) for pj in parts), human.energy(sum(parts))))
+    return grid("Scratchpad energy", ("bank group", "read", "write", "leakage", "total"), rows)
 
 
 def costliest_layers(summary: Summary, ops: pa.Table, top: int = 10) -> Group:

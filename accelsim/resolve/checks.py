@@ -18,6 +18,10 @@ def cross_faults(spec: ArchSpec, origins: Origins) -> list[Fault]:
     if not in_range(spec.node):
         what = f"{spec.node} nm is outside the compute energy table, which has {NEW_NM} nm to {OLD_NM} nm"
         faults.append(origins.fault(("node",), what))
+    for table in ("format", "placement"):
+        if "master_weight" in getattr(spec, table):
+            what = "no tensor has this role yet: parameters are stored and updated in the format of weight"
+            faults.append(origins.fault((table, "master_weight"), what, at_key=True))
     return faults + _name_faults(spec, origins)
 
 

@@ -116,7 +116,7 @@ class MappingChoices:
 
     objective: Literal["time", "dram"]
     fusion: Literal["none", "epilogue"]
-    depthwise: Literal["vector"]
+    depthwise: Literal["array"]
     dgrad: Literal["zero-insert"]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from accelsim.errors import RunError
@@ -90,19 +90,20 @@ def _standing_w(machine: Machine) -> list[tuple[str, str, float]]:
 
 
 def sums(rows: Iterable[EnergyRow]) -> dict[str, object]:
-    """Return the total in pJ and its parts by component, role, phase and layer."""
+    """Return the total in pJ and its parts by component, action, role, phase and layer."""
     listed = list(rows)
 
-    def by(key: str) -> dict[str, float]:
+    def by(key: Callable[[EnergyRow], str]) -> dict[str, float]:
         parts: dict[str, list[float]] = {}
         for row in listed:
-            name = {"component": row.component, "role": row.role or "none"}.get(key)
-            if name is None:
-                name = row.part.phase if key == "phase" else row.part.layer
-            parts.setdefault(name, []).append(row.energy_pj)
+            parts.setdefault(key(row), []).append(row.energy_pj)
         return {name: math.fsum(values) for name, values in sorted(parts.items())}
 
     return {
         "total": math.fsum(r.energy_pj for r in listed),
-        **{f"by_{key}": by(key) for key in ("component", "role", "phase", "layer")},
+        "by_component": by(lambda r: r.component),
+        "by_action": by(lambda r: f"{r.component} {r.action}"),
+        "by_role": by(lambda r: r.role or "none"),
+        "by_phase": by(lambda r: r.part.phase),
+        "by_layer": by(lambda r: r.part.layer),
     }

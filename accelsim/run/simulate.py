@@ -9,12 +9,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from fnmatch import fnmatchcase
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from accelsim import MODEL_VERSION, __version__
-from accelsim.errors import GraphError
+from accelsim.errors import GraphError, InputError
 from accelsim.frontend import Captured, load_workload
 from accelsim.graph.ir import Graph
 from accelsim.graph.store import content_hash
@@ -89,7 +90,7 @@ def simulate(
     cold: bool = False,
     allow_unsupported: bool = False,
     overrides: Sequence[str] = (),
-    out: Path | None = None,
+    out: Path | str | None = None,
     force: bool = False,
     trace_tensors: Sequence[str] = (),
     command: Sequence[str] = (),
@@ -121,11 +122,13 @@ def simulate(
         captured = load_workload(workload, batch=batch, phase=phase)
     if not allow_unsupported:
         _refuse_unsupported(captured.graph)
+    _check_globs(captured.graph, trace_tensors)
     options = {"phase": str(captured.spec.get("phase", phase)), "cold": cold}
     decides = {**options, "trace_tensors": list(trace_tensors), "model_version": MODEL_VERSION, "seed": SEED}
     run_id = _run_id(machine, captured.graph, decides)
     name = f"{machine.name}_{captured.graph.name}"
-    with RunFolder.create(out, name, run_id, force) as folder:
+    target = Path(out) if out is not None else None
+    with RunFolder.create(target, name, run_id, force) as folder:
         with stages.stage("map") as report:
             program = map_graph(captured.graph, machine, cold=cold, progress=report)
         with stages.stage("simulate") as report:
@@ -145,6 +148,13 @@ def _refuse_unsupported(graph: Graph) -> None:
             f"{graph.name}: {total} ops have no lowering; --allow-unsupported costs them as elementwise:\n"
             + "\n".join(lines)
         )
+
+
+def _check_globs(graph: Graph, globs: Sequence[str]) -> None:
+    for glob in globs:
+        if not any(fnmatchcase(name, glob) for name in graph.tensors):
+            some = ", ".join(list(graph.tensors)[:5])
+            raise InputError(f"--trace-tensor {glob}: no tensor has such a name; there are {some}, ...")
 
 
 def _run_id(machine: Machine, graph: Graph, decides: dict[str, Any]) -> str:

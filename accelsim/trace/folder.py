@@ -9,6 +9,7 @@ it is complete. A run that fails, meets a full disk or is interrupted leaves not
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import shutil
@@ -74,7 +75,7 @@ class RunFolder:
         check_target(path, run_id, force)
         made = _make_parents(path.absolute().parent)
         try:
-            partial = Path(tempfile.mkdtemp(".partial", f".{path.name}.", path.absolute().parent))
+            partial = _partial_folder(path)
             try:
                 folder = cls(path, run_id, partial)
                 yield folder
@@ -137,10 +138,26 @@ def _has(path: Path, sha256: str) -> bool:
     return path.is_file() and _sha256(path) == sha256
 
 
+def _partial_folder(path: Path) -> Path:
+    try:
+        return Path(tempfile.mkdtemp(".partial", f".{path.name}.", path.absolute().parent))
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise
+        raise InputError(
+            f"{path}: cannot be written there ({error.strerror}); give --out another place"
+        ) from error
+
+
 def _make_parents(folder: Path) -> list[Path]:
     """Make ``folder`` and return those that had to be made, the innermost first."""
     made = [p for p in (folder, *folder.parents) if not p.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise
+        raise InputError(f"{folder}: cannot be made ({error.strerror}); give --out another place") from error
     return made
 
 

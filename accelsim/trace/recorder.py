@@ -98,17 +98,23 @@ class Recorder:
             times = self.components[name] = ComponentTimes()
         return times
 
+    def component_stall(
+        self, component: str, reason: StallReason, part: Part, start_ps: int, end_ps: int
+    ) -> None:
+        """Note that a component other than the executing unit waited, on behalf of ``part``."""
+        stalls = self.component(component).stall_ps
+        stalls[reason] = stalls.get(reason, 0) + end_ps - start_ps
+        self.spans.append(
+            SpanRow(component, "stall", reason, part, "", start_ps, start_ps, end_ps, end_ps - start_ps, 1, 0)
+        )
+
     def stall(self, component: str, reason: StallReason, part: Part, start_ps: int, end_ps: int) -> None:
         """Note that ``component`` waited for ``reason`` while it executed ``part``."""
         if end_ps <= start_ps:
             return
-        stalls = self.component(component).stall_ps
-        stalls[reason] = stalls.get(reason, 0) + end_ps - start_ps
         of_op = self.op(part.op).stall_ps
         of_op[reason] = of_op.get(reason, 0) + end_ps - start_ps
-        self.spans.append(
-            SpanRow(component, "stall", reason, part, "", start_ps, start_ps, end_ps, end_ps - start_ps, 1, 0)
-        )
+        self.component_stall(component, reason, part, start_ps, end_ps)
 
     def dram(self, action: str, part: Part, nbytes: int) -> None:
         """Add bytes that DRAM moved for ``part``."""
