@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -77,7 +78,8 @@ def test_the_main_job_prints_what_the_readme_shows(tmp_path: Path) -> None:
     job = "run tpu-like-hybrid resnet18-cifar --batch 32 --quiet --out demo"
     for command, text in zip((job, "timeline demo"), shown, strict=True):
         call = [sys.executable, "-m", "accelsim", *command.split()]
-        done = subprocess.run(call, capture_output=True, text=True, cwd=tmp_path, check=True)
+        env = {**os.environ, "COLUMNS": "110"}
+        done = subprocess.run(call, capture_output=True, text=True, cwd=tmp_path, check=True, env=env)
         printed = "".join(line.rstrip() + "\n" for line in done.stdout.splitlines())
         assert printed.startswith(text)
 
