@@ -343,3 +343,11 @@ def test_faults_of_iso_area(arch: Arch) -> None:
     loop = arch('iso_area_with = "b.toml"\n' + SMALL)
     arch('iso_area_with = "m.toml"\n' + SMALL, "b.toml")
     assert faults(loop) == ["b.toml:1:17: iso_area_with: cycle m -> b -> m"]
+
+
+def test_iso_area_without_its_machine_is_a_fault() -> None:
+    """A key that would do nothing is refused, with the key that is missing."""
+    with pytest.raises(ConfigError) as caught:
+        load_machine("edge-hybrid", ["bank.mram.iso_area=true"])
+    message = "has no effect without iso_area_with, the machine whose bank area is to be matched"
+    assert caught.value.faults == [f"--set bank.mram.iso_area: {message}"]

@@ -18,6 +18,10 @@ def cross_faults(spec: ArchSpec, origins: Origins) -> list[Fault]:
     if not in_range(spec.node):
         what = f"{spec.node} nm is outside the compute energy table, which has {NEW_NM} nm to {OLD_NM} nm"
         faults.append(origins.fault(("node",), what))
+    for name, bank in spec.bank.items():
+        if bank.iso_area and not spec.iso_area_with:
+            what = "has no effect without iso_area_with, the machine whose bank area is to be matched"
+            faults.append(origins.fault(("bank", name, "iso_area"), what))
     for table in ("format", "placement"):
         if "master_weight" in getattr(spec, table):
             what = "no tensor has this role yet: parameters are stored and updated in the format of weight"

@@ -73,7 +73,7 @@ def summarize_run(
         "estimate": {"time_ps": program.estimate_ps, "dram_bytes": program.estimate_dram_bytes},
         "assumed": list(assumed_keys(machine)),
         "sources": list(sources_used(machine)),
-        "notes": _notes(machine, graph, program),
+        "notes": _notes(machine, graph, program, options),
         "skip": {"tiles_simulated": recorder.tiles, "tiles_skipped": 0},
     }
 
@@ -109,12 +109,17 @@ def _phases(rows: list[OpRow], end_ps: int) -> dict[str, Any]:
     return {p: phases[p] for p in PHASES if p in phases}
 
 
-def _notes(machine: Machine, graph: Graph, program: Program) -> list[str]:
+def _notes(machine: Machine, graph: Graph, program: Program, options: dict[str, Any]) -> list[str]:
     notes = list(graph.notes)
+    if options["phase"] == "forward":
+        notes.append("forward only: nothing is updated, so nothing is kept over the step's boundary")
     notes.append("operands read across their grain are counted as read along it")
     if machine.host_gap_ps:
         notes.append(f"a gap of {machine.host_gap_ps} ps between steps counts in dwells and standing energy")
     if program.planned_capacity_bytes != program.capacity_bytes:
-        used = ", ".join(f"{g} {n} bytes" for g, n in program.planned_capacity_bytes.items())
-        notes.append(f"the best plan keeps to a part of the scratchpad: {used}")
+        used = ", ".join(
+            f"{g} {n // 1024} of {program.capacity_bytes[g] // 1024} KiB"
+            for g, n in program.planned_capacity_bytes.items()
+        )
+        notes.append(f"the plan estimated fastest keeps to a part of the scratchpad ({used}): see placement")
     return notes
