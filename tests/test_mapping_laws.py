@@ -68,6 +68,13 @@ def test_large_squares_move_little_more_than_the_bound(size: int, objective: str
     assert moved <= 2.5 * _least_bytes(on, shape)
 
 
+GAPS: dict[tuple[str, int, str], dict[int, float]] = {  # (machine, KiB, objective): {size: bytes / L}
+    ("tpu-like-sram", 1024, "time"): {2048: 2.571},
+    ("tpu-like-sram", 1024, "dram"): {2048: 2.571},
+    ("tpu-like-sram", 2048, "time"): {2048: 2.667},
+}
+
+
 @pytest.mark.parametrize("objective", OBJECTIVES)
 @pytest.mark.parametrize(
     ("arch", "capacity"),
@@ -77,16 +84,16 @@ def test_large_squares_move_little_more_than_the_bound(size: int, objective: str
 def test_the_bound_holds_at_every_capacity(arch: str, capacity: int, objective: str) -> None:
     """Estimated bytes of squares of 1024 to 4096 between L and 2.5 L, over a range of capacities.
 
-    Up to 2.7 L where the scratchpad is at most twice the accumulator, whose size counts in L although
-    its working column block is not free (docs/deviations.md).
+    The law is broken at the points of ``GAPS`` and nowhere else: they are pinned, so that a change shows
+    (docs/deviations.md).
     """
     on = _sram(arch, objective, capacity)
     ratios = {}
     for size in (1024, 1536, 2048, 4096):
         program = map_graph(gemms((size, size, size)), on)
         ratios[size] = round(program.estimate_dram_bytes / _least_bytes(on, (size, size, size)), 3)
-    most = 2.5 if capacity > 2 * on.accumulator.capacity_bytes else 2.7
-    assert {n: r for n, r in ratios.items() if not 1 <= r <= most} == {}
+    broken = {n: r for n, r in ratios.items() if not 1 <= r <= 2.5}
+    assert broken == GAPS.get((arch, capacity // KIB, objective), {})
 
 
 LADDER = [round(KIB * 2 ** (k / 2)) for k in range(8, 27)]  # 16 KiB to 8 MiB
@@ -117,20 +124,20 @@ def test_the_objective_never_worsens_along_the_ladder(case: str, objective: str)
     assert found == sorted(found, reverse=True)
 
 
-# The estimate leaves out what kernels wait for each other and what queues at ports do: short kernels
-# are underestimated most. Bounds are of estimate / run.
+# The estimate leaves out what kernels wait for each other and what queues at ports do. Bounds are of
+# estimate / run.
 AGREEMENT: list[tuple[str, Graph | tuple[str, int], float, float]] = [
     ("edge-sram", gemms((512, 512, 512)), 0.85, 1.15),
     ("edge-sram", gemms((300, 700, 190)), 0.85, 1.15),
     ("tpu-like-sram", gemms((1024, 1024, 1024)), 0.85, 1.15),
     ("tpu-like-sram", gemms((1536, 1536, 1536)), 0.85, 1.15),
     ("tpu-like-sram", gemms((2048, 2048, 2048)), 0.85, 1.15),
-    ("edge-sram", ("mlp", 64), 0.7, 1.15),
-    ("edge-hybrid", ("mlp", 64), 0.7, 1.15),
-    ("edge-mram", ("mlp", 64), 0.7, 1.15),
-    ("tpu-like-hybrid", ("mlp", 64), 0.7, 1.15),
-    ("edge-sram", ("lenet5", 16), 0.5, 1.15),
-    ("edge-hybrid", ("lenet5", 16), 0.5, 1.15),
+    ("edge-sram", ("mlp", 64), 0.9, 1.1),
+    ("edge-hybrid", ("mlp", 64), 0.9, 1.1),
+    ("edge-mram", ("mlp", 64), 0.9, 1.1),
+    ("tpu-like-hybrid", ("mlp", 64), 0.9, 1.1),
+    ("edge-sram", ("lenet5", 16), 0.9, 1.1),
+    ("edge-hybrid", ("lenet5", 16), 0.9, 1.1),
 ]
 
 
@@ -146,3 +153,12 @@ def test_estimates_agree_with_runs(
     assert low <= program.estimate_ps / recorder.end_ps <= high
     moved = sum(recorder.dram_bytes.values())
     assert abs(program.estimate_dram_bytes - moved) <= 0.03 * moved
+
+
+@pytest.mark.parametrize("size", [4, 8, 16, 32])
+def test_results_leave_in_rows_of_whole_bursts(size: int) -> None:
+    """However narrow the array, a result is written to DRAM once, byte for byte."""
+    on = load_machine("edge-sram", (f"pe_array.rows={size}", f"pe_array.cols={size}"))
+    program = map_graph(gemms((256, 256, 256)), on)
+    written = run_program(on, program).dram_bytes["write"]
+    assert written == sum(b.data.nbytes for b in program.kernels[0].writes)
