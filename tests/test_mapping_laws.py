@@ -68,32 +68,30 @@ def test_large_squares_move_little_more_than_the_bound(size: int, objective: str
     assert moved <= 2.5 * _least_bytes(on, shape)
 
 
-GAPS: dict[tuple[str, int, str], dict[int, float]] = {  # (machine, KiB, objective): {size: bytes / L}
-    ("tpu-like-sram", 1024, "time"): {2048: 2.571},
-    ("tpu-like-sram", 1024, "dram"): {2048: 2.571},
-    ("tpu-like-sram", 2048, "time"): {2048: 2.667},
-}
+CAPACITIES = [("edge-sram", 128 * KIB << i) for i in range(4)] + [
+    ("tpu-like-sram", 1024 * KIB << i) for i in range(5)
+]
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
-@pytest.mark.parametrize(
-    ("arch", "capacity"),
-    [("edge-sram", 128 * KIB << i) for i in range(4)]
-    + [("tpu-like-sram", 1024 * KIB << i) for i in range(5)],
-)
+@pytest.mark.parametrize(("arch", "capacity"), CAPACITIES)
 def test_the_bound_holds_at_every_capacity(arch: str, capacity: int, objective: str) -> None:
-    """Estimated bytes of squares of 1024 to 4096 between L and 2.5 L, over a range of capacities.
-
-    The law is broken at the points of ``GAPS`` and nowhere else: they are pinned, so that a change shows
-    (docs/deviations.md).
-    """
+    """Estimated bytes of squares of 1024 to 4096 between L and 2.5 L, over a range of capacities."""
     on = _sram(arch, objective, capacity)
-    ratios = {}
     for size in (1024, 1536, 2048, 4096):
         program = map_graph(gemms((size, size, size)), on)
-        ratios[size] = round(program.estimate_dram_bytes / _least_bytes(on, (size, size, size)), 3)
-    broken = {n: r for n, r in ratios.items() if not 1 <= r <= 2.5}
-    assert broken == GAPS.get((arch, capacity // KIB, objective), {})
+        assert 1 <= program.estimate_dram_bytes / _least_bytes(on, (size, size, size)) <= 2.5
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("accumulator", [64, 256, 2048])
+def test_the_bound_holds_with_every_accumulator(accumulator: int, objective: str) -> None:
+    """Also where partial sums wait in the scratchpad in the main, and for odd sizes."""
+    on = _sram("tpu-like-sram", objective, 4096 * KIB)
+    on = replace(on, accumulator=replace(on.accumulator, capacity_bytes=accumulator * KIB))
+    for size in (1024, 1500, 3000, 4096):
+        program = map_graph(gemms((size, size, size)), on)
+        assert 1 <= program.estimate_dram_bytes / _least_bytes(on, (size, size, size)) <= 2.5
 
 
 LADDER = [round(KIB * 2 ** (k / 2)) for k in range(8, 27)]  # 16 KiB to 8 MiB

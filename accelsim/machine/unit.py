@@ -15,7 +15,6 @@ from accelsim.machine.state import KernelRun, State
 from accelsim.program.folds import fold_tail
 from accelsim.program.gemm_folds import accumulator_use
 from accelsim.program.jobs import Fold, Result, TileJob
-from accelsim.program.tiles import nest
 from accelsim.sim import Steps
 from accelsim.words import StallReason
 
@@ -103,8 +102,7 @@ class _KernelSteps:
         chunk = max(b.chunk_bytes for b in self.state.banks.values())
         limit = 2 * min(max(most, 1), chunk)
         if self.on_array:
-            tile, _, _ = next(nest(self.kernel))
-            limit = max(limit, array.accumulator_elements - accumulator_use(self.kernel, array, tile))
+            limit = max(limit, array.accumulator_elements - accumulator_use(self.kernel, array))
             limit += (self.tail + 1) * array.cols
         self.drain.credit.limit = limit
         self.drain.credit.used = 0

@@ -6,15 +6,15 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 
-from accelsim.geometry import Axis, Operand, ceil_div, volume
+from accelsim.geometry import Axis, Operand, Range, ceil_div, volume
 from accelsim.graph.ir import Graph, Op
 from accelsim.mapping.allocate import Allocator
 from accelsim.mapping.books import Books, CopyDraft, allocate_pinned, finished, make_books
 from accelsim.mapping.cuts import follows_side, free_elements, lengths
-from accelsim.mapping.footprint import blocks_per_result
+from accelsim.mapping.footprint import blocks_per_result, rows_per_result
 from accelsim.mapping.kernels import Draft
 from accelsim.mapping.planner import Plan, Planned, Planner, expansion
-from accelsim.program.gemm_folds import OVER_COLS
+from accelsim.program.gemm_folds import OVER_COLS, STREAMED
 from accelsim.program.program import (
     Binding,
     Cut,
@@ -102,6 +102,7 @@ class _Assembly:
             passes=self._passes(),
             separable=self.op.vector.separable if self.op.vector else 0,
             result_blocks=self._result_blocks(),
+            result_rows=self._result_rows(),
             psum=self._psum(),
             psum_role=writes[0].data.role if writes else "activation",
             expanded=gemm.expanded if gemm else None,
@@ -213,24 +214,39 @@ class _Assembly:
 
     def _result_elements(self, operand: Operand) -> tuple[int, int]:
         """Return the elements of the largest result of a GEMM, and how many a tile has."""
-        side = OVER_COLS[self.planner.array.dataflow]
-        axes, cols = self.sides[side], self.planner.array.cols * self._result_blocks()
         ends = [tiles_of(self.sides[s], self.cuts[s]) for s in self.sides]
-        most = blocks = 1
+        most = results = 1
         for pick in (0, -1):
             tile = {name: r for tiles in ends for name, r in tiles[pick].items()}
-            count = ceil_div(extent(axes, tile), cols)
-            parts = [p for p in (part(axes, tile, i, cols) for i in range(count)) if p is not None]
+            parts = [p for column in self._columns(tile) for p in self._stretches(column)]
             most = max(most, *(volume(operand.box(p)) for p in parts))
-            blocks = max(blocks, count)
-        return most, blocks
+            results = max(results, len(parts))
+        return most, results
+
+    def _columns(self, tile: dict[str, Range]) -> list[dict[str, Range]]:
+        axes = self.sides[OVER_COLS[self.planner.array.dataflow]]
+        return _parts(axes, tile, self.planner.array.cols * self._result_blocks())
+
+    def _stretches(self, column: dict[str, Range]) -> list[dict[str, Range]]:
+        rows = self._result_rows()
+        axes = self.sides[STREAMED[self.planner.array.dataflow]]
+        return _parts(axes, column, rows) if rows else [column]
 
     def _result_blocks(self) -> int:
         if self.op.gemm is None:
             return 1
-        buffered = [(w.operand, w.element_bytes) for w in self.planned.writes if w.place == "buffered"]
         axes = self.sides[OVER_COLS[self.planner.array.dataflow]]
-        return blocks_per_result(buffered, axes, self.planner.array.cols, self.machine.dma.burst_bytes)
+        burst = self.machine.dma.burst_bytes
+        return blocks_per_result(self._leaving(), axes, self.planner.array.cols, burst)
+
+    def _result_rows(self) -> int:
+        if self.op.gemm is None or self._k_tiles() == 1:
+            return 0
+        sizes = [size for _, size in self._leaving()]
+        return rows_per_result(self.machine, self.planner.array, sizes, self._result_blocks())
+
+    def _leaving(self) -> list[tuple[Operand, int]]:
+        return [(w.operand, w.element_bytes) for w in self.planned.writes if w.place == "buffered"]
 
     def _buffer(self, binding: Binding, slots: int, size: int) -> Binding:
         taken = [self._take(binding.group, size) for _ in range(slots)]
@@ -271,6 +287,12 @@ class _Assembly:
                 self.op.vector.passes, self.draft.pass_reads, self.draft.pass_writes, strict=True
             )
         )
+
+
+def _parts(axes: tuple[Axis, ...], tile: dict[str, Range], width: int) -> list[dict[str, Range]]:
+    """Return ``tile`` in stretches of ``width`` points along one side."""
+    found = (part(axes, tile, i, width) for i in range(ceil_div(extent(axes, tile), width)))
+    return [p for p in found if p is not None]
 
 
 def _sides(op: Op) -> dict[Side, tuple[Axis, ...]]:

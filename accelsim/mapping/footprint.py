@@ -7,10 +7,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from accelsim.geometry import Axis, DimMap, Operand
+from accelsim.geometry import Axis, DimMap, Operand, ceil_div
 from accelsim.mapping.cuts import Candidate, candidates, follows_side, free_elements, lengths
 from accelsim.mapping.problem import SIDES, Array, Bool, Part, Problem
+from accelsim.program.gemm_folds import ArrayShape
 from accelsim.program.program import Cut, Side
+from accelsim.resolve.machine import Machine
+
+RESULT_BYTES = 8 * 1024  # results that leave at once are no smaller, so that descriptors stay few
+PS_PER_S = 10**12
 
 
 def blocks_per_result(
@@ -24,6 +29,19 @@ def blocks_per_result(
     names = {a.name for a in axes}
     inner = [size for o, size in writes if o.dims and o.dims[-1].axis in names]
     return max((burst_bytes // math.gcd(burst_bytes, cols * size) for size in inner), default=1)
+
+
+def rows_per_result(machine: Machine, array: ArrayShape, element_bytes: Sequence[int], blocks: int) -> int:
+    """Return how many points of the streamed side leave at once where k is cut; 0: a whole column block.
+
+    Enough to hide DRAM's latency. ``element_bytes`` are of the operands that go to DRAM, ``blocks`` the
+    column blocks that must leave together: then rows cannot be told apart.
+    """
+    if not element_bytes or blocks > 1 or array.dataflow == "os":
+        return 0
+    in_flight = machine.dram.bandwidth_bytes_per_s * machine.dram.latency_ps // PS_PER_S
+    each = array.rows * array.cols * min(element_bytes)
+    return array.rows * ceil_div(max(RESULT_BYTES, in_flight), each)
 
 
 class CutSide:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from accelsim.mapping.footprint import CutSide, Footprint, blocks_per_result
+from accelsim.mapping.footprint import CutSide, Footprint, blocks_per_result, rows_per_result
 from accelsim.mapping.ports import port_ps
 from accelsim.mapping.problem import SIDES, Array, Bool, Choice, Problem
 from accelsim.program.folds import first_load, fold_tail
@@ -39,8 +39,8 @@ class Space:
         self.dram_ps = 1e12 / machine.dram.bandwidth_bytes_per_s
         dataflow = array.dataflow
         quantum = {
-            "ws": {"m": array.rows, "n": array.cols, "k": array.rows},
-            "is": {"m": array.cols, "n": array.rows, "k": array.rows},
+            "ws": {"m": 1, "n": array.cols, "k": array.rows},
+            "is": {"m": array.cols, "n": 1, "k": array.rows},
             "os": {"m": array.rows, "n": array.cols, "k": array.rows},
         }[dataflow]
         self.sides: dict[Side, CutSide] = {s: CutSide(problem, s, quantum[s], array.rows) for s in SIDES}
@@ -61,6 +61,16 @@ class Space:
             "is": {"rows": "k", "cols": "m", "streamed": "n"},
             "os": {"rows": "m", "cols": "n", "streamed": "k"},
         }[dataflow]  # type: ignore[assignment]
+
+        self.result_blocks, self.result_rows = self._result_shape()
+
+    def _result_shape(self) -> tuple[int, int]:
+        """Return the column blocks, and the points of the streamed side, whose results leave at once."""
+        buffered = [(w.operand, w.element_bytes) for w in self.p.writes if w.place == "buffered"]
+        axes, burst = self.p.axes(self.over["cols"]), self.machine.dma.burst_bytes
+        blocks = blocks_per_result(buffered, axes, self.array.cols, burst)
+        sizes = [size for _, size in buffered]
+        return blocks, rows_per_result(self.machine, self.array, sizes, blocks)
 
     # -- cost of one loop order -----------------------------------------------------------------
 
@@ -105,20 +115,27 @@ class Space:
             _add(need, part.group, footprint.tile * part.element_bytes * self._slots(footprint))
         for footprint in self.writes:
             if footprint.part.place == "buffered":
-                nbytes = footprint.tile * self._column_share() * footprint.part.element_bytes
+                nbytes = footprint.tile * self._result_share() * footprint.part.element_bytes
                 _add(need, footprint.part.group, nbytes * self._result_slots(footprint))
         return need, fetched
 
-    def _column_share(self) -> Array:
-        """Return what of a tile's results leaves at once: a column block, in whole rows of storage."""
-        cols = self.sides[self.over["cols"]]
-        buffered = [(w.operand, w.element_bytes) for w in self.p.writes if w.place == "buffered"]
-        axes, burst = self.p.axes(self.over["cols"]), self.machine.dma.burst_bytes
-        blocks = blocks_per_result(buffered, axes, self.array.cols, burst)
-        return np.minimum(1.0, (blocks * self.array.cols + cols.row) / cols.largest)
+    def _result_share(self) -> Array:
+        """Return what of a tile's results leaves at once: a column block, in whole rows of storage.
+
+        Where k is cut, results come with its last tile only, and leave in parts of a column block.
+        """
+        cols, streamed = self.sides[self.over["cols"]], self.sides[self.over["streamed"]]
+        share = np.minimum(1.0, (self.result_blocks * self.array.cols + cols.row) / cols.largest)
+        if not self.result_rows:
+            return share
+        part = np.minimum(1.0, (self.result_rows + streamed.row) / streamed.largest)
+        return np.asarray(np.where(self.sides["k"].count > 1, share * part, share), dtype=np.float64)
 
     def _result_slots(self, footprint: Footprint) -> Array:
-        blocks = self.sides[self.over["cols"]].largest > self.array.cols
+        cols, streamed = self.sides[self.over["cols"]], self.sides[self.over["streamed"]]
+        blocks = cols.largest > self.array.cols
+        if self.result_rows:
+            blocks = blocks | ((self.sides["k"].count > 1) & (streamed.largest > self.result_rows))
         return np.where((footprint.tiles * self.p.batch > 1) | blocks, 2.0, 1.0)
 
     def _dram(self, fetched: list[_Fetch]) -> tuple[Array, Array]:
@@ -178,7 +195,7 @@ class Space:
         array = self.array
         waiting = self._psum_elements(order)
         outside = np.where(waiting > array.accumulator_elements, waiting, 0.0)
-        outside = outside - np.minimum(outside, self._parked(order))
+        outside = outside * self._outside_share(order)
         total = float(self.sides["m"].size * self.sides["n"].size)
         share = outside / np.maximum(waiting, 1.0)
         moved = share * (self.sides["k"].count - 1) * total
@@ -193,16 +210,24 @@ class Space:
             region = np.where((excess > 0) & (rounds > 0), np.maximum(region, excess), region)
         return region * array.psum_bytes, moved * array.psum_bytes * self.p.batch
 
-    def _parked(self, order: tuple[Side, ...]) -> Array:
-        """Return the partial sums that wait in the accumulator although their block does not fit whole."""
-        if self.array.dataflow == "os":
-            return np.zeros((1, 1, 1))
-        column = self.sides[self.over["streamed"]].largest * self.array.cols
-        blocks = np.floor(self.array.accumulator_elements / column) - 1
-        parked: Array = np.maximum(0.0, blocks) * column
-        for name in order[order.index("k") + 1 :]:
-            parked = np.where(self.sides[name].count > 1, 0.0, parked)
-        return parked
+    def _outside_share(self, order: tuple[Side, ...]) -> Array:
+        """Return what of the partial sums waits outside of an accumulator that cannot hold them whole.
+
+        See ``program.gemm_folds.parked_rows``.
+        """
+        array = self.array
+        if array.dataflow == "os":
+            return np.ones((1, 1, 1))
+        cols, streamed = self.sides[self.over["cols"]], self.sides[self.over["streamed"]]
+        inside = order[order.index("k") + 1 :]
+        blocks = cols.blocks if self.over["cols"] in inside else np.ceil(cols.largest / array.cols)
+        if self.over["streamed"] in inside:
+            blocks = blocks * streamed.count
+        room = array.accumulator_elements // array.cols
+        whole = np.floor((room - streamed.largest) / np.maximum(1.0, blocks - 1))
+        whole = np.where(blocks > 1, whole, 0.0)
+        parked = np.where(self.sides["k"].largest > array.rows, whole, np.floor(room / blocks))
+        return np.asarray(1 - np.clip(parked / streamed.largest, 0.0, 1.0), dtype=np.float64)
 
     # -- time ------------------------------------------------------------------------------------
 

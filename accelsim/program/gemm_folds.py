@@ -15,11 +15,12 @@ from accelsim.geometry import Range, Tile, ceil_div, volume
 from accelsim.program.folds import extents, first_load, fold_tail
 from accelsim.program.jobs import Fold, Stream
 from accelsim.program.program import Binding, Kernel, Side
-from accelsim.program.ranges import extent, part, tile_count
+from accelsim.program.ranges import extent, part, tile_count, tiles_of
 from accelsim.words import Convention, Dataflow
 
 A, B = 0, 1  # the leader's operands among a kernel's reads
 OVER_COLS: Final[dict[Dataflow, Side]] = {"ws": "n", "is": "m", "os": "n"}
+STREAMED: Final[dict[Dataflow, Side]] = {"ws": "m", "is": "n", "os": "k"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ class GemmTile:
 
 @dataclass(frozen=True, slots=True)
 class _Fold:
-    """Extents of one fold: rows and columns in use, its block of rows and of columns."""
+    """One fold: rows and columns in use, its block of rows and of columns, the points it streams."""
 
     rows: int
     cols: int
@@ -66,38 +67,75 @@ class _Fold:
     last_row: bool
     first_row: bool
     last_col: bool
-    parked: bool  # its partial sums stay in the accumulator between k tiles
+    low: int  # points of the streamed side that went through these cells before
+    high: int
+    chunk: int  # which of the results of a column block
+    goes_on: bool  # with the stationary operand of the fold before
+    last_chunk: bool
 
 
-def gemm_folds(kernel: Kernel, array: ArrayShape, at: GemmTile) -> list[Fold]:
-    """Return the folds of one tile."""
+def gemm_folds(kernel: Kernel, array: ArrayShape, at: GemmTile, parked: int) -> list[Fold]:
+    """Return the folds of one tile, ``parked`` points of each column block waiting in the accumulator."""
     m, n, k = (extent(kernel.sides[s], at.tile) for s in ("m", "n", "k"))
     e = extents(array.dataflow, m, n, k)
-    blocks = _blocks(e.over_rows, e.over_cols, array, parked_blocks(kernel, array, e.streamed))
-    alone = len(blocks) == 1
-    return [_fold(kernel, array, at, b, e.streamed, alone) for b in blocks]
+    single = e.folds(array.rows, array.cols) == 1
+    chunks = _chunks(kernel, array, at.tile) if at.final else [(0, 0, e.streamed)]
+    folds = _cut(e.over_rows, e.over_cols, array, e.streamed, chunks)
+    return [_fold(kernel, array, at, fold, parked, single) for fold in folds]
 
 
-def parked_blocks(kernel: Kernel, array: ArrayShape, streamed: int) -> int:
-    """Return how many column blocks of a tile the accumulator holds between k tiles, beside one at work.
+def parked_rows(kernel: Kernel, array: ArrayShape) -> int:
+    """Return how many points of every column block wait in the accumulator between k tiles.
 
-    The others wait in the kernel's region. None is held where several tiles' partial sums wait at once,
-    or where outputs are stationary.
+    The others wait in the kernel's region. Where a tile has several folds of a column block, what waits
+    of it between them needs room too; where it has one, they enter the array's first row instead of
+    zeros, and leave its last. None is parked where outputs are stationary.
     """
     if kernel.psum is None or kernel.psum.region is None or array.dataflow == "os":
         return 0
+    tile = _largest(kernel)
+    m, n, k = (extent(kernel.sides[s], tile) for s in ("m", "n", "k"))
+    e = extents(array.dataflow, m, n, k)
     inside = kernel.order[kernel.order.index("k") + 1 :]
-    if any(tile_count(kernel.sides[s], kernel.cuts[s]) > 1 for s in inside):
+    over, streamed = OVER_COLS[array.dataflow], STREAMED[array.dataflow]
+    blocks = ceil_div(e.over_cols, array.cols)
+    if over in inside:
+        blocks = sum(
+            ceil_div(extent(kernel.sides[over], t), array.cols)
+            for t in tiles_of(kernel.sides[over], kernel.cuts[over])
+        )
+    if streamed in inside:
+        blocks *= tile_count(kernel.sides[streamed], kernel.cuts[streamed])
+    room = array.accumulator_elements // array.cols
+    return most_parked(room, blocks, e.streamed, e.over_rows > array.rows)
+
+
+def most_parked(room: int, blocks: int, streamed: int, several_folds: bool) -> int:
+    """Return the points per column block for which ``room`` rows of the accumulator suffice.
+
+    >>> most_parked(room=2048, blocks=4, streamed=683, several_folds=False)
+    512
+    >>> most_parked(room=2048, blocks=4, streamed=683, several_folds=True)
+    455
+    """
+    if not several_folds:
+        return min(streamed, room // blocks)
+    if blocks == 1:
         return 0
-    return max(0, array.accumulator_elements // (streamed * array.cols) - 1)
+    return max(0, min(streamed, (room - streamed) // (blocks - 1)))
 
 
-def accumulator_use(kernel: Kernel, array: ArrayShape, tile: Tile) -> int:
-    """Return the elements of the accumulator that partial sums take while ``tile`` is at work."""
+def accumulator_use(kernel: Kernel, array: ArrayShape) -> int:
+    """Return the elements of the accumulator that partial sums take while a tile is at work."""
+    tile = _largest(kernel)
     m, n, k = (extent(kernel.sides[s], tile) for s in ("m", "n", "k"))
     e = extents(array.dataflow, m, n, k)
     if array.dataflow != "os" and (kernel.psum is None or kernel.psum.region is not None):
-        return e.streamed * min(array.cols, e.over_cols) * (1 + parked_blocks(kernel, array, e.streamed))
+        width = min(array.cols, e.over_cols)
+        parked = parked_rows(kernel, array)
+        return (
+            min(array.accumulator_elements, e.streamed * width) if not parked else array.accumulator_elements
+        )
     if kernel.psum is None or kernel.psum.region is not None:
         return 0
     inside = kernel.order[kernel.order.index("k") + 1 :]
@@ -105,7 +143,32 @@ def accumulator_use(kernel: Kernel, array: ArrayShape, tile: Tile) -> int:
     return m * n * tiles
 
 
-def _blocks(over_rows: int, over_cols: int, array: ArrayShape, parked: int) -> list[_Fold]:
+def _largest(kernel: Kernel) -> Tile:
+    """Return the first tile, which no other exceeds."""
+    return {
+        name: r for s, axes in kernel.sides.items() for name, r in tiles_of(axes, kernel.cuts[s])[0].items()
+    }
+
+
+def _chunks(kernel: Kernel, array: ArrayShape, tile: Tile) -> list[tuple[int, int, int]]:
+    """Return (number, low, high) of the stretches of the streamed side whose results leave at once."""
+    axes = kernel.sides[STREAMED[array.dataflow]]
+    whole = extent(axes, tile)
+    if not kernel.result_rows or array.dataflow == "os":
+        return [(0, 0, whole)]
+    found, low = [], 0
+    for number in range(ceil_div(whole, kernel.result_rows)):
+        narrow = part(axes, tile, number, kernel.result_rows)
+        if narrow is not None:
+            high = low + extent(axes, narrow)
+            found.append((number, low, high))
+            low = high
+    return found
+
+
+def _cut(
+    over_rows: int, over_cols: int, array: ArrayShape, streamed: int, chunks: list[tuple[int, int, int]]
+) -> list[_Fold]:
     down, across = ceil_div(over_rows, array.rows), ceil_div(over_cols, array.cols)
     return [
         _Fold(
@@ -116,29 +179,35 @@ def _blocks(over_rows: int, over_cols: int, array: ArrayShape, parked: int) -> l
             i == down - 1,
             i == 0,
             j == across - 1,
-            j < parked,
+            low,
+            high,
+            number,
+            low > 0,
+            high == streamed,
         )
         for j in range(across)
         for i in range(down)
+        for number, low, high in (chunks if i == down - 1 else [(0, 0, streamed)])
     ]
 
 
-def _fold(kernel: Kernel, array: ArrayShape, at: GemmTile, fold: _Fold, streamed: int, alone: bool) -> Fold:
-    same = alone and at.same
+def _fold(kernel: Kernel, array: ArrayShape, at: GemmTile, fold: _Fold, parked: int, single: bool) -> Fold:
+    goes_on = (single and at.same) or fold.goes_on
+    streamed = fold.high - fold.low
     elements = fold.rows * fold.cols if array.dataflow == "os" else streamed * fold.cols
-    psum_read, psum_write, leaves = _partial_sums(kernel, array, at, fold, elements, alone)
+    psum_read, psum_write, leaves = _partial_sums(kernel, array, at, fold, parked, single)
     final = leaves and at.final
     narrow = _narrowed(kernel, array, at.tile, fold)
-    load, streams = _operands(kernel, array, at.tile, fold, streamed)
-    stays_in_pe = array.dataflow == "os" and (alone or (at.first and at.final))
+    load, streams = _operands(kernel, array, at.tile, fold)
+    stays_in_pe = array.dataflow == "os" and (single or (at.first and at.final))
     return Fold(
         cycles=streamed,
         least=array.rows if array.convention == "physical" else 0,
         gap=_gap(array),
-        load=None if same else load,
-        load_cycles=0 if same else array.loads,
+        load=None if goes_on else load,
+        load_cycles=0 if goes_on else array.loads,
         streams=streams,
-        continues=same,
+        continues=goes_on,
         emit=elements if final else psum_write,
         emit_at_end=array.dataflow == "os",
         writes=_drained(kernel, kernel.writes, range(len(kernel.writes)), narrow, elements) if final else (),
@@ -147,7 +216,7 @@ def _fold(kernel: Kernel, array: ArrayShape, at: GemmTile, fold: _Fold, streamed
         psum_write=psum_write * array.psum_bytes,
         block=(*at.block, fold.col_block, fold.row_block if array.dataflow == "os" else 0),
         macs=fold.rows * fold.cols * streamed,
-        accumulations=0 if stays_in_pe else min(elements, array.accumulator_elements),
+        accumulations=0 if stays_in_pe else _accumulated(array, fold, elements),
         result=_result(kernel, array, at.tile, fold) if final and fold.last_row else None,
     )
 
@@ -157,34 +226,59 @@ def _result(kernel: Kernel, array: ArrayShape, tile: Tile, fold: _Fold) -> dict[
     blocks = kernel.result_blocks
     if not fold.last_col and fold.col_block % blocks != blocks - 1:
         return None
-    return _part_of(kernel, OVER_COLS[array.dataflow], tile, fold.col_block // blocks, array.cols * blocks)
+    narrow = _part_of(kernel, OVER_COLS[array.dataflow], tile, fold.col_block // blocks, array.cols * blocks)
+    return _chunk_of(kernel, array, narrow, fold)
 
 
 def _column(kernel: Kernel, array: ArrayShape, tile: Tile, fold: _Fold) -> dict[str, Range] | None:
     """Return the part of the tile over this fold's column block, in whole rows of storage."""
-    return _part_of(kernel, OVER_COLS[array.dataflow], tile, fold.col_block, array.cols)
+    narrow = _part_of(kernel, OVER_COLS[array.dataflow], tile, fold.col_block, array.cols)
+    return _chunk_of(kernel, array, narrow, fold)
+
+
+def _chunk_of(
+    kernel: Kernel, array: ArrayShape, tile: dict[str, Range] | None, fold: _Fold
+) -> dict[str, Range] | None:
+    """Return what of ``tile`` a fold's results are, which leave chunk by chunk."""
+    if tile is None or (not fold.goes_on and fold.last_chunk):
+        return tile
+    return part(kernel.sides[STREAMED[array.dataflow]], tile, fold.chunk, kernel.result_rows)
 
 
 def _partial_sums(
-    kernel: Kernel, array: ArrayShape, at: GemmTile, fold: _Fold, elements: int, alone: bool
+    kernel: Kernel, array: ArrayShape, at: GemmTile, fold: _Fold, parked: int, single: bool
 ) -> tuple[int, int, bool]:
     """Return the partial sums read and written in a bank, in elements, and whether final results leave.
 
-    Between k tiles a column block waits in the accumulator if it is parked there or the kernel has no
-    region. Within a tile the accumulator holds a column block; what does not fit goes to the bank and
-    back with every fold.
+    Between k tiles the first ``parked`` points of a column block wait in the accumulator, or all of them
+    if the kernel has no region. Within a tile the accumulator holds a column block; what does not fit
+    goes to the bank and back with every fold.
     """
-    spilled = kernel.psum is not None and kernel.psum.region is not None and not fold.parked
+    spilled = kernel.psum is not None and kernel.psum.region is not None
     if array.dataflow == "os":
-        first = at.first or (alone and at.same)
-        last = at.final or (alone and at.same_next)
+        elements = fold.rows * fold.cols
+        first = at.first or (single and at.same)
+        last = at.final or (single and at.same_next)
         read = elements if spilled and not first else 0
         return read, elements if spilled and not last else 0, at.final
-    excess = max(0, elements - array.accumulator_elements)
-    read = excess if not fold.first_row else elements if spilled and not at.first else 0
+    waits = max(0, fold.high - max(fold.low, parked)) * fold.cols if spilled else 0
+    excess = _excess(array, fold)
+    read = excess if not fold.first_row else waits if not at.first else 0
     if fold.last_row:
-        return read, elements if spilled and not at.final else 0, at.final
+        return read, waits if not at.final else 0, at.final
     return read, excess, False
+
+
+def _excess(array: ArrayShape, fold: _Fold) -> int:
+    """Return the elements of a fold's results for which the accumulator has no room."""
+    low, high = fold.low * fold.cols, fold.high * fold.cols
+    return max(0, high - max(low, array.accumulator_elements))
+
+
+def _accumulated(array: ArrayShape, fold: _Fold, elements: int) -> int:
+    if array.dataflow == "os":
+        return min(elements, array.accumulator_elements)
+    return elements - _excess(array, fold)
 
 
 def _gap(array: ArrayShape) -> int:
@@ -203,9 +297,10 @@ def _narrowed(kernel: Kernel, array: ArrayShape, tile: Tile, fold: _Fold) -> dic
 
 
 def _operands(
-    kernel: Kernel, array: ArrayShape, tile: Tile, fold: _Fold, streamed: int
+    kernel: Kernel, array: ArrayShape, tile: Tile, fold: _Fold
 ) -> tuple[Stream | None, tuple[Stream, ...]]:
     """Return the stationary operand's load and the streamed operands of one fold."""
+    streamed = fold.high - fold.low
     cells, rows = fold.rows * fold.cols, fold.rows * streamed
     if array.dataflow == "os":
         a = _stream(kernel, A, rows, _part_of(kernel, "m", tile, fold.row_block, array.rows))
@@ -213,8 +308,8 @@ def _operands(
         return None, (a, b)
     side = OVER_COLS[array.dataflow]
     still, moving = (B, A) if array.dataflow == "ws" else (A, B)
-    done = fold.last_row  # booked once per column block, with the last of its folds
-    held = _part_of(kernel, side, tile, fold.col_block, array.cols) if done else None
+    done = fold.last_row and fold.last_chunk  # booked once per column block, with the last of its folds
+    held = _part_of(kernel, side, tile, fold.col_block, array.cols) if fold.last_row else None
     return (
         _stream(kernel, still, cells, held),
         (_stream(kernel, moving, rows, dict(tile) if done else None),),

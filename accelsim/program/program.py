@@ -174,6 +174,7 @@ class Kernel:
     psum: Psum | None = None
     psum_role: Role = "activation"
     result_blocks: int = 1  # column blocks that leave together
+    result_rows: int = 0  # points of the streamed side whose results leave at once; 0: a whole column block
     expanded: Literal["a", "b"] | None = None
     expansion: tuple[int, int] = (1, 1)  # array-side bytes = expanded bytes * first / second
     mac_format: Format = "fp32"

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterator
 
 from accelsim.geometry import Box, Range, Tile, ceil_div, run_length, volume
-from accelsim.program.gemm_folds import ArrayShape, GemmTile, gemm_folds
+from accelsim.program.gemm_folds import STREAMED, ArrayShape, GemmTile, gemm_folds, parked_rows
 from accelsim.program.jobs import Fold, Result, Stream, TileJob, Transfer
 from accelsim.program.program import Binding, Kernel
 from accelsim.program.ranges import tiles_of
@@ -154,6 +154,7 @@ class _Results:
 
 def _gemm_jobs(kernel: Kernel, array: ArrayShape) -> Iterator[TileJob]:
     fillers, results = _fillers(kernel), _Results(kernel)
+    parked = parked_rows(kernel, array)
     fills = 0
     for index, (tile, at, counts) in enumerate(nest(kernel)):
         job = TileJob(index)
@@ -161,7 +162,7 @@ def _gemm_jobs(kernel: Kernel, array: ArrayShape) -> Iterator[TileJob]:
         fills += len(job.fills)
         job.fills_needed = fills
         job.slots = {x.index: x.slot for x in fillers}
-        job.folds = gemm_folds(kernel, array, _place_in_nest(kernel, array, tile, at, counts))
+        job.folds = gemm_folds(kernel, array, _place_in_nest(kernel, array, tile, at, counts), parked)
         results.add_columns(job)
         yield job
 
@@ -169,7 +170,7 @@ def _gemm_jobs(kernel: Kernel, array: ArrayShape) -> Iterator[TileJob]:
 def _place_in_nest(
     kernel: Kernel, array: ArrayShape, tile: dict[str, Range], at: dict[str, int], counts: dict[str, int]
 ) -> GemmTile:
-    streamed = {"ws": "m", "is": "n", "os": "k"}[array.dataflow]
+    streamed = STREAMED[array.dataflow]
     inner = next((s for s in reversed(kernel.order) if counts[s] > 1), "")
     return GemmTile(
         tile,

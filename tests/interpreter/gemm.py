@@ -8,7 +8,7 @@ import numpy as np
 
 from accelsim.geometry import Axis, DimMap, Range
 from accelsim.program.folds import extents
-from accelsim.program.gemm_folds import ArrayShape, parked_blocks
+from accelsim.program.gemm_folds import STREAMED, ArrayShape, parked_rows
 from accelsim.program.program import Kernel, Side
 from accelsim.program.ranges import extent, tiles_of
 from tests.interpreter.memory import Banks, BoundOperand, Hazard, Numbers, Places
@@ -100,6 +100,7 @@ class PartialSums:
         self.array = array
         self.banks = banks
         self.region = kernel.psum.region if kernel.psum else None
+        self.parked = parked_rows(kernel, array)
         self.moved = 0  # elements that went to the region
         self._waiting: dict[tuple[int, ...], Numbers] = {}
         inside = kernel.order[kernel.order.index("k") + 1 :]
@@ -111,6 +112,8 @@ class PartialSums:
             extent(self.kernel.sides[side], t)
             for t in tiles_of(self.kernel.sides[side], self.kernel.cuts[side])
         ]
+        if side == STREAMED[self.array.dataflow]:
+            sizes = [max(0, size - self.parked) for size in sizes]
         if not inside:
             return [0] * len(sizes), max(sizes)
         return [sum(sizes[:i]) for i in range(len(sizes))], sum(sizes)
@@ -128,22 +131,15 @@ class PartialSums:
     # -- between k tiles -------------------------------------------------------------------------
 
     def _wait(self, block: tuple[int, ...], at: dict[str, int], total: Numbers) -> None:
-        parked, rest = self._split(total.shape)
-        if self.region is not None and parked is not None:
-            self._waiting[block] = total[parked]
-            self.banks.write(
-                self.region, self.array.psum_bytes, np.arange(total[rest].size), total[rest].ravel()
-            )
-            self.moved += total[rest].size
-            return
-        if self.region is not None:
-            self.banks.write(self.region, self.array.psum_bytes, self._places(at, total.shape), total.ravel())
-            self.moved += total.size
-            return
-        self._waiting[block] = total
+        parked, rest = self._split()
+        self._waiting[block] = total[parked] if self.region is not None else total
         held = sum(t.size for t in self._waiting.values())
         if held > self.array.accumulator_elements and not self._stays_in_pes(total.shape):
             raise Hazard(f"{self.kernel.leader.op}: {held} partial sums wait in the accumulator")
+        if self.region is not None:
+            places = self._places(at, total[rest].shape)
+            self.banks.write(self.region, self.array.psum_bytes, places, total[rest].ravel())
+            self.moved += total[rest].size
 
     def _stays_in_pes(self, shape: tuple[int, ...]) -> bool:
         """Return whether an output-stationary fold goes on over k tiles."""
@@ -155,29 +151,20 @@ class PartialSums:
         if self.region is None:
             return self._waiting.pop(block)
         what = f"partial sums of {self.kernel.leader.op}"
-        parked, rest = self._split(shape)
-        if parked is not None:
-            total = np.full(shape, np.nan)
-            total[parked] = self._waiting.pop(block)
-            places = np.arange(total[rest].size)
-            values = self.banks.read(self.region, self.array.psum_bytes, places, what)
-            total[rest] = values.reshape(total[rest].shape)
-            return total
-        places = self._places(at, shape)
-        return self.banks.read(self.region, self.array.psum_bytes, places, what).reshape(shape)
+        parked, rest = self._split()
+        total = np.full(shape, np.nan)
+        total[parked] = self._waiting.pop(block)
+        places = self._places(at, total[rest].shape)
+        values = self.banks.read(self.region, self.array.psum_bytes, places, what)
+        total[rest] = values.reshape(total[rest].shape)
+        return total
 
-    def _split(self, shape: tuple[int, ...]) -> tuple[Any, Any]:
-        """Return what of a block waits in the accumulator (None: nothing) and what in the region."""
-        by_rows = self.array.dataflow == "is"
-        streamed, across = (shape[1], shape[0]) if by_rows else (shape[0], shape[1])
-        count = parked_blocks(self.kernel, self.array, streamed) * self.array.cols
-        if not count:
-            return None, None
-        assert count + self.array.cols <= self.array.accumulator_elements // streamed
-        first, last = slice(0, min(count, across)), slice(min(count, across), None)
-        if by_rows:
-            return (first, slice(None)), (last, slice(None))
-        return (slice(None), first), (slice(None), last)
+    def _split(self) -> tuple[Any, Any]:
+        """Return what of a block waits in the accumulator and what in the region."""
+        first, last = slice(None, self.parked), slice(self.parked, None)
+        if self.array.dataflow == "is":
+            return (slice(None), first), (slice(None), last)
+        return (first, slice(None)), (last, slice(None))
 
     def _places(self, at: dict[str, int], shape: tuple[int, ...]) -> Places:
         (rows, _), (cols, width) = self._starts["m"], self._starts["n"]
