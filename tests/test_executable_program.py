@@ -23,9 +23,9 @@ from accelsim.frontend.spec import load
 from accelsim.geometry import Operand
 from accelsim.mapping import map_graph
 from accelsim.program.jobs import Stream
+from accelsim.program.nests import jobs_of, nest
 from accelsim.program.program import Binding, Kernel, Program
 from accelsim.program.ranges import extent
-from accelsim.program.tiles import nest, tile_jobs
 from accelsim.resolve.load import load_machine
 from accelsim.resolve.machine import Machine
 from accelsim.resolve.shape import array_shape
@@ -36,11 +36,18 @@ from tests.interpreter.steps import Captured, ProgramSteps, captured
 
 STEPS = 2
 TOLERANCE = 1e-9  # of the largest number of a tensor
-SHIPPED = {"mlp": 6, "lenet5": 5, "lenet-tinydnn": 3}  # with their batches
+SHIPPED = {"mlp": 6, "lenet5": 5, "lenet-tinydnn": 3, "resnet18-cifar": 2}  # with their batches
+TOKENS = '[16]\ndtype = "int64"\nbelow = 1200'
+GPT = "vocabulary = 1200\ncontext = 20\nwidth = 32\nlayers = 2\nheads = 2\ndropout = 0.0\nattention = "
 OWN = {
     "perceptron": ("mlp.py:MLP", "[30]", "widths = [30, 21, 17, 5]"),
     "residual": ("small_nets.py:Residual", "[3, 9, 9]", ""),
     "attention": ("small_nets.py:Attention", "[5, 8]", ""),
+    "encoder": ("small_nets.py:Encoder", "[5, 8]", ""),
+    "moves": ("small_nets.py:Moves", "[2, 6, 6]", ""),
+    "pools": ("small_nets.py:Pools", "[1, 28, 26]", ""),
+    "gpt": ("transformer.py:GPT2", TOKENS, GPT + '"products"'),
+    "gpt-fused": ("transformer.py:GPT2", TOKENS, GPT + '"fused"'),
 }
 RULES = {
     "sgd": "lr = 0.1\nweight_decay = 0.01",
@@ -60,6 +67,8 @@ class Case:
     sets: tuple[str, ...] = ()
     banks: tuple[int, ...] = ()  # bytes per group, in the machine's order; none: as described
     cold: bool = False
+    orders: tuple[Order, ...] = ORDERS
+    steps: int = STEPS
 
     def __str__(self) -> str:
         words = [self.workload, self.rule if self.workload in OWN else "", self.machine]
@@ -112,6 +121,23 @@ CASES = (
         for f in ("ws", "os")
     ),
     Case("attention", "sgd", "edge-mram", ("mapping.objective=dram",), (2560,)),
+    *(
+        Case(net, "momentum", "edge-mram", array(flow, 8, 8, SMALL_ACCUMULATOR), (3072,))
+        for net in ("encoder", "moves")
+        for flow in ("ws", "os")
+    ),
+    Case("encoder", "adam", "edge-hybrid"),
+    Case("pools", "momentum", "edge-mram", array("ws", 8, 8), (3072,), orders=ORDERS[1:]),
+    Case("resnet18-cifar", machine="edge-sram", orders=("fills early",), steps=1),
+    Case("gpt", "adam", "edge-hybrid", orders=("fills early",)),
+    *(
+        Case(net, "adam", "edge-mram", array(flow, 8, 8, SMALL_ACCUMULATOR), (size,), orders=(order,))
+        for net, flow, size, order in (
+            ("gpt", "ws", 8192, "fills early"),
+            ("gpt-fused", "ws", 8192, "write-backs late"),
+            ("gpt-fused", "os", 16384, "as written"),
+        )
+    ),
 )
 
 BOOKED = [case for case in CASES if case.workload in OWN and case.banks and case.rule != "adam"]
@@ -136,8 +162,9 @@ class Lab:
     def _own(self, workload: str, rule: str) -> Path:
         model, shape, args = OWN[workload]
         path = self.folder / f"{workload}-{rule}.toml"
+        batch = 2 if shape == TOKENS else 7
         path.write_text(
-            f'model = "{model}"\nbatch = 7\n[args]\n{args}\n[inputs.x]\nshape = {shape}\n'
+            f'model = "{model}"\nbatch = {batch}\n[args]\n{args}\n[inputs.x]\nshape = {shape}\n'
             f'[optimizer]\nname = "{rule}"\n{RULES[rule]}\n'
         )
         return path
@@ -152,8 +179,8 @@ class Lab:
         """Run a case in every order and return which ways it took."""
         if case not in self._paths:
             what, machine, program = self.mapped(case)
-            steps = 1 if case.cold else STEPS
-            taken = [run(what, machine, program, order, steps) for order in ORDERS]
+            steps = 1 if case.cold else case.steps
+            taken = [run(what, machine, program, order, steps) for order in case.orders]
             self._paths[case] = sum(taken, Counter())
         return self._paths[case]
 
@@ -183,7 +210,8 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """A place to run cases in, with one thread, as many small ops are slower with more."""
     folder = tmp_path_factory.mktemp("workloads")
     shutil.copy(Path(__file__).parent / "interpreter" / "small_nets.py", folder)
-    shutil.copy(shipped("workloads") / "models" / "mlp.py", folder)
+    for name in ("mlp.py", "transformer.py"):
+        shutil.copy(shipped("workloads") / "models" / name, folder)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield Lab(folder)
@@ -237,7 +265,7 @@ def test_folds_book_what_their_tile_computes(lab: Lab, case: Case) -> None:
     kernels = [k for k in program.kernels if k.unit == "pe_array"]
     assert kernels
     for kernel in kernels:
-        for (tile, at, counts), job in zip(nest(kernel), tile_jobs(kernel, folds, {}, 1), strict=True):
+        for (tile, at, counts), job in zip(nest(kernel), jobs_of(kernel, folds, {}, 1), strict=True):
             points = {side: extent(kernel.sides[side], tile) for side in ("m", "n", "k")}
             results = points["m"] * points["n"]
             assert sum(f.macs for f in job.folds) == results * points["k"]

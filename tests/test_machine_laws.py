@@ -17,7 +17,7 @@ from accelsim.graph.ir import Graph, Op
 from accelsim.program.folds import compute_cycles, first_load, fold_tail
 from accelsim.program.jobs import Fold, Stream, TileJob
 from accelsim.program.program import Kernel, Program, Region
-from accelsim.program.tiles import tile_jobs
+from accelsim.program.nests import jobs_of
 from accelsim.resolve.machine import Machine
 from accelsim.resolve.shape import array_shape
 from accelsim.trace.recorder import Recorder, SpanRow
@@ -51,7 +51,7 @@ class Run:
         vector = self.machine.vector
         shape = array_shape(self.machine)
         return [
-            (k, list(tile_jobs(k, shape, dict(vector.cycles), vector.lanes))) for k in self.program.kernels
+            (k, list(jobs_of(k, shape, dict(vector.cycles), vector.lanes))) for k in self.program.kernels
         ]
 
     @cached_property

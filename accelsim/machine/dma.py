@@ -3,38 +3,70 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import simpy
 
-from accelsim.geometry import FULL, Operand, ceil_div, reshape_box
+from accelsim.geometry import FULL, Operand, ceil_div
 from accelsim.machine.memory import Access, Action
 from accelsim.machine.state import FillTimes, KernelRun, State
 from accelsim.program.jobs import Transfer
+from accelsim.program.nests import transfer
 from accelsim.program.program import Binding
-from accelsim.program.tiles import transfer
-from accelsim.sim import Steps
+from accelsim.sim import Steps, Tag
 from accelsim.trace.copies import Reader
 from accelsim.trace.recorder import Part
 
 WRITE_BACK_READER = "dma"  # reader_layer of reads that take a copy to DRAM
 
 
+class _Fill(NamedTuple):
+    """A fill under way: its number, its tile and place there, its binding."""
+
+    number: int
+    tile: int
+    place: int
+    binding: int
+
+
+class _Back(NamedTuple):
+    """A write-back under way: when it was issued, its number, when its last chunk left the bank."""
+
+    issued_ps: int
+    number: int
+    read_ps: int
+    job: Transfer
+    at: tuple[int, int, int] | None
+
+
 class _Engine:
-    """What both directions share: a limit on transfers in flight, and the engine's own times."""
+    """What both directions share: a limit on transfers in flight, and the engine's own times.
+
+    Where the engine stands is in ``stage`` (what it waits for), ``run``, ``tile``, ``place`` and ``chunk``,
+    so that a state can be compared with an earlier one.
+    """
 
     name: str
 
     def __init__(self, state: State) -> None:
         self.state = state
         self.in_flight = 0
+        self.busy_ps = 0
+        self.stalled_ps = 0
+        self.run_: KernelRun | None = None
+        self.tile = 0  # the job in hand, counted as its kernel counts
+        self.place = 0
+        self.chunk = 0
+        self.stage = ""
         self._landed: simpy.Event | None = None
-        self._since = 0
         self._busy_since = -1
+        self._waiting_since: tuple[int, int] | None = None
 
     def _slot(self) -> Steps:
         """Wait until one more chunk may be in flight."""
         while self.in_flight >= self.state.machine.dma.outstanding:
-            self._landed = self.state.sim.env.event()
+            self.stage = "slot"
+            self._landed = self.state.sim.event((self.name,))
             yield self._landed
         self.in_flight += 1
         if self._busy_since < 0:
@@ -44,15 +76,14 @@ class _Engine:
         """Note that a chunk is through."""
         self.in_flight -= 1
         if self.in_flight == 0:
-            times = self.state.recorder.component(self.name)
-            times.busy_ps += self.state.sim.now - self._busy_since
+            self.busy_ps += self.state.sim.now - self._busy_since
             self._busy_since = -1
         if self._landed is not None and not self._landed.triggered:
             self._landed.succeed()
 
-    def _at(self, ps: int, then: Callable[[], None]) -> None:
+    def _at(self, ps: int, tag: Tag, then: Callable[[], None]) -> None:
         """Call ``then`` at the instant ``ps``."""
-        event = self.state.sim.at(ps)
+        event = self.state.sim.at(ps, tag)
         assert event.callbacks is not None
         event.callbacks.append(lambda _: then())
 
@@ -60,15 +91,73 @@ class _Engine:
         """Hold a descriptor back until ``event``; time with nothing in flight is a stall."""
         sim = self.state.sim
         sim.waiting[self.name] = what
-        start, busy_before = sim.now, self._busy(sim.now)
+        self._waiting_since = sim.now, self._busy(sim.now)
         yield event
-        stalled = sim.now - start - (self._busy(sim.now) - busy_before)
+        stalled = self._stalled(sim.now)
+        self._waiting_since = None
         if stalled > 0:
-            self.state.recorder.component_stall(self.name, "dependency", part, sim.now - stalled, sim.now)
+            self.stalled_ps += stalled
+            now = sim.stamp(sim.now)
+            self.state.recorder.stall_span(self.name, "dependency", part, now - stalled, now)
 
     def _busy(self, now: int) -> int:
-        running = now - self._busy_since if self._busy_since >= 0 else 0
-        return self.state.recorder.component(self.name).busy_ps + running
+        return self.busy_ps + (now - self._busy_since if self._busy_since >= 0 else 0)
+
+    def _stalled(self, now: int) -> int:
+        """Return for how long the present wait has been a stall."""
+        if self._waiting_since is None:
+            return 0
+        since, busy = self._waiting_since
+        return now - since - (self._busy(now) - busy)
+
+    def meters(self) -> tuple[int, int]:
+        """Return the busy and the stalled time up to now."""
+        now = self.state.sim.now
+        return self._busy(now), self.stalled_ps + self._stalled(now)
+
+    def add_meters(self, busy_ps: int, stalled_ps: int) -> None:
+        """Add what skipped periods would have added."""
+        self.busy_ps += busy_ps
+        self.stalled_ps += stalled_ps
+        if self._waiting_since is not None:
+            since, busy = self._waiting_since
+            self._waiting_since = since, busy + busy_ps
+
+    def standing(self, current: KernelRun) -> tuple[Any, ...]:
+        """Return where the engine stands, tiles counted as ``current`` does if it is in that kernel."""
+        index = self.run_.kernel.index if self.run_ is not None else -1
+        landed = self._landed is not None and not self._landed.triggered
+        return (
+            self.stage,
+            index,
+            index == current.kernel.index,
+            self.tile,
+            self.place,
+            self.chunk,
+            self.in_flight,
+            landed,
+        )
+
+    def waits_for(self, current: KernelRun) -> int | None:
+        """Return how many tiles of ``current`` must be done before the engine goes on, or None."""
+        for counter in (current.consumed, current.tiles):
+            for n, tag in counter.waits():
+                if tag == (self.name,):
+                    return n
+        return None
+
+    def blocked(self, current: KernelRun) -> bool:
+        """Return whether the engine waits for a counter, with nothing in flight."""
+        counters = (current.consumed, current.tiles, current.results, self.state.flushed)
+        return self.in_flight == 0 and any(tag == (self.name,) for c in counters for _, tag in c.waits())
+
+    def nearer(self, current: KernelRun, tiles: int) -> None:
+        """Stand at the same tile although ``tiles`` before it are no longer counted."""
+        if self.run_ is not current:
+            return
+        self.tile -= tiles
+        for counter in (current.consumed, current.tiles):
+            counter.nearer(tiles, (self.name,))
 
     def _count(self, part: Part, role: str, action: str, dram_bytes: int) -> None:
         recorder = self.state.recorder
@@ -126,50 +215,59 @@ class FillEngine(_Engine):
         for index in range(len(state.program.kernels)):
             if not any(b.place != "resident" for b in state.program.kernels[index].reads):
                 continue
-            run = state.kernel(index)
-            for job in run.jobs:
-                for fill in job.fills:
-                    yield from self._ready(run, fill)
-                    yield from self._fill(run, fill)
+            run = self.run_ = state.kernel(index)
+            self.tile = run.next_fill(0)
+            while self.tile < run.count:
+                for place in range(len(run.job(self.tile).fills)):
+                    self.place = place
+                    yield from self._ready(run)
+                    yield from self._fill(run)
+                self.tile = run.next_fill(self.tile + 1)
 
-    def _ready(self, run: KernelRun, fill: Transfer) -> Steps:
+    def _ready(self, run: KernelRun) -> Steps:
+        fill = run.job(self.tile).fills[self.place]
         binding = run.kernel.reads[fill.binding]
         part = run.parts[binding.op]
         need = max(binding.free_after, binding.ready_after) + 1
         if self.state.flushed.value < need:
             what = f"kernel {need - 1} to be written back before {binding.data.tensor} is filled"
-            yield from self._wait(self.state.flushed.reached(need), what, part)
+            self.stage = "flush"
+            yield from self._wait(self.state.flushed.reached(need, (self.name,)), what, part)
         rides = fill.binding in run.kernel.rider_reads  # read as results drain
         tiles = run.tiles if rides else run.consumed
-        if tiles.value <= fill.wait_tile:
-            what = f"tile {fill.wait_tile} of {run.kernel.leader.op} to free a buffer"
-            yield from self._wait(tiles.reached(fill.wait_tile + 1), what, part)
+        wait = run.job(self.tile).fills[self.place].wait_tile
+        if tiles.value <= wait:
+            what = f"tile {wait} of {run.kernel.leader.op} to free a buffer"
+            self.stage = "tile"
+            yield from self._wait(tiles.reached(wait + 1, (self.name,)), what, part)
 
-    def _fill(self, run: KernelRun, fill: Transfer) -> Steps:
+    def _fill(self, run: KernelRun) -> Steps:
         state = self.state
-        times = FillTimes(state.sim.now)
+        fill = run.job(self.tile).fills[self.place]
         number = len(run.fill_times)
-        run.fill_times.append(times)
+        run.fill_times.append(FillTimes(state.sim.now))
         chunks = self._chunks(fill)
         left = [len(chunks)]
         part = run.parts[run.kernel.reads[fill.binding].op]
         self._count(part, run.kernel.reads[fill.binding].data.role, "read", self._dram_bytes(fill))
-        yield state.sim.delay(state.machine.dma.descriptor_latency_ps)
-        for dram_bytes, bank_bytes in chunks:
+        self.stage = "descriptor"
+        yield state.sim.delay(state.machine.dma.descriptor_latency_ps, (self.name,))
+        at = _Fill(number, self.tile, self.place, fill.binding)
+        for chunk, (dram_bytes, bank_bytes) in enumerate(chunks):
+            self.chunk = chunk
             yield from self._slot()
             access = state.dram.access("read", dram_bytes)
             self._dram_span(run, run.kernel.reads[fill.binding], "read", dram_bytes, access)
-            self._at(access.done_ps, self._arrive(run, fill, number, bank_bytes, left))
+            tag = ("arrive", run, "fill", number, bank_bytes)
+            self._at(access.done_ps, tag, self._arrive(run, at, bank_bytes, left))
 
-    def _arrive(
-        self, run: KernelRun, fill: Transfer, number: int, nbytes: int, left: list[int]
-    ) -> Callable[[], None]:
+    def _arrive(self, run: KernelRun, fill: _Fill, nbytes: int, left: list[int]) -> Callable[[], None]:
         """Return what happens when a chunk has come from DRAM: it is written into its bank."""
         binding = run.kernel.reads[fill.binding]
         bank = self.state.banks[binding.group]
 
         def arrived() -> None:
-            times = run.fill_times[number]
+            times = run.fill_times[fill.number]
             times.arrived_ps = self.state.sim.now
             if nbytes == 0:
                 written = Access(times.arrived_ps, times.arrived_ps, times.arrived_ps, None)
@@ -177,26 +275,27 @@ class FillEngine(_Engine):
                 written = bank.access("write", nbytes)
                 self._bank_books(run, binding, "write", nbytes, written)
             times.cause = written.cause
-            self._at(written.done_ps, landed)
+            self._at(written.done_ps, ("fill landed", run, "fill", fill.number), landed)
 
         def landed() -> None:
             self._land()
             left[0] -= 1
             if left[0] == 0:
-                self._filled(run, fill, number)
+                self._filled(run, fill)
 
         return arrived
 
-    def _filled(self, run: KernelRun, fill: Transfer, number: int) -> None:
+    def _filled(self, run: KernelRun, at: _Fill) -> None:
         state, now = self.state, self.state.sim.now
-        times = run.fill_times[number]
+        times = run.fill_times[at.number]
         times.done_ps = now
-        binding = run.kernel.reads[fill.binding]
+        binding = run.kernel.reads[at.binding]
+        fill = run.job(at.tile).fills[at.place]
         if binding.copy is not None:
-            box = reshape_box(fill.box, binding.operand.shape, binding.data.shape)
-            state.copies[binding.copy].write(box, now)
+            state.book(run, at.tile, binding, fill.box, now, None)
         else:
-            state.slot_copy(run, binding, fill.binding, fill.slot, fill.box, out=False).write(fill.box, now)
+            slot = state.slot_copy(run, binding, fill.binding, fill.ordinal, fill.box, out=False)
+            slot.write_whole(state.sim.stamp(now))
         access = Access(times.issued_ps, times.issued_ps, now, None)
         part = run.parts[binding.op]
         state.span(
@@ -217,25 +316,38 @@ class WriteBackEngine(_Engine):
         """Serve the write-backs of all kernels in order."""
         state = self.state
         for index in range(len(state.program.kernels)):
-            run = state.kernel(index)
-            for job in run.jobs:
-                for result in job.results:
-                    if result.write_backs:
-                        state.sim.waiting[self.name] = f"result {result.number} of {run.kernel.leader.op}"
-                        yield run.results.reached(result.number + 1)
-                    for back in result.write_backs:
-                        yield from self._write_back(run, run.kernel.writes[back.binding], back)
+            run = self.run_ = state.kernel(index)
+            self.tile = run.next_back(0)
+            while self.tile < run.count:
+                for place in range(len(run.job(self.tile).results)):
+                    self.place = place
+                    yield from self._result(run)
+                self.tile = run.next_back(self.tile + 1)
             state.sim.waiting[self.name] = f"{run.kernel.leader.op} to end"
-            yield run.tiles.reached(len(run.jobs))
+            self.stage, self.place = "end", 0
+            yield run.tiles.reached(run.count, (self.name,))
             for number in run.kernel.write_back:
                 yield from self._evict(run, number)
             yield from self._drain()
             state.flushed.advance(index + 1)
             state.forget(index)
 
+    def _result(self, run: KernelRun) -> Steps:
+        """Write one result back when it is complete."""
+        result = run.job(self.tile).results[self.place]
+        if result.write_backs:
+            self.state.sim.waiting[self.name] = f"result {result.number} of {run.kernel.leader.op}"
+            self.stage = "result"
+            yield run.results.reached(result.number + 1, (self.name,))
+        for index in range(len(result.write_backs)):
+            back = run.job(self.tile).results[self.place].write_backs[index]
+            at = self.tile, self.place, index
+            yield from self._write_back(run, run.kernel.writes[back.binding], back, at)
+
     def _drain(self) -> Steps:
+        self.stage = "drain"
         while self.in_flight:
-            self._landed = self.state.sim.env.event()
+            self._landed = self.state.sim.event((self.name,))
             yield self._landed
 
     def _evict(self, run: KernelRun, number: int) -> Steps:
@@ -251,9 +363,12 @@ class WriteBackEngine(_Engine):
             copy=number,
         )
         box = tuple((0, s) for s in copy.data.shape)
-        yield from self._write_back(run, binding, transfer(binding, -1, box, -1))
+        yield from self._write_back(run, binding, transfer(binding, -1, box, -1), None)
 
-    def _write_back(self, run: KernelRun, binding: Binding, job: Transfer) -> Steps:
+    def _write_back(
+        self, run: KernelRun, binding: Binding, job: Transfer, at: tuple[int, int, int] | None
+    ) -> Steps:
+        """Write back what ``job`` names; ``at`` is its tile, result and place, None: a whole copy."""
         state = self.state
         part = run.parts[binding.op]
         issued = state.sim.now
@@ -262,56 +377,56 @@ class WriteBackEngine(_Engine):
         chunks = self._chunks(job)
         left = [len(chunks)]
         self._count(part, binding.data.role, "write", self._dram_bytes(job))
-        yield state.sim.delay(state.machine.dma.descriptor_latency_ps)
+        self.stage = "descriptor"
+        yield state.sim.delay(state.machine.dma.descriptor_latency_ps, (self.name,))
         bank = state.banks[binding.group]
-        for dram_bytes, bank_bytes in chunks:
+        for chunk, (dram_bytes, bank_bytes) in enumerate(chunks):
+            self.chunk = chunk
             yield from self._slot()
             now = state.sim.now
             read = bank.access("read", bank_bytes) if bank_bytes else Access(now, now, now, None)
             if bank_bytes:
                 self._bank_books(run, binding, "read", bank_bytes, read)
-            mark = (issued, number, read.done_ps)
-            self._at(read.done_ps, self._leave(run, binding, job, dram_bytes, left, mark))
+            mark = _Back(issued, number, read.done_ps, job, at)
+            tag = ("leave", run, "back", number, dram_bytes)
+            self._at(read.done_ps, tag, self._leave(run, binding, dram_bytes, left, mark))
 
     def _leave(
-        self,
-        run: KernelRun,
-        binding: Binding,
-        job: Transfer,
-        nbytes: int,
-        left: list[int],
-        mark: tuple[int, int, int],
+        self, run: KernelRun, binding: Binding, nbytes: int, left: list[int], mark: _Back
     ) -> Callable[[], None]:
         """Return what happens when a chunk has left its bank: DRAM takes it."""
 
         def left_bank() -> None:
             access = self.state.dram.access("write", nbytes)
             self._dram_span(run, binding, "write", nbytes, access)
-            self._at(access.done_ps, landed)
+            tag = ("back landed", run, "back", mark.number, ("ps", mark.read_ps))
+            self._at(access.done_ps, tag, landed)
 
         def landed() -> None:
             self._land()
             left[0] -= 1
             if left[0] == 0:
-                self._written(run, binding, job, mark)
+                self._written(run, binding, mark)
 
         return left_bank
 
-    def _written(self, run: KernelRun, binding: Binding, job: Transfer, mark: tuple[int, int, int]) -> None:
+    def _written(self, run: KernelRun, binding: Binding, mark: _Back) -> None:
         state, now = self.state, self.state.sim.now
-        issued, number, read_ps = mark
         part = run.parts[binding.op]
         reader = Reader(part.phase, WRITE_BACK_READER)
+        read_ps = state.sim.stamp(mark.read_ps)
         if binding.copy is not None:
-            state.copies[binding.copy].read(job.box, read_ps, reader)
+            state.copies[binding.copy].read(mark.job.box, read_ps, reader)
         else:
-            run.slots[(True, job.binding, job.slot)].read(job.box, read_ps, reader)
-        run.backs_done[number] = True
+            assert mark.at is not None
+            tile, result, place = mark.at
+            back = run.job(tile).results[result].write_backs[place]
+            run.slots[(True, back.binding, back.ordinal)].read_whole(read_ps, reader)
+        run.backs_done[mark.number] = True
         done = run.write_backs.value
         while done < len(run.backs_done) and run.backs_done[done]:
             done += 1
         run.write_backs.advance(done)
-        access = Access(issued, issued, now, None)
-        state.span(
-            self.name, "writeback", part, binding.data.tensor, access, now, now - issued, 1, job.nbytes
-        )
+        access = Access(mark.issued_ps, mark.issued_ps, now, None)
+        busy = now - mark.issued_ps
+        state.span(self.name, "writeback", part, binding.data.tensor, access, now, busy, 1, mark.job.nbytes)

@@ -20,24 +20,38 @@ from accelsim.sim import Steps
 IN_FLIGHT = 2  # chunks of one drain that may wait at a port
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class DrainFold:
-    """The results of one fold: what is written, what rides along, in ``steps`` parts."""
+    """The results of one fold of a tile: what is written, what rides along, in ``steps`` parts."""
 
     run: KernelRun
-    job: TileJob
-    fold: Fold
+    tile: int
+    place: int
     writes: list[StreamRun]
     riders: list[StreamRun]
     steps: int
     rate: int  # vector cycles per lane and element
     partial: bool = False
-    result: Result | None = None
     completes: bool = False  # the result, with this fold
+
+    @property
+    def job(self) -> TileJob:
+        """The tile's job."""
+        return self.run.job(self.tile)
+
+    @property
+    def fold(self) -> Fold:
+        """The fold."""
+        return self.job.folds[self.place]
+
+    @property
+    def result(self) -> Result | None:
+        """The result that the fold belongs to."""
+        return self.job.result_of(self.place)
 
 
 @dataclass(slots=True)
-class _Item:
+class Item:
     """Part ``step`` of a fold's results, out of the unit at ``due_ps``; without a fold: a tile's end."""
 
     due_ps: int
@@ -45,7 +59,7 @@ class _Item:
     step: int
     fold: DrainFold | None
     run: KernelRun
-    job: TileJob
+    tile: int
 
 
 @dataclass(slots=True)
@@ -59,31 +73,43 @@ class Credit:
 class Drain:
     """The process that takes results from the executing unit to the banks."""
 
-    def __init__(self, state: State, vector_name: str) -> None:
+    def __init__(self, state: State) -> None:
         self.state = state
         self.credit = Credit(1)
-        self.partial_sums: dict[tuple[int, ...], int] = {}  # block -> its partial sums' writes yet to end
-        self._queue: deque[_Item] = deque()
+        self.partial_sums: dict[tuple[int, ...], list[DrainFold]] = {}  # block -> who has yet to write of it
+        self.queue: deque[Item] = deque()
+        self.item: Item | None = None  # in hand
+        self.stage = ""
+        self.vector_free_ps = 0
+        self.outstanding: deque[int] = deque()
+        self.last_done_ps = 0
         self._work: simpy.Event | None = None
         self._progress: list[simpy.Event] = []
-        self._vector_free_ps = 0
-        self._vector = state.recorder.component(vector_name)
-        self._outstanding: deque[int] = deque()
-        self._last_done_ps = 0
 
     def put(self, fold: DrainFold, step: int, elements: int, due_ps: int) -> None:
         """Hand over part ``step`` of a fold's results, ``elements`` of them."""
-        self._queue.append(_Item(due_ps, elements, step, fold, fold.run, fold.job))
+        self.queue.append(Item(due_ps, elements, step, fold, fold.run, fold.tile))
         self._wake()
 
-    def end_tile(self, run: KernelRun, job: TileJob, due_ps: int) -> None:
+    def begin_partial(self, fold: DrainFold) -> None:
+        """Note that partial sums of a block are about to be written."""
+        self.partial_sums.setdefault(fold.fold.block, []).append(fold)
+
+    def name_blocks_anew(self) -> None:
+        """Look up again which block the partial sums on their way belong to: tiles were skipped."""
+        folds = [f for waiting in self.partial_sums.values() for f in waiting]
+        self.partial_sums = {}
+        for fold in folds:
+            self.begin_partial(fold)
+
+    def end_tile(self, run: KernelRun, tile: int, due_ps: int) -> None:
         """Note that all of a tile's results have been handed over."""
-        self._queue.append(_Item(due_ps, 0, 0, None, run, job))
+        self.queue.append(Item(due_ps, 0, 0, None, run, tile))
         self._wake()
 
     def progress(self) -> simpy.Event:
         """Return an event that fires when credit or partial sums come back next."""
-        event = self.state.sim.env.event()
+        event = self.state.sim.event(("units",))
         self._progress.append(event)
         return event
 
@@ -100,34 +126,36 @@ class Drain:
         """Serve results in the order in which they were handed over, for ever."""
         sim = self.state.sim
         while True:
-            while not self._queue:
-                self._work = sim.env.event()
-                sim.waiting["drain"] = "results"
+            while not self.queue:
+                self._work = sim.event(("drain",))
+                sim.waiting["drain"], self.stage, self.item = "results", "work", None
                 yield self._work
-            item = self._queue.popleft()
+            item = self.item = self.queue.popleft()
             if item.due_ps > sim.now:
-                yield sim.at(item.due_ps)
+                self.stage = "due"
+                yield sim.at(item.due_ps, ("drain",))
             if item.fold is None:
                 yield from self._finish_tile(item)
             else:
                 yield from self._serve(item, item.fold)
 
-    def _serve(self, item: _Item, fold: DrainFold) -> Steps:
+    def _serve(self, item: Item, fold: DrainFold) -> Steps:
         yield from self._ride(item, fold)
         for stream in fold.writes:
             access = stream.push(item.step)
             if access is not None:
-                self._outstanding.append(access.done_ps)
-        while len(self._outstanding) > IN_FLIGHT * max(1, len(fold.writes)):
-            done = self._outstanding.popleft()
+                self.outstanding.append(access.done_ps)
+        while len(self.outstanding) > IN_FLIGHT * max(1, len(fold.writes)):
+            done = self.outstanding.popleft()
             if done > self.state.sim.now:
-                yield self.state.sim.at(done)
+                self.stage = "outstanding"
+                yield self.state.sim.at(done, ("drain",))
         self.credit.used -= item.elements
         if item.step == fold.steps - 1:
             self._finish_fold(fold)
         self._notify()
 
-    def _ride(self, item: _Item, fold: DrainFold) -> Steps:
+    def _ride(self, item: Item, fold: DrainFold) -> Steps:
         """Read the riders' operands and do the vector work of one part."""
         sim = self.state.sim
         there = sim.now
@@ -137,43 +165,45 @@ class Drain:
             if access is not None:
                 there = max(there, access.done_ps + stream.latency)
         if fold.rate:
-            start = max(there, self._vector_free_ps)
+            start = max(there, self.vector_free_ps)
             cycles = ceil_div(item.elements, self.state.machine.vector.lanes) * fold.rate
             clock = self.state.clock
             end = clock.edge(clock.at_or_after(start) + cycles)
-            self._vector.busy_ps += end - start
-            self._vector_free_ps = there = end
+            self.state.recorder.busy("vector", end - start)
+            self.vector_free_ps = there = end
         if there > sim.now:
-            yield sim.at(there)
+            self.stage = "ride"
+            yield sim.at(there, ("drain",))
 
     def _finish_fold(self, fold: DrainFold) -> None:
         """Book a fold's accesses: a residency begins when the last cell write has ended."""
-        state, slots = self.state, fold.job.slots
-        for stream, ridden in zip(fold.riders, fold.fold.riders, strict=True):
+        state, of = self.state, fold.fold
+        for stream, ridden in zip(fold.riders, of.riders, strict=True):
             done = stream.close()
             if ridden.box is not None:
-                state.read_booked(fold.run, ridden.binding, slots.get(ridden.binding, -1), ridden.box, done)
+                state.read_booked(fold.run, fold.job, ridden.binding, ridden.box, done)
+        backs = {b.binding: b for b in fold.result.write_backs} if fold.result is not None else {}
         for i, stream in enumerate(fold.writes):
             done = stream.close()
-            self._last_done_ps = max(self._last_done_ps, done)
+            self.last_done_ps = max(self.last_done_ps, done)
             if fold.partial:
-                self._outstanding.append(done)
+                self.outstanding.append(done)
                 continue
-            written = fold.fold.writes[i]
+            written = of.writes[i]
             if written.box is not None:
-                state.write_booked(
-                    fold.run, written.binding, _out_slot(fold.result, written.binding), written.box, done
-                )
+                back = backs.get(written.binding)
+                state.write_booked(fold.run, fold.job, written.binding, written.box, done, back)
         if fold.partial or fold.completes:
             self._when_written(fold)
 
     def _when_written(self, fold: DrainFold) -> None:
         """Count partial sums as readable, or the result as complete, once the last write has ended."""
-        event = self.state.sim.at(self._last_done_ps)
+        tag = ("written", fold.run, "tile", fold.tile, (fold.place, fold.partial))
+        event = self.state.sim.at(self.last_done_ps, tag)
 
         def ended(_: simpy.Event) -> None:
             if fold.partial:
-                self.partial_sums[fold.fold.block] -= 1
+                self._partial_ended(fold)
                 self._notify()
             elif fold.result is not None:
                 fold.run.results.advance(fold.result.number + 1)
@@ -181,14 +211,16 @@ class Drain:
         assert event.callbacks is not None
         event.callbacks.append(ended)
 
-    def _finish_tile(self, item: _Item) -> Steps:
-        self._outstanding.clear()
-        if self._last_done_ps > self.state.sim.now:
-            yield self.state.sim.at(self._last_done_ps)
-        item.run.tiles.advance(item.job.index + 1)
+    def _partial_ended(self, fold: DrainFold) -> None:
+        waiting = self.partial_sums[fold.fold.block]
+        waiting.remove(fold)
+        if not waiting:
+            del self.partial_sums[fold.fold.block]
+
+    def _finish_tile(self, item: Item) -> Steps:
+        self.outstanding.clear()
+        if self.last_done_ps > self.state.sim.now:
+            self.stage = "finish"
+            yield self.state.sim.at(self.last_done_ps, ("drain",))
+        item.run.tiles.advance(item.tile + 1)
         self._notify()
-
-
-def _out_slot(result: Result | None, binding: int) -> int:
-    backs = result.write_backs if result is not None else []
-    return next((w.slot for w in backs if w.binding == binding), -1)

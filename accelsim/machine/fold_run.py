@@ -16,18 +16,27 @@ AHEAD = 2  # steps that operands are asked for ahead of their use: a double-buff
 class FoldRun:
     """The reads of one fold. Created when the tile's fills are there; asks for the first steps at once."""
 
-    def __init__(self, state: State, run: KernelRun, job: TileJob, place: int) -> None:
-        fold = job.folds[place]
+    def __init__(self, state: State, run: KernelRun, tile: int, place: int) -> None:
+        fold = run.job(tile).folds[place]
         self.state = state
         self.run = run
-        self.job = job
+        self.tile = tile
         self.place = place
-        self.fold = fold
         self.steps = _steps(state, run, fold)
         self.load = self._read(fold.load, self.steps) if fold.load else None
         self.streams = [self._read(s, self.steps) for s in fold.streams]
         self.psum: StreamRun | None = None
         self.asked_ps = state.sim.now  # the load chain takes its cycles from here on
+
+    @property
+    def job(self) -> TileJob:
+        """The tile's job."""
+        return self.run.job(self.tile)
+
+    @property
+    def fold(self) -> Fold:
+        """The fold."""
+        return self.job.folds[self.place]
 
     def _read(self, stream: Stream, steps: int) -> StreamRun:
         binding = self.run.kernel.reads[stream.binding]
@@ -65,18 +74,18 @@ class FoldRun:
 
     def close(self) -> None:
         """Book what was read."""
-        for stream, moved in zip(self.streams, self.fold.streams, strict=True):
+        fold = self.fold
+        for stream, moved in zip(self.streams, fold.streams, strict=True):
             self._book(stream, moved)
-        if self.load is not None and self.fold.load is not None:
-            self._book(self.load, self.fold.load)
+        if self.load is not None and fold.load is not None:
+            self._book(self.load, fold.load)
         if self.psum is not None:
             self.psum.close()
 
     def _book(self, stream: StreamRun, moved: Stream) -> None:
         done = stream.close()
         if moved.box is not None:
-            slot = self.job.slots.get(moved.binding, -1)
-            self.state.read_booked(self.run, moved.binding, slot, moved.box, done)
+            self.state.read_booked(self.run, self.job, moved.binding, moved.box, done)
 
     def drained(self, rate: int) -> DrainFold:
         """Return the way out of this fold's results."""
@@ -84,7 +93,7 @@ class FoldRun:
         steps = self.steps
         if fold.psum_write:
             writes = [partial_stream(state, run, "write", fold.psum_write, steps)]
-            return DrainFold(run, self.job, fold, writes, [], steps, 0, partial=True)
+            return DrainFold(run, self.tile, self.place, writes, [], steps, 0, partial=True)
         writes = [
             _stream_run(state, run, "write", run.kernel.writes[w.binding], w.nbytes, steps)
             for w in fold.writes
@@ -92,7 +101,7 @@ class FoldRun:
         riders = [self._read(r, steps) for r in fold.riders]
         result = self.job.result_of(self.place)
         completes = result is not None and result.last == self.place
-        return DrainFold(run, self.job, fold, writes, riders, steps, rate, result=result, completes=completes)
+        return DrainFold(run, self.tile, self.place, writes, riders, steps, rate, completes=completes)
 
 
 def _stream_run(

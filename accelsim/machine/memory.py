@@ -128,3 +128,7 @@ class FlatDram:
         start, cause = self.port.reserve(now, hold, "dram")
         latency = self.spec.latency_ps if action == "read" else 0
         return Access(now, start, start + hold + latency, cause)
+
+    def standing(self, now: int) -> int:
+        """Return what the next transfer would be credited."""
+        return self._credit if self.port.free_ps >= now else 0

@@ -19,28 +19,34 @@ def run_program(
     program: Program,
     trace_tensors: Sequence[str] = (),
     progress: Callable[[int, int], None] | None = None,
+    *,
+    exact: bool = False,
 ) -> Recorder:
     """Run ``program`` and return its records.
 
     Single reads of tensors that match a glob of ``trace_tensors`` are kept. ``progress`` is called with
-    the kernels done and their number.
+    the kernels done and their number. ``exact`` simulates every tile; without it those of a steady state
+    are accounted at once, with the same result.
 
     Raises:
         DeadlockError: if nothing can go on, naming who waits for what.
         RunError: if something is read before it is written.
     """
     sim, recorder = Sim(), Recorder(tuple(trace_tensors))
-    state = State(sim, machine, program, recorder)
+    state = State(sim, machine, program, recorder, skips=not exact)
     if progress is not None:
         _report(state, progress)
-    units = Units(state)
+    fills, backs = FillEngine(state), WriteBackEngine(state)
+    state.engines = (fills, backs)
+    units = Units(state, (fills, backs))
     sim.process("drain", units.drain.run())
     sim.process("units", units.run())
-    sim.process("dma.read", FillEngine(state).run())
-    sim.process("dma.write", WriteBackEngine(state).run())
-    recorder.end_ps = sim.run("units", "dma.read", "dma.write")
+    sim.process("dma.read", fills.run())
+    sim.process("dma.write", backs.run())
+    recorder.end_ps = sim.stamp(sim.run("units", "dma.read", "dma.write"))
     state.settle(recorder.end_ps + machine.host_gap_ps)
-    _component_times(state)
+    recorder.finish()
+    _component_times(state, fills, backs)
     return recorder
 
 
@@ -62,13 +68,18 @@ def _report(state: State, progress: Callable[[int, int], None]) -> None:
     state.sim.process("progress", watch())  # type: ignore[arg-type]
 
 
-def _component_times(state: State) -> None:
+def _component_times(state: State, fills: FillEngine, backs: WriteBackEngine) -> None:
     """Enter the busy times of ports and DRAM, and every component that exists."""
     for bank in state.banks.values():
         for name, port in bank.ports().items():
-            state.recorder.component(name).busy_ps = _within(port, state.recorder.end_ps)
+            state.recorder.component(name).busy_ps = _within(port, state.sim.now)
     ports = [p for bank in state.banks.values() for p in bank.ports().values()]
     state.recorder.transactions = sum(p.served for p in ports) + state.dram.port.served
-    state.recorder.component("dram").busy_ps = _within(state.dram.port, state.recorder.end_ps)
-    for name in ("pe_array", "vector", "dma.read", "dma.write"):
+    state.recorder.component("dram").busy_ps = _within(state.dram.port, state.sim.now)
+    for engine in (fills, backs):
+        times = state.recorder.component(engine.name)
+        times.busy_ps = engine.busy_ps
+        if engine.stalled_ps:
+            times.stall_ps["dependency"] = engine.stalled_ps
+    for name in ("pe_array", "vector"):
         state.recorder.component(name)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from accelsim.geometry import Box, reshape_box
-from accelsim.machine.memory import Access, Action, Bank, FlatDram
-from accelsim.program.jobs import TileJob
+from accelsim.machine.memory import Access, Action, Bank, FlatDram, Port
+from accelsim.program.jobs import Base, TileJob, Transfer
+from accelsim.program.nests import Jobs, jobs_of
 from accelsim.program.program import Binding, Data, Kernel, Program
-from accelsim.program.tiles import tile_jobs
 from accelsim.resolve.machine import Machine
 from accelsim.resolve.shape import array_shape
 from accelsim.sim import Clock, Counter, Sim
-from accelsim.trace.copies import CopyKey, Reader, TrackedCopy
+from accelsim.trace.copies import CopyKey, Histogram, Reader, RowKey, Sums, TrackedCopy
 from accelsim.trace.recorder import Part, Recorder, SpanRow
 from accelsim.words import Phase, StallReason
 
@@ -27,12 +29,53 @@ class FillTimes:
     cause: StallReason | None = None
 
 
-class KernelRun:
-    """One kernel on its way: its tile jobs and how far its fills, tiles and write-backs have come."""
+SlotKey = tuple[bool, int, int]  # written?, binding, ordinal of the transfer
+REMEMBERED = 64  # jobs that a kernel's processes may come back to
 
-    def __init__(self, sim: Sim, kernel: Kernel, jobs: list[TileJob]) -> None:
+
+@dataclass(slots=True)
+class Booking:
+    """One access of a copy in a bank by a tile of the kernel; ``reader`` None: a write."""
+
+    run: KernelRun
+    tile: int
+    binding: Binding
+    box: Box
+    at_ps: int
+    reader: Reader | None
+
+
+@dataclass(slots=True)
+class SlotRead:
+    """One read of a buffer slot."""
+
+    key: SlotKey
+    box: Box
+    at_ps: int
+    reader: Reader
+
+
+class Metered(Protocol):
+    """What has busy and stalled times that grow with every period."""
+
+    def meters(self) -> tuple[int, int]:
+        """Return the busy and the stalled time up to now."""
+
+    def add_meters(self, busy_ps: int, stalled_ps: int) -> None:
+        """Add what skipped periods would have added."""
+
+
+class KernelRun:
+    """One kernel on its way: its tile jobs and how far its fills, tiles and write-backs have come.
+
+    Tiles, fills, results and write-backs are counted as the processes have seen them: without those that
+    were skipped, which ``start`` sums up.
+    """
+
+    def __init__(self, sim: Sim, kernel: Kernel, jobs: Jobs) -> None:
         self.kernel = kernel
         self.jobs = jobs
+        self.start = Base(0, 0, 0, 0, (0,) * len(kernel.reads), (0,) * len(kernel.writes))
         self.fills = Counter(sim)  # finished, as a prefix in order of issue
         self.consumed = Counter(sim)  # tiles whose leader's operands have been read
         self.tiles = Counter(sim)  # tiles whose results, too, are through
@@ -40,20 +83,65 @@ class KernelRun:
         self.write_backs = Counter(sim)
         self.fill_times: list[FillTimes] = []
         self.parts = {p.op: Part(p.op, p.layer, p.phase) for p in kernel.parts}
-        self.slots: dict[tuple[bool, int, int], TrackedCopy] = {}
+        self.slots: dict[SlotKey, TrackedCopy] = {}
+        self.histograms: dict[tuple[bool, int], Histogram] = {}
+        self.closed: list[dict[tuple[bool, int], dict[RowKey, Sums]]] = []  # histograms up to each turn
         self.backs_done: list[bool] = []
+        self._built: dict[int, TileJob] = {}
 
     @property
     def part(self) -> Part:
         """The leader's account."""
         return self.parts[self.kernel.leader.op]
 
+    @property
+    def count(self) -> int:
+        """Tiles, without those that were skipped."""
+        return len(self.jobs) - self.start.tiles
+
+    def job(self, index: int) -> TileJob:
+        """Return job ``index``, put together when first asked for."""
+        job = self._built.get(index)
+        if job is None:
+            if len(self._built) >= REMEMBERED:
+                del self._built[next(iter(self._built))]
+            job = self._built[index] = self.jobs.job(index + self.start.tiles, self.start)
+        return job
+
+    def next_fill(self, index: int) -> int:
+        """Return the first tile from ``index`` on that begins with a fill; ``count`` if none does."""
+        return self.jobs.next_fill(index + self.start.tiles) - self.start.tiles
+
+    def next_back(self, index: int) -> int:
+        """Return the first tile from ``index`` on whose results are written back; ``count`` if none has."""
+        return self.jobs.next_back(index + self.start.tiles) - self.start.tiles
+
+    def turn(self) -> int:
+        """Begin anew with the sums over slots and return the number of turns before."""
+        self.closed.append({key: h.take() for key, h in self.histograms.items() if h.rows})
+        return len(self.closed)
+
+    def repeat_histograms(self, since: int, times: int, keys: set[tuple[bool, int]]) -> None:
+        """Add what the slots of ``keys`` have seen since a turn another ``times`` times."""
+        for window in self.closed[since:]:
+            for key in keys & window.keys():
+                self.histograms[key].merge(window[key], times)
+
+    def skip(self, base: Base) -> None:
+        """Count from ``base`` further on: the jobs that follow are put together anew."""
+        self.start = self.start.plus(base)
+        self._built.clear()
+
 
 class State:
     """The machine's memories and books during one run."""
 
-    def __init__(self, sim: Sim, machine: Machine, program: Program, recorder: Recorder) -> None:
+    def __init__(
+        self, sim: Sim, machine: Machine, program: Program, recorder: Recorder, skips: bool = True
+    ) -> None:
         self.sim = sim
+        self.skips = skips  # whether steady states are
+        self.engines: Sequence[Metered] = ()
         self.machine = machine
         self.program = program
         self.recorder = recorder
@@ -64,6 +152,7 @@ class State:
         self.dram = FlatDram(sim, machine.dram, max(machine.granularity_bytes, *beats))
         self.flushed = Counter(sim)  # kernels whose results and write-backs are through
         self.copies = [self._track(i) for i in range(len(program.copies))]
+        self.journal: list[Booking | SlotRead] = []  # accesses of copies, for the kernel under way
         self._runs: dict[int, KernelRun] = {}
 
     def kernel(self, index: int) -> KernelRun:
@@ -71,15 +160,40 @@ class State:
         run = self._runs.get(index)
         if run is None:
             kernel = self.program.kernels[index]
-            jobs = list(
-                tile_jobs(kernel, self.array, dict(self.machine.vector.cycles), self.machine.vector.lanes)
-            )
+            vector = self.machine.vector
+            jobs = jobs_of(kernel, self.array, vector.cycles, vector.lanes)
             run = self._runs[index] = KernelRun(self.sim, kernel, jobs)
         return run
 
     def forget(self, index: int) -> None:
         """Free the jobs of a kernel that is through."""
-        del self._runs[index]
+        run = self._runs.pop(index)
+        for histogram in run.histograms.values():
+            run.closed.append({(False, 0): histogram.take()})
+            self.recorder.histogram.singles += histogram.singles
+        for rows in (r for window in run.closed for r in window.values()):
+            self.recorder.histogram.merge(rows)
+
+    def meters(self) -> tuple[int, ...]:
+        """Return the times and counts of ports and engines, which grow with every period."""
+        ports = [v for p in self._ports() for v in (p.busy_ps, p.served)]
+        return (*ports, *(v for e in self.engines for v in e.meters()))
+
+    def add_meters(self, added: Sequence[int]) -> None:
+        """Add what skipped periods would have added."""
+        values = iter(added)
+        for port in self._ports():
+            port.busy_ps += next(values)
+            port.served += next(values)
+        for engine in self.engines:
+            engine.add_meters(next(values), next(values))
+
+    def _ports(self) -> list[Port]:
+        return [*(p for b in self.banks.values() for p in b.ports().values()), self.dram.port]
+
+    def runs(self) -> list[KernelRun]:
+        """Return the kernels under way, in order."""
+        return [self._runs[i] for i in sorted(self._runs)]
 
     def _track(self, index: int) -> TrackedCopy:
         copy = self.program.copies[index]
@@ -103,33 +217,64 @@ class State:
                 tracked.settle(self.copies[copy.carried_from], step_ps)
 
     def slot_copy(
-        self, run: KernelRun, binding: Binding, index: int, slot: int, box: Box, out: bool
+        self, run: KernelRun, binding: Binding, index: int, ordinal: int, box: Box, out: bool
     ) -> TrackedCopy:
-        """Begin and return the copy of one tile in a buffer slot."""
+        """Begin and return the copy of one tile in a buffer slot; its box begins at the origin."""
         origin, fate = ("produced", "written_back") if out else ("filled", "dropped")
         phase = run.parts[binding.op].phase
         key = _key(binding.data, binding.group, binding.copy_class, binding.parent_class, origin, fate, phase)
-        tracked = TrackedCopy(self.recorder.histogram, key, box, binding.data.element_bytes)
-        run.slots[(out, index, slot)] = tracked
+        histogram = run.histograms.get((out, index))
+        if histogram is None:
+            histogram = run.histograms[(out, index)] = Histogram(self.recorder.histogram.traced)
+        tracked = TrackedCopy(histogram, key, _at_origin(box, box), binding.data.element_bytes, box)
+        run.slots[(out, index, ordinal)] = tracked
+        run.slots.pop((out, index, ordinal - 2 * max(1, len(binding.slots))), None)
         return tracked
 
-    def write_booked(self, run: KernelRun, index: int, slot: int, box: Box, at_ps: int) -> None:
-        """Book that ``box`` of write binding ``index`` was written, into ``slot`` if it is buffered."""
+    def write_booked(
+        self, run: KernelRun, job: TileJob, index: int, box: Box, at_ps: int, back: Transfer | None
+    ) -> None:
+        """Book that ``box`` of write binding ``index`` was written, into the slot that ``back`` empties."""
         binding = run.kernel.writes[index]
         if binding.copy is not None:
-            self.copies[binding.copy].write(_canonical(binding, box), at_ps)
+            self.book(run, job.index, binding, box, at_ps, None)
         else:
-            run.slots[(True, index, slot)].write(box, at_ps)
+            assert back is not None
+            run.slots[(True, index, back.ordinal)].write(_at_origin(box, back.box), self.sim.stamp(at_ps))
 
-    def read_booked(self, run: KernelRun, index: int, slot: int, box: Box, at_ps: int) -> None:
-        """Book that ``box`` of read binding ``index`` was read, from ``slot`` if it is buffered."""
+    def read_booked(self, run: KernelRun, job: TileJob, index: int, box: Box, at_ps: int) -> None:
+        """Book that ``box`` of read binding ``index`` was read, from its slot if it is buffered."""
         binding = run.kernel.reads[index]
         part = run.parts[binding.op]
         reader = Reader(part.phase, part.layer)
         if binding.copy is not None:
-            self.copies[binding.copy].read(_canonical(binding, box), at_ps, reader)
+            self.book(run, job.index, binding, box, at_ps, reader)
         else:
-            run.slots[(False, index, slot)].read(box, at_ps, reader)
+            ordinal = job.holds[index]
+            held = _at_origin(box, binding.operand.box(job.tile))
+            run.slots[(False, index, ordinal)].read(held, self.sim.stamp(at_ps), reader)
+            if self.skips:
+                self.journal.append(SlotRead((False, index, ordinal), held, self.sim.stamp(at_ps), reader))
+
+    def book(
+        self, run: KernelRun, tile: int, binding: Binding, box: Box, at_ps: int, reader: Reader | None
+    ) -> None:
+        """Book an access of a copy in a bank, by tile ``tile``; without a reader it is a write."""
+        at = self.sim.stamp(at_ps)
+        self.enter(Booking(run, tile + run.start.tiles, binding, box, at, reader))
+
+    def enter(self, booking: Booking) -> None:
+        """Enter a booking into its copy's history."""
+        binding = booking.binding
+        assert binding.copy is not None
+        box = reshape_box(booking.box, binding.operand.shape, binding.data.shape)
+        copy = self.copies[binding.copy]
+        if booking.reader is None:
+            copy.write(box, booking.at_ps)
+        else:
+            copy.read(box, booking.at_ps, booking.reader)
+        if self.skips:
+            self.journal.append(booking)
 
     def span(
         self,
@@ -151,9 +296,9 @@ class State:
                 "",
                 part,
                 tensor,
-                first.queued_ps,
-                first.start_ps,
-                end_ps,
+                first.queued_ps + self.sim.skipped_ps,
+                first.start_ps + self.sim.skipped_ps,
+                end_ps + self.sim.skipped_ps,
                 busy_ps,
                 count,
                 nbytes,
@@ -166,8 +311,9 @@ class State:
         return f"spad.{group}" if bank.read_port is bank.write_port else f"spad.{group}.{action}"
 
 
-def _canonical(binding: Binding, box: Box) -> Box:
-    return reshape_box(box, binding.operand.shape, binding.data.shape)
+def _at_origin(box: Box, whole: Box) -> Box:
+    """Return ``box`` as seen from the first corner of ``whole``."""
+    return tuple((low - base, high - base) for (low, high), (base, _) in zip(box, whole, strict=True))
 
 
 def _key(

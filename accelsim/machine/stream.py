@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import Any
 
 from accelsim.geometry import ceil_div
 from accelsim.machine.memory import Access
@@ -107,6 +108,17 @@ class StreamRun:
             if whole:
                 self._pending.append((moved.moved, access))
         return access
+
+    def standing(self, now: int) -> tuple[Any, ...]:
+        """Return how far the stream has come, times from ``now`` on."""
+        last = self.moved.last
+        pending = tuple(
+            (to, None)
+            if a.done_ps + self.latency <= now
+            else (to, (a.start_ps - now, a.done_ps - now, a.cause))
+            for to, a in self._pending
+        )
+        return self.moved.moved, self._done_to, last.done_ps - now if last else None, pending
 
     def close(self) -> int:
         """Enter the stream into the books and return when its last access ended."""

@@ -6,15 +6,18 @@ contract allows (docs/timing.md); a late operand inserts bubbles, a full drain h
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import simpy
 
-from accelsim.machine.drain import Drain
+from accelsim.machine.drain import Drain, DrainFold
 from accelsim.machine.fold_run import AHEAD, FoldRun
 from accelsim.machine.memory import Access
 from accelsim.machine.state import KernelRun, State
+from accelsim.machine.steady import Engine, Steady
 from accelsim.program.folds import fold_tail
 from accelsim.program.gemm_folds import accumulator_use
-from accelsim.program.jobs import Fold, Result, TileJob
+from accelsim.program.jobs import Fold, Result
 from accelsim.sim import Steps
 from accelsim.words import StallReason
 
@@ -22,20 +25,22 @@ from accelsim.words import StallReason
 class Units:
     """Runs kernels one after the other, each on its unit."""
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: State, engines: Sequence[Engine]) -> None:
         self.state = state
-        self.drain = Drain(state, "vector")
+        self.engines = engines
+        self.drain = Drain(state)
 
     def run(self) -> Steps:
         """Execute the program."""
         for index in range(len(self.state.program.kernels)):
-            yield from _KernelSteps(self.state, self.drain, self.state.kernel(index)).run()
+            steps = KernelSteps(self.state, self.drain, self.engines, self.state.kernel(index))
+            yield from steps.run()
 
 
-class _KernelSteps:
+class KernelSteps:
     """One kernel on its unit."""
 
-    def __init__(self, state: State, drain: Drain, run: KernelRun) -> None:
+    def __init__(self, state: State, drain: Drain, engines: Sequence[Engine], run: KernelRun) -> None:
         self.state = state
         self.sim = state.sim
         self.clock = state.clock
@@ -49,20 +54,33 @@ class _KernelSteps:
             fold_tail(array.convention, array.dataflow, array.rows, array.cols) if self.on_array else 0
         )
         self.rate = self._rider_rate()
+        self.tile = 0  # the one in hand
+        self.steady = Steady(state, drain, engines, run)
+        self.skipped_cycles = 0
+        self.opened_ps = 0
         self.stalled = 0  # cycles
         self.stalled_ps = 0
         self.first = 0
         self.start = self.end = 0  # cycles at which the present fold's stream began and ended
         self.before: Fold | None = None
         self.streamed = 0  # cycles, of the folds that went on with one stationary operand
-        self._ahead: FoldRun | None = None
+        self.ahead: FoldRun | None = None
         self._current: FoldRun | None = None
         self._step = 0
         self._watched = -1  # the tile during which the next one's fills are awaited
         self._bubbles = 0
-        self._filled_ps = 0  # when a fill that the unit waited for came
-        self._slot_ps = 0  # when a slot for results that it waited for came free
-        self._last_fill = 0
+        self.filled_ps = 0  # when a fill that the unit waited for came
+        self.slot_ps = 0  # when a slot for results that it waited for came free
+        self.last_fill = 0
+
+    def meters(self) -> tuple[int, ...]:
+        """Return what grows with every period."""
+        return self.stalled, self.stalled_ps
+
+    def add_meters(self, added: Sequence[int]) -> None:
+        """Add what skipped periods would have added."""
+        self.stalled += added[0]
+        self.stalled_ps += added[1]
 
     def _rider_rate(self) -> int:
         cycles = self.state.machine.vector.cycles
@@ -71,19 +89,22 @@ class _KernelSteps:
     def run(self) -> Steps:
         """Execute the kernel and record its times."""
         opened = self.sim.now
+        self.opened_ps = self.sim.stamp(opened)
         yield from self._regions_free()
         self.first = self.clock.at_or_after(opened)
         self._stall_until(self.clock.at_or_after(self.sim.now), "dependency", self.first)
         self.start = self.end = max(self.first, self.clock.at_or_after(self.sim.now))
         self._set_credit()
-        for job in self.kr.jobs:
-            yield from self._tile_ready(job)
-            for place in range(len(job.folds)):
-                yield from self._fold(job, place)
-            self._tile_done(job)
+        while self.tile < self.kr.count:
+            self.steady.head(self)
+            yield from self._tile_ready()
+            for place in range(len(self.kr.job(self.tile).folds)):
+                yield from self._fold(place)
+            self._tile_done()
+            self.tile += 1
         yield self.sim.at(self.clock.edge(self.end + self.tail))
         self.sim.waiting["units"] = f"results of {self.kernel.leader.op}"
-        yield self.kr.tiles.reached(len(self.kr.jobs))
+        yield self.kr.tiles.reached(self.kr.count)
         self._close(opened)
 
     def _regions_free(self) -> Steps:
@@ -93,12 +114,12 @@ class _KernelSteps:
             need = max(need, self.kernel.psum.free_after)
         if self.state.flushed.value <= need:
             self.sim.waiting["units"] = f"kernel {need} to be written back"
-            yield self.state.flushed.reached(need + 1)
+            yield self.state.flushed.reached(need + 1, ("units",))
 
     def _set_credit(self) -> None:
         """Let as many results be on their way as the array holds and the accumulator has room for."""
         array = self.state.array
-        most = max((f.emit for job in self.kr.jobs for f in job.folds), default=1)
+        most = max(f.emit for i in self.kr.jobs.widest() for f in self.kr.job(i).folds)
         chunk = max(b.chunk_bytes for b in self.state.banks.values())
         limit = 2 * min(max(most, 1), chunk)
         if self.on_array:
@@ -109,20 +130,20 @@ class _KernelSteps:
 
     # -- one fold ------------------------------------------------------------------------------
 
-    def _fold(self, job: TileJob, place: int) -> Steps:
-        fold = job.folds[place]
-        result = job.result_of(place)
+    def _fold(self, place: int) -> Steps:
+        job = self.kr.job(self.tile)
+        fold, result = job.folds[place], job.result_of(place)
         if result is not None and result.first == place:
             yield from self._result_ready(result)
-        current, self._ahead = self._ahead, None
+        current, self.ahead = self.ahead, None
         if current is None:
-            current = FoldRun(self.state, self.kr, job, place)
+            current = FoldRun(self.state, self.kr, self.tile, place)
             current.request(AHEAD)
         self._current = current
         yield from self._begin(current)
         out = current.drained(self.rate) if fold.emit and (fold.writes or fold.psum_write) else None
         if out is not None and out.partial:
-            self.drain.partial_sums[fold.block] = self.drain.partial_sums.get(fold.block, 0) + 1
+            self.drain.begin_partial(out)
         given = 0
         for step in range(current.steps):
             yield from self._operands(current, step)
@@ -139,14 +160,13 @@ class _KernelSteps:
         self._current = None
         current.close()
         if out is not None and fold.emit_at_end:
-            yield from self._emit_at_end(current, fold)
+            yield from self._emit_at_end(out, fold)
         self._account(fold)
         self.streamed = fold.cycles + (self.streamed if fold.continues else 0)
         self.before = fold
 
-    def _emit_at_end(self, current: FoldRun, fold: Fold) -> Steps:
+    def _emit_at_end(self, out: DrainFold, fold: Fold) -> Steps:
         """Let an output-stationary fold's results leave through the drain chain, a row a cycle."""
-        out = current.drained(self.rate)
         yield from self._take_credit(fold.emit)
         rows = self.state.array.rows
         given = 0
@@ -162,17 +182,17 @@ class _KernelSteps:
         fold = current.fold
         earliest = start = self._earliest(fold)
         self._bubbles = 0
-        if self._filled_ps:
-            start = max(start, self.clock.at_or_after(self._filled_ps) + fold.load_cycles)
+        if self.filled_ps:
+            start = max(start, self.clock.at_or_after(self.filled_ps) + fold.load_cycles)
             self._stall_for_fill(start, earliest)
         loaded = self.clock.at_or_after(current.asked_ps) + fold.load_cycles
         self._stall_until(loaded, "dram", start)  # its tile's fill came late in the fold before
         start = max(start, loaded)
-        if self._slot_ps:
-            free = self.clock.at_or_after(self._slot_ps)
+        if self.slot_ps:
+            free = self.clock.at_or_after(self.slot_ps)
             self._stall_until(free, "dram", start)
             start = max(start, free)
-        self._filled_ps = self._slot_ps = 0
+        self.filled_ps = self.slot_ps = 0
         current.request_load(1, 1)
         access = current.loaded()
         if access is not None:
@@ -194,7 +214,7 @@ class _KernelSteps:
         """Wait until the block's partial sums are in their bank, then begin to read them."""
         block = current.fold.block
         asked = self.sim.now
-        while self.drain.partial_sums.get(block, 0):
+        while self.drain.partial_sums.get(block):
             self.sim.waiting["units"] = f"partial sums of {self.kernel.leader.op}"
             yield self.drain.progress()
         if self.sim.now > asked:
@@ -247,12 +267,12 @@ class _KernelSteps:
     def _look_ahead(self, current: FoldRun, step: int) -> None:
         """Ask for the operands of the next steps, in this fold and the next one."""
         current.request(step + AHEAD)
-        if self._ahead is None:
-            self._ahead = self._next_fold(current)
+        if self.ahead is None:
+            self.ahead = self._next_fold(current)
         self._step = step
-        if self._ahead is not None:
-            self._request_ahead(self._ahead, current)
-        elif self._watched != current.job.index and current.place + 1 == len(current.job.folds):
+        if self.ahead is not None:
+            self._request_ahead(self.ahead, current)
+        elif self._watched != current.tile and current.place + 1 == len(current.job.folds):
             self._watch_fills(current)
 
     def _request_ahead(self, ahead: FoldRun, current: FoldRun) -> None:
@@ -262,60 +282,60 @@ class _KernelSteps:
 
     def _watch_fills(self, current: FoldRun) -> None:
         """Look ahead to the next tile when its last fill comes, if that is during this fold."""
-        self._watched = current.job.index
-        if current.job.index + 1 == len(self.kr.jobs):
+        self._watched = current.tile
+        if current.tile + 1 == self.kr.count:
             return
-        event = self.kr.fills.reached(self.kr.jobs[current.job.index + 1].fills_needed)
+        event = self.kr.fills.reached(self.kr.job(current.tile + 1).fills_needed, ("watch",))
 
         def there(_: simpy.Event) -> None:
-            if self._current is current and self._ahead is None:
-                self._ahead = self._next_fold(current)
-                if self._ahead is not None:
-                    self._request_ahead(self._ahead, current)
+            if self._current is current and self.ahead is None:
+                self.ahead = self._next_fold(current)
+                if self.ahead is not None:
+                    self._request_ahead(self.ahead, current)
 
         assert event.callbacks is not None
         event.callbacks.append(there)
 
     def _next_fold(self, current: FoldRun) -> FoldRun | None:
         """Return the fold after ``current`` if what it reads has been filled already."""
-        job, folds = current.job, current.job.folds
-        if current.place + 1 < len(folds):
-            return FoldRun(self.state, self.kr, job, current.place + 1)
-        if job.index + 1 < len(self.kr.jobs):
-            following = self.kr.jobs[job.index + 1]
+        if current.place + 1 < len(current.job.folds):
+            return FoldRun(self.state, self.kr, current.tile, current.place + 1)
+        if current.tile + 1 < self.kr.count:
+            following = self.kr.job(current.tile + 1)
             if following.folds and self.kr.fills.value >= following.fills_needed:
-                return FoldRun(self.state, self.kr, following, 0)
+                return FoldRun(self.state, self.kr, current.tile + 1, 0)
         return None
 
     # -- tiles ---------------------------------------------------------------------------------
 
-    def _tile_ready(self, job: TileJob) -> Steps:
+    def _tile_ready(self) -> Steps:
         """Wait for the tile's fills."""
+        job = self.kr.job(self.tile)
         if self.kr.fills.value < job.fills_needed:
             self.sim.waiting["units"] = f"fill {job.fills_needed} of {self.kernel.leader.op}"
-            yield self.kr.fills.reached(job.fills_needed)
-            self._filled_ps, self._last_fill = self.sim.now, job.fills_needed - 1
+            yield self.kr.fills.reached(job.fills_needed, ("units",))
+            self.filled_ps, self.last_fill = self.sim.now, job.fills_needed - 1
 
     def _result_ready(self, result: Result) -> Steps:
         """Wait for free slots for a result."""
         if self.kr.write_backs.value < result.write_backs_needed:
             self.sim.waiting["units"] = f"a slot for results of {self.kernel.leader.op}"
-            yield self.kr.write_backs.reached(result.write_backs_needed)
-            self._slot_ps = self.sim.now
+            yield self.kr.write_backs.reached(result.write_backs_needed, ("units",))
+            self.slot_ps = self.sim.now
         for back in result.write_backs:
             binding = self.kernel.writes[back.binding]
-            self.state.slot_copy(self.kr, binding, back.binding, back.slot, back.box, out=True)
+            self.state.slot_copy(self.kr, binding, back.binding, back.ordinal, back.box, out=True)
 
-    def _tile_done(self, job: TileJob) -> None:
+    def _tile_done(self) -> None:
         self.state.recorder.tiles += 1
-        self.kr.consumed.advance(job.index + 1)
-        self.drain.end_tile(self.kr, job, self.clock.edge(self.end))
+        self.kr.consumed.advance(self.tile + 1)
+        self.drain.end_tile(self.kr, self.tile, self.clock.edge(self.end))
 
     # -- accounts ------------------------------------------------------------------------------
 
     def _stall_for_fill(self, until: int, since: int) -> None:
         """Split the wait for a fill: space first, then DRAM, then the bank's port."""
-        times = self.kr.fill_times[self._last_fill]
+        times = self.kr.fill_times[self.last_fill]
         issued = min(max(self.clock.at_or_after(times.issued_ps), since), until)
         arrived = min(max(self.clock.at_or_after(times.arrived_ps), issued), until)
         self._stall_until(issued, "dependency", since)
@@ -328,7 +348,8 @@ class _KernelSteps:
         self.stalled += cycle - since
         start, end = self.clock.edge(since), self.clock.edge(cycle)
         self.stalled_ps += end - start
-        self.state.recorder.stall(self.unit, reason, self.kr.part, start, end)
+        stamp = self.sim.stamp
+        self.state.recorder.stall(self.unit, reason, self.kr.part, stamp(start), stamp(end))
 
     def _account(self, fold: Fold) -> None:
         recorder, part = self.state.recorder, self.kr.part
@@ -340,27 +361,32 @@ class _KernelSteps:
         category = "compute" if self.on_array else "vector"
         busy = end - start
         self.state.span(self.unit, category, part, "", access, end, busy, fold.cycles, 0)
-        recorder.op(part.op).folds += 1 if self.on_array and not fold.continues else 0
+        if self.on_array and not fold.continues:
+            recorder.folds(part.op, 1)
 
     def _close(self, opened: int) -> None:
         """Record the kernel's window: busy + stalls + idle = end - start."""
-        recorder = self.state.recorder
+        recorder, stamp = self.state.recorder, self.sim.stamp
         computed = self.end + self.tail
-        busy_cycles = computed - self.first - self.stalled
-        computed_ps, end_ps = self.clock.edge(computed), self.sim.now
+        busy_cycles = computed + self.skipped_cycles - self.first - self.stalled
+        computed_ps, end_ps = stamp(self.clock.edge(computed)), stamp(self.sim.now)
         recorder.stall(self.unit, "drain_blocked", self.kr.part, computed_ps, end_ps)
         self._skew_span()
         self.stalled_ps += end_ps - computed_ps
         idle = self.clock.edge(self.first) - opened
         times = recorder.op(self.kernel.leader.op)
+        opened = self.opened_ps
         times.start_ps, times.end_ps, times.idle_ps = opened, end_ps, idle
         times.busy_cycles = busy_cycles
         times.tiles = len(self.kr.jobs)
-        recorder.component(self.unit).busy_ps += end_ps - opened - idle - self.stalled_ps
+        recorder.busy(self.unit, end_ps - opened - idle - self.stalled_ps)
         for rider in self.kernel.parts[1:]:
             other = recorder.op(rider.op)
             other.start_ps = other.end_ps = end_ps
         self._vector_work()
+        why = self.steady.why_not()
+        if why:
+            recorder.no_period[self.kernel.leader.op] = why
 
     def _skew_span(self) -> None:
         """Record the results' way out of the array after the last element as computing, which it is."""

@@ -8,16 +8,21 @@ os: M over the rows, N over the columns, K streamed.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from accelsim.geometry import Range, Tile, ceil_div, volume
+import numpy as np
+from numpy.typing import NDArray
+
+from accelsim.geometry import Axis, Range, Tile, ceil_div, volume
 from accelsim.program.folds import extents, first_load, fold_tail
 from accelsim.program.jobs import Fold, Stream
 from accelsim.program.program import Binding, Kernel, Side
 from accelsim.program.ranges import extent, part, tile_count, tiles_of
 from accelsim.words import Convention, Dataflow
 
+Int = NDArray[np.int64]
 A, B = 0, 1  # the leader's operands among a kernel's reads
 OVER_COLS: Final[dict[Dataflow, Side]] = {"ws": "n", "is": "m", "os": "n"}
 STREAMED: Final[dict[Dataflow, Side]] = {"ws": "m", "is": "n", "os": "k"}
@@ -148,6 +153,35 @@ def _largest(kernel: Kernel) -> Tile:
     return {
         name: r for s, axes in kernel.sides.items() for name, r in tiles_of(axes, kernel.cuts[s])[0].items()
     }
+
+
+def results_per_tile(
+    kernel: Kernel, array: ArrayShape, tiles: Mapping[Side, Sequence[Tile]], at: Mapping[Side, Int]
+) -> Int:
+    """Return how many results the folds of every tile of the final k make, were it one.
+
+    ``tiles`` are those of each side, ``at`` the index of every tile of the nest among them.
+    """
+    over, streamed = OVER_COLS[array.dataflow], STREAMED[array.dataflow]
+    width = array.cols * kernel.result_blocks
+    columns = _stretches(kernel.sides[over], tiles[over], width)
+    found = columns[at[over]]
+    if kernel.result_rows and array.dataflow != "os":
+        found = found * _stretches(kernel.sides[streamed], tiles[streamed], kernel.result_rows)[at[streamed]]
+    return found
+
+
+def _stretches(axes: Sequence[Axis], tiles: Sequence[Tile], width: int) -> Int:
+    """Return into how many stretches of ``width`` points each tile of a side falls."""
+    known: dict[tuple[int, ...], int] = {}
+    counts = []
+    for tile in tiles:
+        key = tuple(r[1] - r[0] for r in tile.values())
+        if key not in known:
+            most = ceil_div(extent(axes, tile), width)
+            known[key] = sum(part(axes, tile, i, width) is not None for i in range(most))
+        counts.append(known[key])
+    return np.array(counts, dtype=np.int64)
 
 
 def _chunks(kernel: Kernel, array: ArrayShape, tile: Tile) -> list[tuple[int, int, int]]:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from accelsim.geometry import Box, Tile
+from accelsim.geometry import Box, Range, Tile
 
 
 @dataclass(slots=True, frozen=True)
 class Transfer:
     """One DMA descriptor: a box of a binding between DRAM and a bank region.
 
-    ``slot`` is the buffer's index, or -1 for the copy itself. ``runs`` rows of ``run_bytes`` each lie
+    ``slot`` is the buffer's index, or -1 for the copy itself; ``ordinal`` counts the transfers through the
+    binding's slots. ``runs`` rows of ``run_bytes`` each lie
     contiguous in DRAM. ``wait_tile`` is the tile of this kernel that must be done first, or -1.
     """
 
@@ -22,6 +23,33 @@ class Transfer:
     runs: int
     run_bytes: int
     wait_tile: int = -1
+    ordinal: int = -1
+
+
+@dataclass(slots=True, frozen=True)
+class Base:
+    """What the tiles before some tile have counted up to: where its job's numbers begin.
+
+    ``filled`` and ``written`` count per read and per write binding.
+    """
+
+    tiles: int
+    fills: int
+    results: int
+    backs: int
+    filled: tuple[int, ...]
+    written: tuple[int, ...]
+
+    def plus(self, other: Base, times: int = 1) -> Base:
+        """Return the sum with ``times`` as much as ``other``."""
+        return Base(
+            self.tiles + other.tiles * times,
+            self.fills + other.fills * times,
+            self.results + other.results * times,
+            self.backs + other.backs * times,
+            tuple(a + b * times for a, b in zip(self.filled, other.filled, strict=True)),
+            tuple(a + b * times for a, b in zip(self.written, other.written, strict=True)),
+        )
 
 
 @dataclass(slots=True, frozen=True)
@@ -105,6 +133,8 @@ class TileJob:
     results: list[Result] = field(default_factory=list)
     fills_needed: int = 0
     slots: dict[int, int] = field(default_factory=dict)  # read binding -> slot that holds its box
+    holds: dict[int, int] = field(default_factory=dict)  # read binding -> ordinal of the fill in that slot
+    tile: dict[str, Range] = field(default_factory=dict)
 
     def result_of(self, place: int) -> Result | None:
         """Return the result that the fold at ``place`` belongs to."""

@@ -1,7 +1,7 @@
 """What mapping makes and the machine runs: kernels over tiles, copies in banks, transfers.
 
 A program holds no graph: names, boxes, bytes and places only. Kernels run in order; a kernel's tiles run
-in the order of its loop nest and are enumerated on demand by ``accelsim.program.tiles``.
+in the order of its loop nest and are enumerated on demand by ``accelsim.program.nests``.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from accelsim.errors import DeadlockError
 
 PS_PER_S = 10**12
 Steps = Generator[simpy.Event, Any, Any]
+Tag = tuple[Any, ...] | None
 
 
 class Clock:
@@ -49,23 +50,46 @@ class Sim:
     def __init__(self, seed: int = 0) -> None:
         self.env = simpy.Environment()
         self.seed = seed
+        self.skipped_ps = 0
         self._processes: dict[str, simpy.Process] = {}
         self.waiting: dict[str, str] = {}
 
     @property
     def now(self) -> int:
-        """Time in picoseconds."""
+        """Time in picoseconds, without what was skipped: what processes reckon with."""
         return self.env.now  # type: ignore[return-value]
 
-    def delay(self, ps: int) -> simpy.Event:
-        """Return an event that fires ``ps`` picoseconds from now."""
+    def stamp(self, ps: int) -> int:
+        """Return the simulated instant of ``ps``: what is recorded."""
+        return ps + self.skipped_ps
+
+    def skip(self, ps: int) -> None:
+        """Let ``ps`` pass at once: everything pending lies as far ahead as before."""
+        self.skipped_ps += ps
+
+    def delay(self, ps: int, tag: Tag = None) -> simpy.Event:
+        """Return an event that fires ``ps`` picoseconds from now; ``tag`` says what then happens."""
         if type(ps) is not int:
             raise TypeError(f"time is whole picoseconds, got {ps!r}")
-        return self.env.timeout(ps)
+        event = self.env.timeout(ps)
+        event.tag = tag  # type: ignore[attr-defined]
+        return event
 
-    def at(self, ps: int) -> simpy.Event:
+    def at(self, ps: int, tag: Tag = None) -> simpy.Event:
         """Return an event that fires at the instant ``ps``, now if that has passed."""
-        return self.delay(max(0, ps - self.now))
+        return self.delay(max(0, ps - self.now), tag)
+
+    def event(self, tag: Tag = None) -> simpy.Event:
+        """Return an event that someone will let succeed."""
+        event = self.env.event()
+        event.tag = tag  # type: ignore[attr-defined]
+        return event
+
+    def pending(self) -> list[tuple[int, Tag]]:
+        """Return what is bound to happen, in order: picoseconds from now, and the event's tag."""
+        now = self.now
+        queue = sorted(self.env._queue, key=lambda e: e[:3])  # time, priority, order of request
+        return [(int(at) - now, getattr(event, "tag", None)) for at, _, _, event in queue]
 
     def rng(self, name: str) -> np.random.Generator:
         """Return the random stream ``name``: the same for a seed, whatever else was built."""
@@ -115,11 +139,19 @@ class Counter:
             for event in ready:
                 event.succeed()
 
-    def reached(self, n: int) -> simpy.Event:
+    def reached(self, n: int, tag: Tag = None) -> simpy.Event:
         """Return an event that fires once the value is at least ``n``."""
-        event = self._sim.env.event()
+        event = self._sim.event(tag)
         if n <= self.value:
             event.succeed()
         else:
             self._waiting.append((n, event))
         return event
+
+    def waits(self) -> list[tuple[int, Tag]]:
+        """Return the values that are waited for, in order of asking, and by whom."""
+        return [(n, getattr(e, "tag", None)) for n, e in self._waiting]
+
+    def nearer(self, by: int, tag: Tag) -> None:
+        """Lower the values that the one who gave ``tag`` waits for."""
+        self._waiting = [(n - by if getattr(e, "tag", None) == tag else n, e) for n, e in self._waiting]

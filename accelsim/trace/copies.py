@@ -157,18 +157,39 @@ class Histogram:
             row.dwell_byte_ps += n * d
             row.gap_byte_ps += n * g
 
+    def take(self) -> dict[RowKey, Sums]:
+        """Return the rows and begin anew."""
+        rows, self.rows = self.rows, {}
+        return rows
+
+    def merge(self, rows: dict[RowKey, Sums], times: int = 1) -> None:
+        """Add another histogram's rows, ``times`` over."""
+        for key, sums in rows.items():
+            row = self.rows.get(key)
+            if row is None:
+                row = self.rows[key] = Sums()
+            row.count += sums.count * times
+            row.nbytes += sums.nbytes * times
+            row.dwell_byte_ps += sums.dwell_byte_ps * times
+            row.gap_byte_ps += sums.gap_byte_ps * times
+
 
 class TrackedCopy:
     """One copy in a bank group and its accesses.
 
     A copy carried over from the step before does not know its write times yet: its reads are kept and
-    entered by ``settle`` once the step's length and the writes of the update are known.
+    entered by ``settle`` once the step's length and the writes of the update are known. ``origin`` is
+    where the box of a buffered tile, seen from its own corner, lies in the tensor.
     """
 
-    def __init__(self, histogram: Histogram, key: CopyKey, box: Box, element_bytes: int) -> None:
+    def __init__(
+        self, histogram: Histogram, key: CopyKey, box: Box, element_bytes: int, origin: Box = ()
+    ) -> None:
         self.histogram = histogram
+        self.origin = origin
         self.key = key
         self.grid = Grid(box)
+        self._whole = box
         self.element_bytes = element_bytes
         self.carried = False
         self._traced = bool(histogram.traced) and histogram.traces(key.tensor)
@@ -180,6 +201,14 @@ class TrackedCopy:
         self.grid.written[where] = at_ps
         self.grid.touched[where] = at_ps
         self.grid.reads[where] = 0
+
+    def write_whole(self, at_ps: int) -> None:
+        """Note that all of it was written."""
+        self.write(self._whole, at_ps)
+
+    def read_whole(self, at_ps: int, reader: Reader) -> None:
+        """Note that all of it was read."""
+        self.read(self._whole, at_ps, reader)
 
     def read(self, box: Box, at_ps: int, reader: Reader) -> None:
         """Note that ``box`` was read.
@@ -206,10 +235,26 @@ class TrackedCopy:
         for cell in np.ndindex(nbytes.shape):
             at = tuple(s.start + i for s, i in zip(where, cell, strict=True))
             box = tuple((cuts[i], cuts[i + 1]) for cuts, i in zip(self.grid.cuts, at, strict=True))
+            if self.origin:
+                box = tuple((a + base, b + base) for (a, b), (base, _) in zip(box, self.origin, strict=True))
             written, index = int(self.grid.written[at]), int(self.grid.reads[at])
             self.histogram.singles.append(
                 SingleRead(self.key, reader, box, index, written, at_ps, int(nbytes[cell]))
             )
+
+    def standing(self, now_ps: int) -> tuple[object, ...]:
+        """Return when its cells were written and last accessed, from ``now_ps`` on, and how often read."""
+        grid = self.grid
+        cuts = tuple(tuple(c) for c in grid.cuts)
+        written = np.where(grid.written == UNWRITTEN, UNWRITTEN, grid.written - now_ps)
+        touched = (grid.touched - now_ps).ravel().tolist()
+        return cuts, tuple(written.ravel().tolist()), tuple(touched), tuple(grid.reads.ravel().tolist())
+
+    def later(self, ps: int) -> None:
+        """Let it stand for a copy of the same kind, written and read ``ps`` later."""
+        grid = self.grid
+        grid.written = np.where(grid.written == UNWRITTEN, UNWRITTEN, grid.written + ps)
+        grid.touched = grid.touched + ps
 
     def settle(self, before: TrackedCopy, step_ps: int) -> None:
         """Enter the reads of a carried copy, written in ``before`` one step of ``step_ps`` earlier."""

@@ -1,13 +1,14 @@
 """What a run leaves behind: integer counts, spans, stalls, busy times, residencies.
 
 The machine calls the recorder; nothing here changes the run. Counts are integers per (component,
-action, op, role, phase, layer) and are priced once, when the tables are written.
+action, op, role, phase, layer) and are priced once, when the tables are written. Sums are kept in
+windows, so that what a stretch of the run added can be added again for every time it repeats.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from accelsim.trace.copies import Histogram
 from accelsim.words import Phase, StallReason
@@ -23,6 +24,7 @@ class Part:
 
 
 CountKey = tuple[str, str, Part, str]  # component, action, op, role
+TimeKey = tuple[str, str, str]  # "op" or "component", its name, what of it
 
 
 @dataclass(slots=True)
@@ -42,7 +44,10 @@ class OpTimes:
 
 @dataclass(frozen=True, slots=True)
 class SpanRow:
-    """One stretch of a component's time; see ``trace.schema.SPANS``."""
+    """One stretch of a component's time; see ``trace.schema.SPANS``.
+
+    It recurs ``repeat`` times in all, every ``period_ps``.
+    """
 
     component: str
     category: str
@@ -55,6 +60,8 @@ class SpanRow:
     busy_ps: int
     count: int
     nbytes: int
+    repeat: int = 1
+    period_ps: int = 0
 
 
 @dataclass(slots=True)
@@ -65,24 +72,91 @@ class ComponentTimes:
     stall_ps: dict[StallReason, int] = field(default_factory=dict)
 
 
+@dataclass(slots=True)
+class Window:
+    """The sums of one stretch of the run."""
+
+    counts: defaultdict[CountKey, int] = field(default_factory=lambda: defaultdict(int))
+    times: defaultdict[TimeKey, int] = field(default_factory=lambda: defaultdict(int))
+
+    def add(self, other: Window, times: int = 1) -> None:
+        """Add another window's sums, ``times`` over."""
+        for key, n in other.counts.items():
+            self.counts[key] += n * times
+        for name, n in other.times.items():
+            self.times[name] += n * times
+
+
 class Recorder:
     """Collects the records of one run."""
 
     def __init__(self, traced: tuple[str, ...] = ()) -> None:
-        self.counts: defaultdict[CountKey, int] = defaultdict(int)
         self.spans: list[SpanRow] = []
         self.ops: dict[str, OpTimes] = {}
         self.components: dict[str, ComponentTimes] = {}
         self.histogram = Histogram(traced)
-        self.dram_bytes = {"read": 0, "write": 0}
         self.tiles = 0
+        self.tiles_skipped = 0
+        self.no_period: dict[str, str] = {}  # op -> why none of its tiles were skipped
         self.transactions = 0  # of bank and DRAM ports
         self.end_ps = 0
+        self.window = Window()
+        self._closed: list[Window] = []
+
+    # -- sums ------------------------------------------------------------------------------------
 
     def count(self, component: str, action: str, part: Part, role: str, n: int) -> None:
         """Add ``n`` to one count."""
         if n:
-            self.counts[(component, action, part, role)] += n
+            self.window.counts[(component, action, part, role)] += n
+
+    def turn(self) -> int:
+        """Begin a new window and return the number of those before."""
+        self._closed.append(self.window)
+        self.window = Window()
+        return len(self._closed)
+
+    def repeat(self, since: int, times: int) -> None:
+        """Add what came together since window ``since`` another ``times`` times."""
+        again = Window()
+        for window in self._closed[since:]:
+            again.add(window)
+        self.window.add(again, times)
+
+    def settle(self) -> None:
+        """Bring all windows together in one."""
+        whole = Window()
+        for window in (*self._closed, self.window):
+            whole.add(window)
+        self._closed, self.window = [], whole
+
+    @property
+    def counts(self) -> defaultdict[CountKey, int]:
+        """The integer counts of the whole run."""
+        if self._closed:
+            self.settle()
+        return self.window.counts
+
+    @property
+    def dram_bytes(self) -> dict[str, int]:
+        """Bytes that DRAM moved."""
+        moved = {"read": 0, "write": 0}
+        for times in self.ops.values():
+            moved["read"] += times.dram_read_bytes
+            moved["write"] += times.dram_write_bytes
+        return moved
+
+    def finish(self) -> None:
+        """Enter the sums into the times of ops and components."""
+        self.settle()
+        for (kind, name, what), n in self.window.times.items():
+            times = self.op(name) if kind == "op" else self.component(name)
+            if what.startswith("stall:"):
+                reason: StallReason = what.removeprefix("stall:")  # type: ignore[assignment]
+                times.stall_ps[reason] = times.stall_ps.get(reason, 0) + n
+            else:
+                setattr(times, what, getattr(times, what) + n)
+        self.window.times.clear()
 
     def op(self, name: str) -> OpTimes:
         """Return the times of op ``name``."""
@@ -98,12 +172,29 @@ class Recorder:
             times = self.components[name] = ComponentTimes()
         return times
 
+    def busy(self, component: str, ps: int) -> None:
+        """Add to a component's busy time."""
+        self.window.times[("component", component, "busy_ps")] += ps
+
+    def folds(self, op: str, n: int) -> None:
+        """Add to the folds that an op took."""
+        self.window.times[("op", op, "folds")] += n
+
+    def dram(self, action: str, part: Part, nbytes: int) -> None:
+        """Add bytes that DRAM moved for ``part``."""
+        self.window.times[("op", part.op, f"dram_{action}_bytes")] += nbytes
+
+    # -- stretches -------------------------------------------------------------------------------
+
     def component_stall(
         self, component: str, reason: StallReason, part: Part, start_ps: int, end_ps: int
     ) -> None:
         """Note that a component other than the executing unit waited, on behalf of ``part``."""
-        stalls = self.component(component).stall_ps
-        stalls[reason] = stalls.get(reason, 0) + end_ps - start_ps
+        self.window.times[("component", component, f"stall:{reason}")] += end_ps - start_ps
+        self.stall_span(component, reason, part, start_ps, end_ps)
+
+    def stall_span(self, component: str, reason: StallReason, part: Part, start_ps: int, end_ps: int) -> None:
+        """Record a wait as a span; its time is counted elsewhere."""
         self.spans.append(
             SpanRow(component, "stall", reason, part, "", start_ps, start_ps, end_ps, end_ps - start_ps, 1, 0)
         )
@@ -112,15 +203,23 @@ class Recorder:
         """Note that ``component`` waited for ``reason`` while it executed ``part``."""
         if end_ps <= start_ps:
             return
-        of_op = self.op(part.op).stall_ps
-        of_op[reason] = of_op.get(reason, 0) + end_ps - start_ps
+        self.window.times[("op", part.op, f"stall:{reason}")] += end_ps - start_ps
         self.component_stall(component, reason, part, start_ps, end_ps)
 
-    def dram(self, action: str, part: Part, nbytes: int) -> None:
-        """Add bytes that DRAM moved for ``part``."""
-        self.dram_bytes[action] += nbytes
-        times = self.op(part.op)
-        if action == "read":
-            times.dram_read_bytes += nbytes
-        else:
-            times.dram_write_bytes += nbytes
+    def repeat_spans(self, since: int, times: int, period_ps: int) -> None:
+        """Mark the spans from number ``since`` on as recurring another ``times`` times.
+
+        A span that recurs already is written out instead, once per recurrence of the outer loop.
+        """
+        again = []
+        for i in range(since, len(self.spans)):
+            span = self.spans[i]
+            if span.repeat == 1:
+                self.spans[i] = replace(span, repeat=times + 1, period_ps=period_ps)
+            else:
+                again += [_later(span, n * period_ps) for n in range(1, times + 1)]
+        self.spans += again
+
+
+def _later(span: SpanRow, ps: int) -> SpanRow:
+    return replace(span, queued_ps=span.queued_ps + ps, start_ps=span.start_ps + ps, end_ps=span.end_ps + ps)

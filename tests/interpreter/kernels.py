@@ -11,10 +11,10 @@ from accelsim.geometry import Box, Operand, volume
 from accelsim.graph.ir import Graph, Op
 from accelsim.program.gemm_folds import ArrayShape
 from accelsim.program.jobs import Result, Stream, TileJob, Transfer
+from accelsim.program.nests import follows, nest
 from accelsim.program.program import Binding, Kernel, Program, Region
-from accelsim.program.tiles import follows, nest, tile_jobs
-from accelsim.resolve.machine import Machine
 from tests.interpreter.gemm import PartialSums, gather, result_places
+from tests.interpreter.lookup import picks, places_in_tensor
 from tests.interpreter.memory import Banks, BoundOperand, Dram, Hazard, Numbers, Places, flat
 from tests.interpreter.ops import call
 
@@ -28,6 +28,7 @@ class Memories:
         self.banks = Banks(program.capacity_bytes)
         self.dram = Dram({name: t.elements for name, t in graph.tensors.items()})
         self.regions: list[Region] = [c.region for c in program.copies]
+        self.ops = {op.name: op for op in graph.ops}
         self.made: dict[str, Numbers] = {}  # every result as it was computed, written or not
         self.paths: Counter[str] = Counter()  # which ways of the program were taken, for the tests
 
@@ -59,6 +60,7 @@ class KernelRun:
         self.kernel = kernel
         self.jobs = jobs
         self.ops = [ops[p.op] for p in kernel.parts]
+        self._by_name = {op.name: op for op in self.ops}
         self._filled: dict[tuple[int, int], int] = {}
         self.made: dict[int, Numbers] = {}  # write binding -> its tensor, as far as the tile made it
 
@@ -67,8 +69,8 @@ class KernelRun:
         binding = self.kernel.reads[job.binding]
         bound = self._bound(binding, job.box, job.slot)
         what = f"fill for {self.kernel.leader.op}"
-        values = self.mem.dram.read(binding.data.tensor, bound.flat(), what)
-        self.mem.banks.write(bound.region, bound.element_bytes, bound.places(), values)
+        values = self.mem.dram.read(binding.data.tensor, self._flat(bound), what)
+        self.mem.banks.write(bound.region, bound.element_bytes, self._places(bound), values)
         self._count_fill(job, binding)
 
     def _count_fill(self, job: Transfer, binding: Binding) -> None:
@@ -109,8 +111,18 @@ class KernelRun:
         binding = self.kernel.reads[index]
         bound = self._bound(binding, box, job.slots[index])
         what = f"{self.kernel.leader.op} reads {binding.data.tensor}"
-        values = self.mem.banks.read(bound.region, bound.element_bytes, bound.places(), what)
-        into.setdefault(binding.data.tensor, self.mem.blank(binding.data.tensor))[bound.flat()] = values
+        values = self.mem.banks.read(bound.region, bound.element_bytes, self._places(bound), what)
+        into.setdefault(binding.data.tensor, self.mem.blank(binding.data.tensor))[self._flat(bound)] = values
+
+    def _flat(self, bound: BoundOperand) -> Places:
+        """Return where in its tensor every element is that ``bound`` touches."""
+        op = self._by_name[bound.binding.op]
+        return places_in_tensor(self.mem.graph, self.mem.dram, op, bound)
+
+    def _places(self, bound: BoundOperand) -> Places:
+        """Return where in its region every element is that ``bound`` touches."""
+        picked = not bound.packed and picks(self._by_name[bound.binding.op], bound)
+        return self._flat(bound) if picked else bound.places()
 
     def _write(self, index: int, box: Box, slot: int) -> None:
         """Write a box of a computed tensor to where write ``index`` goes."""
@@ -152,6 +164,8 @@ class GemmRun(KernelRun):
         super().__init__(memories, kernel, jobs, ops)
         self.nest = list(nest(kernel))
         self.sums = PartialSums(kernel, array, memories.banks)
+        self._result: Numbers | None = None
+        self._used: Places = np.zeros(0, dtype=np.int64)  # where the last tile's results are in it
 
     def compute(self, job: TileJob) -> None:
         """Multiply a tile; with the final k tile, let the riders ride and write the results."""
@@ -164,13 +178,22 @@ class GemmRun(KernelRun):
             return
         c = self.ops[0].outputs[0]
         places = result_places(self.kernel, c.dims, c.shape, tile)
-        points = {c.tensor: self.mem.blank(c.tensor)}
+        points = {c.tensor: self._blank(c.tensor)}
         points[c.tensor][places] = total.ravel()
+        self._used = places
         for index in self.kernel.rider_reads:
             self._read(index, self.kernel.reads[index].operand.box(tile), job, points)
         self._ride(points)
         for index, binding in enumerate(self.kernel.writes):
             self.made[index] = points[binding.data.tensor]
+
+    def _blank(self, tensor: str) -> Numbers:
+        """Return the result's tensor without a known number; without riders the last tile's, wiped."""
+        if self._result is None or len(self.ops) > 1:
+            self._result = self.mem.blank(tensor)
+        else:
+            self._result[self._used] = np.nan
+        return self._result
 
     def _operand(self, index: int, job: TileJob, rows: str, cols: str) -> Numbers:
         tile = self.nest[job.index][0]
@@ -255,12 +278,3 @@ class VectorRun(KernelRun):
             points = self._evaluated(self.so_far)
             for operand in dropped:
                 self.mem.note(operand.tensor, np.arange(points[operand.tensor].size), points[operand.tensor])
-
-
-def kernel_run(memories: Memories, machine: Machine, array: ArrayShape, kernel: Kernel) -> KernelRun:
-    """Return the run of ``kernel``."""
-    jobs = list(tile_jobs(kernel, array, dict(machine.vector.cycles), machine.vector.lanes))
-    ops = {op.name: op for op in memories.graph.ops}
-    if kernel.unit == "pe_array":
-        return GemmRun(memories, kernel, jobs, ops, array)
-    return VectorRun(memories, kernel, jobs, ops)

@@ -1,0 +1,162 @@
+"""The state of the machine at the head of a tile, seen from there: what decides all that follows.
+
+Times count from now, tiles, fills, results and write-backs from the tile in hand, so that two heads with
+equal snapshots are followed by the same events. Times of writes that only residencies remember are no
+part of it, nor is what has been counted so far.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from accelsim.machine.drain import Drain, DrainFold, Item
+from accelsim.machine.fold_run import FoldRun
+from accelsim.machine.memory import Port
+from accelsim.machine.state import KernelRun, State
+from accelsim.machine.stream import StreamRun
+from accelsim.program.jobs import Base
+from accelsim.sim import Tag
+from accelsim.sim.engine import PS_PER_S
+
+if TYPE_CHECKING:
+    from accelsim.machine.unit import KernelSteps
+
+Shot = tuple[Any, ...]
+
+
+class Camera:
+    """Takes snapshots of one kernel's run."""
+
+    def __init__(self, state: State, drain: Drain, run: KernelRun) -> None:
+        self.state = state
+        self.drain = drain
+        self.run = run
+        self.now = 0
+        self.tile = 0
+        self.base = run.start
+
+    def take(self, units: KernelSteps, base: Base) -> Shot:
+        """Return the state at the head of the tile in hand; ``base`` counts the tiles before it."""
+        state, start = self.state, self.run.start
+        self.now, self.tile = state.sim.now, units.tile
+        self.base = base.plus(start, -1)
+        phase = self.now * state.machine.clock_hz % PS_PER_S
+        return (
+            phase,
+            self._units(units),
+            self._drain(),
+            self._memories(),
+            self._counters(),
+            tuple(self._event(after, tag) for after, tag in state.sim.pending() if tag != ("watch",)),
+        )
+
+    # -- parts -----------------------------------------------------------------------------------
+
+    def _ago(self, ps: int) -> int:
+        """Return an instant from now on; 0 if it has passed."""
+        return max(0, ps - self.now)
+
+    def _fold(self, tile: int, place: int) -> Shot:
+        kind = int(self.run.jobs.signatures[tile + self.run.start.tiles])
+        return tile - self.tile, kind, place
+
+    def _units(self, units: KernelSteps) -> Shot:
+        before = units.before
+        return (
+            units.end - self.state.clock.at_or_after(self.now),
+            (before.gap, before.least, min(before.least, units.streamed)) if before is not None else None,
+            units.filled_ps - self.now if units.filled_ps else None,
+            units.slot_ps - self.now if units.slot_ps else None,
+            self._fold_run(units.ahead) if units.ahead is not None else None,
+        )
+
+    def _fold_run(self, ahead: FoldRun) -> Shot:
+        loads = (ahead.fold.load_cycles + 1) * PS_PER_S // self.state.machine.clock_hz + 1
+        return (
+            self._fold(ahead.tile, ahead.place),
+            max(ahead.asked_ps - self.now, -loads),
+            self._stream(ahead.load) if ahead.load is not None else None,
+            tuple(self._stream(s) for s in ahead.streams),
+        )
+
+    def _stream(self, stream: StreamRun) -> Shot:
+        return stream.standing(self.now)
+
+    def _drain(self) -> Shot:
+        drain = self.drain
+        items = [drain.item, *drain.queue] if drain.item is not None else list(drain.queue)
+        folds: dict[int, DrainFold] = {id(i.fold): i.fold for i in items if i.fold is not None}
+        partial = [f for waiting in drain.partial_sums.values() for f in waiting]
+        return (
+            drain.stage,
+            drain.credit.used,
+            tuple(self._item(i) for i in items),
+            tuple(self._drain_fold(f) for f in folds.values()),
+            tuple(self._ago(ps) for ps in drain.outstanding),
+            self._ago(drain.last_done_ps),
+            self._ago(drain.vector_free_ps),
+            tuple(sorted(self._fold(f.tile, f.place) for f in partial)),
+        )
+
+    def _item(self, item: Item) -> Shot:
+        if item.run is not self.run:
+            return (self._ago(item.due_ps), item.elements, item.run.kernel.index, item.tile)
+        place = item.fold.place if item.fold is not None else -1
+        return (self._ago(item.due_ps), item.elements, item.step, self._fold(item.tile, place))
+
+    def _drain_fold(self, fold: DrainFold) -> Shot:
+        return (
+            tuple(self._stream(s) for s in fold.writes),
+            tuple(self._stream(s) for s in fold.riders),
+            fold.partial,
+            fold.completes,
+        )
+
+    def _memories(self) -> Shot:
+        state = self.state
+        ports = [
+            self._port(port) for bank in state.banks.values() for port in (bank.read_port, bank.write_port)
+        ]
+        return (*ports, self._port(state.dram.port), state.dram.standing(self.now))
+
+    def _port(self, port: Port) -> Shot:
+        free = self._ago(port.free_ps)
+        return free, port.cause if free else None
+
+    def _counters(self) -> Shot:
+        run, base = self.run, self.base
+        others = [r for r in self.state.runs() if r is not run]
+        return (
+            self.state.flushed.value,
+            run.fills.value - base.fills,
+            run.consumed.value - self.tile,
+            run.tiles.value - self.tile,
+            run.results.value - base.results,
+            run.write_backs.value - base.backs,
+            len(run.backs_done) - base.backs,
+            tuple(run.backs_done[run.write_backs.value :]),
+            tuple(self._fill_time(run, n) for n in range(run.fills.value, len(run.fill_times))),
+            tuple(
+                tuple(tag for _, tag in counter.waits() if tag != ("watch",))
+                for counter in (run.consumed, run.tiles, run.results)
+            ),
+            tuple(
+                (r.kernel.index, r.fills.value, len(r.fill_times), r.tiles.value, r.write_backs.value)
+                for r in others
+            ),
+        )
+
+    def _fill_time(self, run: KernelRun, number: int) -> Shot:
+        times = run.fill_times[number]
+        arrived = times.arrived_ps - self.now if times.arrived_ps else None
+        return times.issued_ps - self.now, arrived, bool(times.done_ps), times.cause
+
+    def _event(self, after: int, tag: Tag) -> Shot:
+        if tag is None or len(tag) == 1:
+            return after, tag
+        what, run, kind, number, *rest = tag
+        about = tuple(r[1] - self.now if isinstance(r, tuple) and r[0] == "ps" else r for r in rest)
+        if run is not self.run:
+            return after, what, run.kernel.index, number, about
+        begun = {"fill": self.base.fills, "back": self.base.backs, "tile": self.tile}[kind]
+        return after, what, -1, number - begun, about

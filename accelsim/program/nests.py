@@ -1,0 +1,393 @@
+"""From a kernel to its tile jobs, by index: nothing is enumerated that is not asked for.
+
+A kernel may have a hundred thousand tiles. What they move is known in closed form per side of the nest;
+a job is put together when it is asked for, and ``signatures`` says which jobs are alike.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from accelsim.geometry import Box, Range, Tile, ceil_div, run_length, volume
+from accelsim.program.fills import Fills, Int, SideTiles, fills_of
+from accelsim.program.gemm_folds import (
+    STREAMED,
+    ArrayShape,
+    GemmTile,
+    gemm_folds,
+    parked_rows,
+    results_per_tile,
+)
+from accelsim.program.jobs import Base, Fold, Result, Stream, TileJob, Transfer
+from accelsim.program.program import Binding, Kernel, Side
+from accelsim.program.ranges import tiles_of
+from accelsim.program.signatures import alike
+
+START = Base(0, 0, 0, 0, (), ())
+
+
+def transfer(binding: Binding, index: int, box: Box, ordinal: int, wait_tile: int = -1) -> Transfer:
+    """Return the descriptor that moves ``box`` of ``binding``; ``ordinal`` counts those of its slots."""
+    size = binding.data.element_bytes
+    run = max(1, run_length(box, binding.operand.shape))
+    elements = volume(box)
+    slot = ordinal % len(binding.slots) if binding.slots else -1
+    return Transfer(
+        index, box, slot, elements * size, ceil_div(elements, run), run * size, wait_tile, ordinal
+    )
+
+
+class Jobs:
+    """The tile jobs of one kernel.
+
+    ``job(i, start)`` is job ``i`` with everything that counts (tiles, fills, results, write-backs) counted
+    from ``start`` on; by default from the kernel's beginning.
+    """
+
+    def __init__(self, kernel: Kernel, sides: list[SideTiles], visits: list[Int], count: int) -> None:
+        self.kernel = kernel
+        self.sides = sides
+        self.count = count
+        self.fills: list[Fills] = [
+            fills_of(b, sides, v, count) for b, v in zip(kernel.reads, visits, strict=True)
+        ]
+        self.fills_before: Int = np.sum([f.before for f in self.fills], axis=0, dtype=np.int64)
+        if not self.fills:
+            self.fills_before = np.zeros(count + 1, dtype=np.int64)
+        self.depth = min((len(b.slots) for b in kernel.writes if b.place == "buffered"), default=0)
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[TileJob]:
+        return (self.job(i) for i in range(self.count))
+
+    # what a nest of either kind says about its tiles
+    results_before: Int  # per tile and one more
+    backs_before: tuple[Int, ...]  # per write binding: per tile and one more
+
+    def tile(self, i: int) -> dict[str, Range]:
+        """Return the ranges of tile ``i``."""
+        return {name: r for s in self.sides for name, r in s.tiles[int(s.at[i])].items()}
+
+    def job(self, i: int, start: Base = START) -> TileJob:
+        """Return job ``i``."""
+        raise NotImplementedError
+
+    def base(self, i: int) -> Base:
+        """Return what the tiles before ``i`` have counted up to."""
+        backs = tuple(int(b[i]) for b in self.backs_before)
+        return Base(
+            tiles=i,
+            fills=int(self.fills_before[i]),
+            results=int(self.results_before[i]),
+            backs=sum(backs),
+            filled=tuple(int(f.before[i]) for f in self.fills),
+            written=backs,
+        )
+
+    def next_fill(self, i: int) -> int:
+        """Return the first tile from ``i`` on that begins with a fill; ``count`` if none does."""
+        if self.fills_before[-1] == self.fills_before[min(i, self.count)]:
+            return self.count
+        return int(np.searchsorted(self.fills_before, self.fills_before[i], side="right")) - 1
+
+    def next_back(self, i: int) -> int:
+        """Return the first tile from ``i`` on with results that are written back; ``count`` if none has."""
+        total = self._all_backs
+        if total[-1] == total[min(i, self.count)]:
+            return self.count
+        return int(np.searchsorted(total, total[i], side="right")) - 1
+
+    @cached_property
+    def _all_backs(self) -> Int:
+        return np.asarray(sum(self.backs_before, np.zeros(self.count + 1, dtype=np.int64)), dtype=np.int64)
+
+    @cached_property
+    def signatures(self) -> Int:
+        """Numbers per tile: jobs of equal number are alike in all but where in their tensors they are."""
+        return alike(self)
+
+    def widest(self) -> list[int]:
+        """Return the tiles among which are the ones with the largest results and partial sums."""
+        return [0]
+
+    def marks(self) -> list[Int]:
+        """Return per tile what beside the sizes of its ranges and its fills decides its job."""
+        raise NotImplementedError
+
+    def _transfers(self, i: int, tile: Tile, start: Base, reads: tuple[int, ...]) -> list[Transfer]:
+        found = []
+        for index in reads:
+            fills = self.fills[index]
+            ordinal = int(fills.before[i])
+            if int(fills.before[i + 1]) == ordinal:
+                continue
+            binding = self.kernel.reads[index]
+            wait = int(fills.wait[ordinal])
+            box = self._box(binding, tile, fills, ordinal)
+            begun = start.filled[index] if start.filled else 0
+            wait = wait - start.tiles if wait >= 0 else -1
+            found.append(transfer(binding, index, box, ordinal - begun, wait))
+        return found
+
+    def _box(self, binding: Binding, tile: Tile, fills: Fills, ordinal: int) -> Box:
+        box = binding.operand.box(tile)
+        if ordinal not in fills.held:
+            return box
+        shared = [j for j, d in enumerate(binding.operand.dims) if d.kind in ("window", "inverse")]
+        rows = list(box)
+        for j in shared[1:]:
+            rows[j] = (0, binding.operand.shape[j])
+        rows[shared[0]] = fills.held[ordinal]
+        return tuple(rows)
+
+    def _holds(self, i: int, start: Base, reads: tuple[int, ...]) -> dict[int, int]:
+        """Return which of its fills a slotted binding's bytes are of."""
+        return {
+            r: self.fills[r].ordinal(i) - (start.filled[r] if start.filled else 0)
+            for r in reads
+            if self.kernel.reads[r].slots
+        }
+
+    def _new_job(self, i: int, tile: dict[str, Range], start: Base, reads: tuple[int, ...]) -> TileJob:
+        job = TileJob(i - start.tiles, tile=tile)
+        job.fills = self._transfers(i, tile, start, reads)
+        job.fills_needed = int(self.fills_before[i + 1]) - start.fills
+        job.holds = self._holds(i, start, reads)
+        slots = {r: len(self.kernel.reads[r].slots) for r in job.holds}
+        job.slots = {
+            r: (n + (start.filled[r] if start.filled else 0)) % slots[r] for r, n in job.holds.items()
+        }
+        return job
+
+    def _add_result(
+        self, job: TileJob, i: int, first: int, last: int, parts: Mapping[int, Tile], start: Base
+    ) -> None:
+        """Add a result of job ``i``: the part of the tile per write binding."""
+        number = int(self.results_before[i]) + len(job.results)
+        backs, ordinals = [], [int(b[i]) for b in self.backs_before]
+        for w, part in parts.items():
+            binding = self.kernel.writes[w]
+            if binding.place != "buffered":
+                continue
+            ordinal = ordinals[w] + sum(1 for r in job.results for b in r.write_backs if b.binding == w)
+            begun = start.written[w] if start.written else 0
+            backs.append(transfer(binding, w, binding.operand.box(part), ordinal - begun))
+        needed = 0
+        if self.depth and number >= self.depth:
+            needed = self._issued_with(number - self.depth) - start.backs
+        job.results.append(Result(number - start.results, first, last, backs, needed))
+
+    def _issued_with(self, result: int) -> int:
+        """Return the write-backs issued up to and including result number ``result``."""
+        raise NotImplementedError
+
+
+class GemmJobs(Jobs):
+    """The jobs of a GEMM: sides in the order of the nest, folds on the array."""
+
+    def __init__(self, kernel: Kernel, array: ArrayShape) -> None:
+        tiles = {s: tiles_of(kernel.sides[s], kernel.cuts[s]) for s in kernel.order}
+        count = math.prod(len(t) for t in tiles.values())
+        steps, stride = np.arange(count, dtype=np.int64), count
+        sides = []
+        for name in kernel.order:
+            stride //= len(tiles[name])
+            at = steps // stride % len(tiles[name])
+            sides.append(SideTiles(name, kernel.sides[name], tiles[name], at))
+        super().__init__(kernel, sides, [steps] * len(kernel.reads), count)
+        self.array = array
+        self.parked = parked_rows(kernel, array)
+        self.at = {s.side: s.at for s in sides}
+        self.counts: dict[Side, int] = {s.side: len(s.tiles) for s in sides}
+        self.inner = next((s for s in reversed(kernel.order) if self.counts[s] > 1), "")
+        self.reads = tuple(range(len(kernel.reads)))
+        found = results_per_tile(kernel, array, tiles, self.at)
+        found[self.at["k"] != self.counts["k"] - 1] = 0
+        self.results_before = np.concatenate([[0], np.cumsum(found)])
+        nothing = np.zeros(count + 1, dtype=np.int64)
+        self.backs_before = tuple(
+            self.results_before if w.place == "buffered" else nothing for w in kernel.writes
+        )
+        self.backed = sum(1 for w in kernel.writes if w.place == "buffered")
+
+    def job(self, i: int, start: Base = START) -> TileJob:
+        tile = self.tile(i)
+        job = self._new_job(i, tile, start, self.reads)
+        job.folds = gemm_folds(self.kernel, self.array, self._place(i, tile), self.parked)
+        first = 0
+        for place, fold in enumerate(job.folds):
+            if fold.result is not None:
+                parts = dict.fromkeys(range(len(self.kernel.writes)), fold.result)
+                self._add_result(job, i, first, place, parts, start)
+                first = place + 1
+        return job
+
+    def widest(self) -> list[int]:
+        return [0, int(np.argmax(self.at["k"]))]
+
+    def _issued_with(self, result: int) -> int:
+        return self.backed * (result + 1)
+
+    def _streamed_along(self) -> bool:
+        return self.inner == STREAMED[self.array.dataflow]
+
+    def _place(self, i: int, tile: dict[str, Range]) -> GemmTile:
+        at = {s: int(a[i]) for s, a in self.at.items()}
+        along = self._streamed_along()
+        inner = at[STREAMED[self.array.dataflow]]
+        return GemmTile(
+            tile,
+            block=(at["batch"], at["m"], at["n"]),
+            first=at["k"] == 0,
+            final=at["k"] == self.counts["k"] - 1,
+            same=along and inner > 0,
+            same_next=along and inner < self.counts[STREAMED[self.array.dataflow]] - 1,
+        )
+
+    def marks(self) -> list[Int]:
+        k = self.at["k"]
+        marks = [k == 0, k == self.counts["k"] - 1]
+        if self._streamed_along():
+            inner = self.at[STREAMED[self.array.dataflow]]
+            marks += [inner == 0, inner == self.counts[STREAMED[self.array.dataflow]] - 1]
+        return [m.astype(np.int64) for m in marks]
+
+
+@dataclass(frozen=True, slots=True)
+class _Pass:
+    """One walk over the slabs: what it reads and writes, vector cycles per point and lane."""
+
+    number: int
+    reads: tuple[int, ...]
+    writes: tuple[int, ...]
+    rate: int
+
+
+class VectorJobs(Jobs):
+    """The jobs of a vector kernel: pass after pass over the slabs."""
+
+    def __init__(self, kernel: Kernel, cycles: Mapping[str, int], lanes: int) -> None:
+        slabs = tiles_of(kernel.sides["m"], kernel.cuts["m"])
+        self.passes = _passes(kernel, cycles)
+        self.slabs = len(slabs)
+        self.lanes = lanes
+        count = self.slabs * len(self.passes)
+        steps = np.arange(count, dtype=np.int64)
+        side = SideTiles("m", kernel.sides["m"], slabs, steps % self.slabs)
+        readers = [[p.number for p in self.passes if r in p.reads] for r in range(len(kernel.reads))]
+        visits = [
+            np.concatenate(
+                [np.zeros(0, np.int64), *(steps[n * self.slabs : (n + 1) * self.slabs] for n in ns)]
+            )
+            for ns in readers
+        ]
+        super().__init__(kernel, [side], visits, count)
+        self.whole = {a.name: (0, a.size) for a in kernel.sides["m"]}
+        self.per_slab = [follows(b, kernel) for b in kernel.writes]
+        self._count_results()
+
+    def _count_results(self) -> None:
+        count, slabs = self.count, self.slabs
+        results = np.zeros(count + 1, dtype=np.int64)
+        backs = [np.zeros(count + 1, dtype=np.int64) for _ in self.kernel.writes]
+        for walk in self.passes:
+            first = walk.number * slabs
+            for w in walk.writes:
+                ready = slice(first + 1 if self.per_slab[w] else first + slabs, first + slabs + 1)
+                results[ready] = 1
+                if self.kernel.writes[w].place == "buffered":
+                    backs[w][ready] = 1
+        self.results_before = np.cumsum(results)
+        self.backs_before = tuple(np.cumsum(b) for b in backs)
+
+    def job(self, i: int, start: Base = START) -> TileJob:
+        walk = self.passes[i // self.slabs]
+        slab = self.tile(i)
+        job = self._new_job(i, slab, start, walk.reads)
+        ends = i % self.slabs == self.slabs - 1
+        ready: dict[int, Tile] = {
+            w: slab if self.per_slab[w] else self.whole for w in walk.writes if self.per_slab[w] or ends
+        }
+        job.folds = [_vector_fold(self.kernel, slab, walk, ready, self.lanes)]
+        if ready:
+            self._add_result(job, i, 0, 0, ready, start)
+        return job
+
+    def _issued_with(self, result: int) -> int:
+        tile = int(np.searchsorted(self.results_before, result + 1)) - 1  # one result per job at most
+        return int(self._all_backs[tile + 1])
+
+    def marks(self) -> list[Int]:
+        steps = np.arange(self.count, dtype=np.int64)
+        ends = (steps % self.slabs == self.slabs - 1).astype(np.int64)
+        return [steps // self.slabs, ends, self._backs_behind()]
+
+    def _backs_behind(self) -> Int:
+        """Return per tile how far behind the write-backs may be that its result needs; 0: it needs none."""
+        behind = np.zeros(self.count, dtype=np.int64)
+        tiles = np.flatnonzero(np.diff(self.results_before))
+        if self.depth and tiles.size > self.depth:
+            needed = self._all_backs[tiles[: -self.depth] + 1]
+            behind[tiles[self.depth :]] = self._all_backs[tiles[self.depth :]] - needed + 1
+        return behind
+
+
+def jobs_of(kernel: Kernel, array: ArrayShape, vector_cycles: Mapping[str, int], lanes: int) -> Jobs:
+    """Return the tile jobs of ``kernel``."""
+    if kernel.unit == "pe_array":
+        return GemmJobs(kernel, array)
+    return VectorJobs(kernel, vector_cycles, lanes)
+
+
+def nest(kernel: Kernel) -> Iterator[tuple[dict[str, Range], dict[str, int], dict[str, int]]]:
+    """Yield every tile with the index and the count of tiles per side, in the order of the nest."""
+    per_side = [tiles_of(kernel.sides[s], kernel.cuts[s]) for s in kernel.order]
+    counts: dict[str, int] = {s: len(t) for s, t in zip(kernel.order, per_side, strict=True)}
+    for chosen in itertools.product(*(enumerate(t) for t in per_side)):
+        tile: dict[str, Range] = {}
+        for _, ranges in chosen:
+            tile.update(ranges)
+        yield tile, {s: i for s, (i, _) in zip(kernel.order, chosen, strict=True)}, counts
+
+
+def follows(binding: Binding, kernel: Kernel) -> bool:
+    """Return whether every slab of a vector nest has a part of this binding of its own."""
+    axes = kernel.sides["m"]
+    cut = kernel.cuts["m"]
+    named = {d.axis for d in binding.operand.dims if d.kind != "full"}
+    return all(a.name in named for a in axes[: cut.axis + 1] if a.size > 1)
+
+
+def _passes(kernel: Kernel, cycles: Mapping[str, int]) -> list[_Pass]:
+    found = []
+    for number, walk in enumerate(kernel.passes):
+        riding = number == len(kernel.passes) - 1
+        reads = walk.reads + (kernel.rider_reads if riding else ())
+        extra = tuple((f, c) for _, f, c in kernel.functions) if riding else ()
+        rate = sum(cycles.get(f, 1) * c for f, c in walk.functions + extra)
+        found.append(_Pass(number, reads, walk.writes, max(1, rate)))
+    return found
+
+
+def _vector_fold(kernel: Kernel, slab: Tile, walk: _Pass, ready: Mapping[int, Tile], lanes: int) -> Fold:
+    points = volume(tuple(slab.values()))
+    return Fold(
+        cycles=max(1, ceil_div(points, lanes) * walk.rate),
+        streams=tuple(_stream(kernel.reads[r], r, slab) for r in walk.reads),
+        emit=points,
+        writes=tuple(_stream(kernel.writes[w], w, t) for w, t in ready.items()),
+        vector_pass=walk.number,
+    )
+
+
+def _stream(binding: Binding, index: int, tile: Tile) -> Stream:
+    box = binding.operand.box(tile)
+    return Stream(index, volume(box) * binding.data.element_bytes, box)

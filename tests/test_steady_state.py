@@ -1,0 +1,141 @@
+"""Skipping periods of a steady state changes nothing: the same books as simulating every tile."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, assume, event, given, settings
+from hypothesis import strategies as st
+
+from accelsim.geometry import Axis
+from accelsim.graph.ir import Graph
+from accelsim.machine import run_program
+from accelsim.mapping import map_graph
+from accelsim.program.nests import jobs_of
+from accelsim.program.program import Cut, Kernel, Program, Psum, Region
+from accelsim.resolve import load_machine
+from accelsim.resolve.machine import Machine
+from accelsim.resolve.shape import array_shape
+from accelsim.trace.recorder import Recorder
+from tests.strategies import convs, gemms, machines, mapped, shipped_graph, step_graph
+
+MANY_TILES = 150
+
+
+def books(recorder: Recorder) -> dict[str, Any]:
+    """Return all that must not depend on what was skipped."""
+    return {
+        "end": recorder.end_ps,
+        "ops": {name: asdict(times) for name, times in recorder.ops.items()},
+        "components": {name: asdict(times) for name, times in sorted(recorder.components.items())},
+        "counts": {key: n for key, n in recorder.counts.items() if n},
+        "residencies": {key: asdict(sums) for key, sums in recorder.histogram.rows.items()},
+        "transactions": recorder.transactions,
+        "dram": recorder.dram_bytes,
+        "tiles": recorder.tiles + recorder.tiles_skipped,
+    }
+
+
+def agree(on: Machine, program: Program) -> Recorder:
+    """Run with and without skipping, compare, and return the records of the run that skipped."""
+    exact, skipped = run_program(on, program, exact=True), run_program(on, program)
+    assert exact.tiles_skipped == 0
+    first, second = books(exact), books(skipped)
+    for key, value in first.items():
+        assert second[key] == value, key
+    return skipped
+
+
+def test_a_long_loop_is_skipped() -> None:
+    """A GEMM of hundreds of alike tiles takes the time of a few."""
+    on = load_machine("edge-sram", ("bank.sram.capacity=64 KiB", "bank.sram.count=1", "bank.sram.subbanks=1"))
+    recorder = agree(on, map_graph(gemms((2048, 512, 512)), on))
+    assert recorder.tiles_skipped > 10 * recorder.tiles
+
+
+@pytest.mark.parametrize("arch", ["edge-sram", "edge-hybrid", "tpu-like-mram"])
+@pytest.mark.parametrize(("workload", "batch"), [("mlp", 256), ("lenet5", 64), ("lenet-tinydnn", 32)])
+def test_shipped_steps_agree(arch: str, workload: str, batch: int) -> None:
+    """Whole steps, whose tensors one loop writes and another reads."""
+    on = load_machine(arch, ())
+    agree(on, map_graph(shipped_graph(workload, batch), on))
+
+
+# -- random machines and nests -----------------------------------------------------------------------
+
+
+@st.composite
+def _cut(draw: st.DrawFn, axes: tuple[Axis, ...]) -> Cut:
+    if not axes:
+        return Cut(axis=0, step=1)
+    index = draw(st.integers(0, len(axes) - 1))
+    axis = axes[index]
+    return Cut(axis=index, step=min(axis.size, axis.unit * draw(st.integers(1, 6))))
+
+
+@st.composite
+def _nest(draw: st.DrawFn, kernel: Kernel, on: Machine) -> Kernel:
+    """Return the kernel with other cuts, another order, other slots; places need not fit their banks."""
+    cuts = {side: draw(_cut(axes)) for side, axes in kernel.sides.items()}
+    slots = draw(st.integers(1, 3))
+    bindings = {
+        name: tuple(replace(b, slots=(b.slots * 3)[:slots]) if b.slots else b for b in getattr(kernel, name))
+        for name in ("reads", "writes")
+    }
+    if kernel.unit == "vector":
+        first = kernel.sides["m"][: max(1, kernel.separable)]
+        return replace(kernel, cuts={"m": draw(_cut(first))}, **bindings)
+    cuts["batch"] = kernel.cuts["batch"]
+    order = ("batch", *draw(st.permutations(["m", "n", "k"])))
+    whole = Region(group=next(iter(on.banks)), extents=((0, 1 << 30),))
+    roomy = on.accumulator.capacity_bytes >= 1 << 20  # else what does not fit needs a region
+    psum = draw(st.sampled_from([Psum(region=whole), *([Psum(region=None)] if roomy else [])]))
+    rows = draw(st.sampled_from([0, 0, 2, 5])) if kernel.result_blocks == 1 else 0
+    return replace(kernel, cuts=cuts, order=order, psum=psum, result_rows=rows, **bindings)  # type: ignore[arg-type]
+
+
+@st.composite
+def programs(draw: st.DrawFn, graph: Graph, on: Machine) -> Program:
+    """Return a program of ``graph`` whose nests were drawn, of not too many tiles."""
+    program = mapped(graph, on)
+    kernels = tuple(draw(_nest(k, on)) for k in program.kernels)
+    lanes, cycles = on.vector.lanes, on.vector.cycles
+    most = max(len(jobs_of(k, array_shape(on), cycles, lanes)) for k in kernels)
+    assume(most <= MANY_TILES)
+    return replace(program, kernels=kernels)
+
+
+regular = st.sampled_from([(10**9, 0), (2 * 10**9, 7_000), (10**10, 50_000), (3 * 10**9, 1)])
+deep = st.tuples(st.integers(0, 30_000), st.integers(1, 9), st.sampled_from([1, 16]))
+steady_machines = st.builds(
+    lambda on, dram, dma: replace(
+        on,
+        dram=replace(on.dram, bandwidth_bytes_per_s=dram[0], latency_ps=dram[1]),
+        dma=replace(on.dma, descriptor_latency_ps=dma[0], outstanding=dma[1], burst_bytes=dma[2]),
+    ),
+    machines(),
+    regular,
+    deep,
+)
+many = settings(
+    max_examples=120,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
+)
+long = st.integers(8, 40)
+graphs = st.one_of(
+    st.tuples(long, long, long).map(lambda s: gemms(s)),
+    st.tuples(long, long, st.just(8)).map(lambda s: gemms(s, s)),
+    st.sampled_from([convs((12, 9, 3, 3, 3, 6, 1)), convs((13, 16, 2, 3, 4, 8, 2))]),
+    st.sampled_from(["cnn", "perceptron"]).map(step_graph),
+)
+
+
+@many
+@given(st.data(), graphs, steady_machines)
+def test_random_nests_agree(data: st.DataObject, graph: Graph, on: Machine) -> None:
+    """Ports, subbanks, latencies that share no factor, clocks of odd periods, SRAM and MRAM, DMA depths."""
+    program = data.draw(programs(graph, on))
+    recorder = agree(on, program)
+    event("skipped" if recorder.tiles_skipped else "nothing skipped")
