@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import simpy
@@ -29,8 +30,12 @@ class _Fill(NamedTuple):
     binding: int
 
 
-class _Back(NamedTuple):
-    """A write-back under way: when it was issued, its number, when its last chunk left the bank."""
+@dataclass(slots=True, eq=False)
+class _Back:
+    """A write-back under way: when it was issued, its number, when its last chunk left the bank.
+
+    ``at`` is its tile, its result, and its place among the result's; None: a whole copy.
+    """
 
     issued_ps: int
     number: int
@@ -150,6 +155,9 @@ class _Engine:
         """Return whether the engine waits for a counter, with nothing in flight."""
         counters = (current.consumed, current.tiles, current.results, self.state.flushed)
         return self.in_flight == 0 and any(tag == (self.name,) for c in counters for _, tag in c.waits())
+
+    def further(self, current: KernelRun, tile: int, results: int, stands: bool) -> None:
+        """Go on to what lies as much further inside ``tile`` as was skipped of it."""
 
     def nearer(self, current: KernelRun, tiles: int) -> None:
         """Stand at the same tile although ``tiles`` before it are no longer counted."""
@@ -292,7 +300,7 @@ class FillEngine(_Engine):
         binding = run.kernel.reads[at.binding]
         fill = run.job(at.tile).fills[at.place]
         if binding.copy is not None:
-            state.book(run, at.tile, binding, fill.box, now, None)
+            state.fill_booked(run, at.tile, at.place, binding, fill.box, now)
         else:
             slot = state.slot_copy(run, binding, fill.binding, fill.ordinal, fill.box, out=False)
             slot.write_whole(state.sim.stamp(now))
@@ -312,6 +320,19 @@ class WriteBackEngine(_Engine):
 
     name = "dma.write"
 
+    def __init__(self, state: State) -> None:
+        super().__init__(state)
+        self._backs: list[_Back] = []  # chunks on their way
+
+    def further(self, current: KernelRun, tile: int, results: int, stands: bool) -> None:
+        if self.run_ is not current:
+            return
+        if not stands and self.tile == tile and self.stage != "end":
+            self.place += results
+        for back in self._backs:
+            if back.at is not None and back.at[0] == tile:
+                back.at = (tile, back.at[1] + results, back.at[2])
+
     def run(self) -> Steps:
         """Serve the write-backs of all kernels in order."""
         state = self.state
@@ -319,9 +340,10 @@ class WriteBackEngine(_Engine):
             run = self.run_ = state.kernel(index)
             self.tile = run.next_back(0)
             while self.tile < run.count:
-                for place in range(len(run.job(self.tile).results)):
-                    self.place = place
+                self.place = 0
+                while self.place < len(run.job(self.tile).results):
                     yield from self._result(run)
+                    self.place += 1
                 self.tile = run.next_back(self.tile + 1)
             state.sim.waiting[self.name] = f"{run.kernel.leader.op} to end"
             self.stage, self.place = "end", 0
@@ -341,8 +363,7 @@ class WriteBackEngine(_Engine):
             yield run.results.reached(result.number + 1, (self.name,))
         for index in range(len(result.write_backs)):
             back = run.job(self.tile).results[self.place].write_backs[index]
-            at = self.tile, self.place, index
-            yield from self._write_back(run, run.kernel.writes[back.binding], back, at)
+            yield from self._write_back(run, run.kernel.writes[back.binding], back, index)
 
     def _drain(self) -> Steps:
         self.stage = "drain"
@@ -365,10 +386,8 @@ class WriteBackEngine(_Engine):
         box = tuple((0, s) for s in copy.data.shape)
         yield from self._write_back(run, binding, transfer(binding, -1, box, -1), None)
 
-    def _write_back(
-        self, run: KernelRun, binding: Binding, job: Transfer, at: tuple[int, int, int] | None
-    ) -> Steps:
-        """Write back what ``job`` names; ``at`` is its tile, result and place, None: a whole copy."""
+    def _write_back(self, run: KernelRun, binding: Binding, job: Transfer, index: int | None) -> Steps:
+        """Write back what ``job`` names; ``index`` is its place among the result's, None: a whole copy."""
         state = self.state
         part = run.parts[binding.op]
         issued = state.sim.now
@@ -387,7 +406,9 @@ class WriteBackEngine(_Engine):
             read = bank.access("read", bank_bytes) if bank_bytes else Access(now, now, now, None)
             if bank_bytes:
                 self._bank_books(run, binding, "read", bank_bytes, read)
+            at = (self.tile, self.place, index) if index is not None else None
             mark = _Back(issued, number, read.done_ps, job, at)
+            self._backs.append(mark)
             tag = ("leave", run, "back", number, dram_bytes)
             self._at(read.done_ps, tag, self._leave(run, binding, dram_bytes, left, mark))
 
@@ -404,6 +425,7 @@ class WriteBackEngine(_Engine):
 
         def landed() -> None:
             self._land()
+            self._backs.remove(mark)
             left[0] -= 1
             if left[0] == 0:
                 self._written(run, binding, mark)

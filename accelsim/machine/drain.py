@@ -76,6 +76,7 @@ class Drain:
     def __init__(self, state: State) -> None:
         self.state = state
         self.credit = Credit(1)
+        self.live: list[DrainFold] = []  # folds whose results have not all been written
         self.partial_sums: dict[tuple[int, ...], list[DrainFold]] = {}  # block -> who has yet to write of it
         self.queue: deque[Item] = deque()
         self.item: Item | None = None  # in hand
@@ -91,16 +92,27 @@ class Drain:
         self.queue.append(Item(due_ps, elements, step, fold, fold.run, fold.tile))
         self._wake()
 
-    def begin_partial(self, fold: DrainFold) -> None:
-        """Note that partial sums of a block are about to be written."""
+    def begin(self, fold: DrainFold) -> None:
+        """Note that results, or partial sums of a block, are about to be written."""
+        self.live.append(fold)
+        if fold.partial:
+            self._begin_partial(fold)
+
+    def _begin_partial(self, fold: DrainFold) -> None:
         self.partial_sums.setdefault(fold.fold.block, []).append(fold)
+
+    def further(self, run: KernelRun, tile: int, folds: int) -> None:
+        """Let the folds of ``tile`` on their way stand for those ``folds`` further on."""
+        for fold in self.live:
+            if fold.run is run and fold.tile == tile:
+                fold.place += folds
 
     def name_blocks_anew(self) -> None:
         """Look up again which block the partial sums on their way belong to: tiles were skipped."""
         folds = [f for waiting in self.partial_sums.values() for f in waiting]
         self.partial_sums = {}
         for fold in folds:
-            self.begin_partial(fold)
+            self._begin_partial(fold)
 
     def end_tile(self, run: KernelRun, tile: int, due_ps: int) -> None:
         """Note that all of a tile's results have been handed over."""
@@ -178,10 +190,11 @@ class Drain:
     def _finish_fold(self, fold: DrainFold) -> None:
         """Book a fold's accesses: a residency begins when the last cell write has ended."""
         state, of = self.state, fold.fold
-        for stream, ridden in zip(fold.riders, of.riders, strict=True):
+        for i, (stream, ridden) in enumerate(zip(fold.riders, of.riders, strict=True)):
             done = stream.close()
             if ridden.box is not None:
-                state.read_booked(fold.run, fold.job, ridden.binding, ridden.box, done)
+                at, what = (fold.tile, fold.place), ("riders", i)
+                state.read_booked(fold.run, at, ridden.binding, what, ridden.box, done)
         backs = {b.binding: b for b in fold.result.write_backs} if fold.result is not None else {}
         for i, stream in enumerate(fold.writes):
             done = stream.close()
@@ -192,16 +205,19 @@ class Drain:
             written = of.writes[i]
             if written.box is not None:
                 back = backs.get(written.binding)
-                state.write_booked(fold.run, fold.job, written.binding, written.box, done, back)
+                state.write_booked(fold.run, (fold.tile, fold.place), written.binding, i, done, back)
         if fold.partial or fold.completes:
             self._when_written(fold)
+        else:
+            self.live.remove(fold)
 
     def _when_written(self, fold: DrainFold) -> None:
         """Count partial sums as readable, or the result as complete, once the last write has ended."""
-        tag = ("written", fold.run, "tile", fold.tile, (fold.place, fold.partial))
+        tag = ("written", fold.run, "fold", fold)
         event = self.state.sim.at(self.last_done_ps, tag)
 
         def ended(_: simpy.Event) -> None:
+            self.live.remove(fold)
             if fold.partial:
                 self._partial_ended(fold)
                 self._notify()

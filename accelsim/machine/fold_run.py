@@ -5,7 +5,7 @@ from __future__ import annotations
 from accelsim.geometry import ceil_div
 from accelsim.machine.drain import DrainFold
 from accelsim.machine.memory import Access
-from accelsim.machine.state import KernelRun, State
+from accelsim.machine.state import KernelRun, State, What
 from accelsim.machine.stream import StreamRun
 from accelsim.program.jobs import Fold, Stream, TileJob
 from accelsim.program.program import Binding
@@ -75,17 +75,18 @@ class FoldRun:
     def close(self) -> None:
         """Book what was read."""
         fold = self.fold
-        for stream, moved in zip(self.streams, fold.streams, strict=True):
-            self._book(stream, moved)
+        for i, (stream, moved) in enumerate(zip(self.streams, fold.streams, strict=True)):
+            self._book(stream, moved, ("streams", i))
         if self.load is not None and fold.load is not None:
-            self._book(self.load, fold.load)
+            self._book(self.load, fold.load, ("load", 0))
         if self.psum is not None:
             self.psum.close()
 
-    def _book(self, stream: StreamRun, moved: Stream) -> None:
+    def _book(self, stream: StreamRun, moved: Stream, what: What) -> None:
         done = stream.close()
         if moved.box is not None:
-            self.state.read_booked(self.run, self.job, moved.binding, moved.box, done)
+            at = self.tile, self.place
+            self.state.read_booked(self.run, at, moved.binding, what, moved.box, done)
 
     def drained(self, rate: int) -> DrainFold:
         """Return the way out of this fold's results."""

@@ -3,37 +3,36 @@
 from __future__ import annotations
 
 from accelsim.geometry import Box
-from accelsim.machine.state import Booking, KernelRun, SlotRead, State
+from accelsim.machine.heads import Period
+from accelsim.machine.state import Booking, KernelRun, SlotAccess, State, at_origin
+from accelsim.program.jobs import Stream
 from accelsim.program.program import Binding
 
 
-def again(
-    state: State,
-    run: KernelRun,
-    since: int,
-    tiles: int,
-    period_ps: int,
-    times: int,
-    renewed: set[tuple[bool, int]],
-) -> None:
-    """Book what the journal holds from entry ``since`` on another ``times`` times.
+def again(state: State, run: KernelRun, period: Period) -> None:
+    """Book what the journal holds of a period another ``period.times`` times.
 
-    Each time all tiles are ``tiles`` further on and all instants ``period_ps`` later. Reads of slots that
-    are ``renewed`` in every period are in the histograms already.
+    Each time all tiles (or folds) are a period further on and all instants later. Accesses of slots that
+    are renewed in every period are in the histograms already.
     """
+    renewed = period.renewed
     entries = [
-        e for e in state.journal[since:] if isinstance(e, Booking) or (e.key[0], e.key[1]) not in renewed
+        e
+        for e in state.journal[period.first.journal :]
+        if isinstance(e, Booking) or (e.key[0], e.key[1]) not in renewed
     ]
-    for n in range(1, times + 1):
+    for n in range(1, period.times + 1):
         for entry in entries:
-            at_ps = entry.at_ps + n * period_ps
-            if isinstance(entry, SlotRead):
-                run.slots[entry.key].read(entry.box, at_ps, entry.reader)
-                state.journal.append(SlotRead(entry.key, entry.box, at_ps, entry.reader))
+            at_ps = entry.at_ps + n * period.ps
+            tile, place = entry.tile + n * period.tiles, entry.place + n * period.folds
+            if isinstance(entry, SlotAccess):
+                box = entry.box if period.tiles else _held(run, entry, place)
+                state.enter_slot(
+                    SlotAccess(run, tile, place, entry.what, entry.key, box, at_ps, entry.reader)
+                )
                 continue
-            tile = entry.tile + n * tiles
-            box = _moved(run, entry, tile)
-            state.enter(Booking(run, tile, entry.binding, box, at_ps, entry.reader))
+            box = _moved(run, entry, tile) if period.tiles else _of_fold(run, entry, place)
+            state.enter(entry._replace(tile=tile, place=place, box=box, at_ps=at_ps))
 
 
 def _moved(run: KernelRun, entry: Booking, tile: int) -> Box:
@@ -50,3 +49,33 @@ def _moved(run: KernelRun, entry: Booking, tile: int) -> Box:
 
 def _whole(run: KernelRun, binding: Binding, tile: int) -> Box:
     return binding.operand.box(run.jobs.tile(tile))
+
+
+def _of_fold(run: KernelRun, entry: Booking | SlotAccess, place: int) -> Box:
+    """Return the box of the same stream of another fold of the tile."""
+    stream = _stream(run, entry, place)
+    assert stream.box is not None
+    return stream.box
+
+
+def _held(run: KernelRun, entry: SlotAccess, place: int) -> Box:
+    """Return the box of the same stream of another fold, as seen from its slot's corner."""
+    job = run.job(entry.tile - run.start.tiles)
+    out, index, _ = entry.key
+    if out:
+        result = job.result_of(place)
+        assert result is not None
+        whole = next(b.box for b in result.write_backs if b.binding == index)
+    else:
+        whole = run.kernel.reads[index].operand.box(job.tile)
+    return at_origin(_of_fold(run, entry, place), whole)
+
+
+def _stream(run: KernelRun, entry: Booking | SlotAccess, place: int) -> Stream:
+    fold = run.job(entry.tile - run.start.tiles).folds[place]
+    kind, index = entry.what
+    if kind == "load":
+        assert fold.load is not None
+        return fold.load
+    streams: tuple[Stream, ...] = getattr(fold, kind)
+    return streams[index]

@@ -33,11 +33,16 @@ class Camera:
         self.run = run
         self.now = 0
         self.tile = 0
+        self.place: int | None = None
         self.base = run.start
 
-    def take(self, units: KernelSteps, base: Base) -> Shot:
-        """Return the state at the head of the tile in hand; ``base`` counts the tiles before it."""
+    def take(self, units: KernelSteps, base: Base, place: int | None) -> Shot:
+        """Return the state at the head of the tile in hand, or of its fold ``place``.
+
+        ``base`` counts what was before.
+        """
         state, start = self.state, self.run.start
+        self.place = place
         self.now, self.tile = state.sim.now, units.tile
         self.base = base.plus(start, -1)
         phase = self.now * state.machine.clock_hz % PS_PER_S
@@ -57,6 +62,8 @@ class Camera:
         return max(0, ps - self.now)
 
     def _fold(self, tile: int, place: int) -> Shot:
+        if self.place is not None and tile == self.tile:
+            return 0, self.run.job(tile).kinds[place], place - self.place
         kind = int(self.run.jobs.signatures[tile + self.run.start.tiles])
         return tile - self.tile, kind, place
 
@@ -102,7 +109,10 @@ class Camera:
         if item.run is not self.run:
             return (self._ago(item.due_ps), item.elements, item.run.kernel.index, item.tile)
         place = item.fold.place if item.fold is not None else -1
-        return (self._ago(item.due_ps), item.elements, item.step, self._fold(item.tile, place))
+        return (self._ago(item.due_ps), item.elements, item.step, self._item_fold(item.tile, place))
+
+    def _item_fold(self, tile: int, place: int) -> Shot:
+        return self._fold(tile, place) if place >= 0 else (tile - self.tile,)
 
     def _drain_fold(self, fold: DrainFold) -> Shot:
         return (
@@ -154,9 +164,13 @@ class Camera:
     def _event(self, after: int, tag: Tag) -> Shot:
         if tag is None or len(tag) == 1:
             return after, tag
+        if tag[0] == "written":
+            fold = tag[3]
+            here = fold.run is self.run
+            return after, self._fold(fold.tile, fold.place) if here else (fold.tile, fold.place), fold.partial
         what, run, kind, number, *rest = tag
         about = tuple(r[1] - self.now if isinstance(r, tuple) and r[0] == "ps" else r for r in rest)
         if run is not self.run:
             return after, what, run.kernel.index, number, about
-        begun = {"fill": self.base.fills, "back": self.base.backs, "tile": self.tile}[kind]
+        begun = self.base.fills if kind == "fill" else self.base.backs
         return after, what, -1, number - begun, about

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from accelsim.geometry import Box, reshape_box
 from accelsim.machine.memory import Access, Action, Bank, FlatDram, Port
@@ -33,26 +33,33 @@ SlotKey = tuple[bool, int, int]  # written?, binding, ordinal of the transfer
 REMEMBERED = 64  # jobs that a kernel's processes may come back to
 
 
-@dataclass(slots=True)
-class Booking:
-    """One access of a copy in a bank by a tile of the kernel; ``reader`` None: a write."""
+What = tuple[str, int]  # "load", "streams", "riders", "writes" of a fold, or "fills" of a tile; which of them
+
+
+class Booking(NamedTuple):
+    """One access of a copy in a bank by a fold of a tile of the kernel; ``reader`` None: a write."""
 
     run: KernelRun
     tile: int
+    place: int
+    what: What
     binding: Binding
     box: Box
     at_ps: int
     reader: Reader | None
 
 
-@dataclass(slots=True)
-class SlotRead:
-    """One read of a buffer slot."""
+class SlotAccess(NamedTuple):
+    """One access of a buffer slot by a fold; the box begins at its corner; ``reader`` None: a write."""
 
+    run: KernelRun
+    tile: int
+    place: int
+    what: What
     key: SlotKey
     box: Box
     at_ps: int
-    reader: Reader
+    reader: Reader | None
 
 
 class Metered(Protocol):
@@ -152,7 +159,7 @@ class State:
         self.dram = FlatDram(sim, machine.dram, max(machine.granularity_bytes, *beats))
         self.flushed = Counter(sim)  # kernels whose results and write-backs are through
         self.copies = [self._track(i) for i in range(len(program.copies))]
-        self.journal: list[Booking | SlotRead] = []  # accesses of copies, for the kernel under way
+        self.journal: list[Booking | SlotAccess] = []  # accesses of copies, for the kernel under way
         self._runs: dict[int, KernelRun] = {}
 
     def kernel(self, index: int) -> KernelRun:
@@ -226,42 +233,61 @@ class State:
         histogram = run.histograms.get((out, index))
         if histogram is None:
             histogram = run.histograms[(out, index)] = Histogram(self.recorder.histogram.traced)
-        tracked = TrackedCopy(histogram, key, _at_origin(box, box), binding.data.element_bytes, box)
+        tracked = TrackedCopy(histogram, key, at_origin(box, box), binding.data.element_bytes, box)
         run.slots[(out, index, ordinal)] = tracked
         run.slots.pop((out, index, ordinal - 2 * max(1, len(binding.slots))), None)
         return tracked
 
     def write_booked(
-        self, run: KernelRun, job: TileJob, index: int, box: Box, at_ps: int, back: Transfer | None
+        self, run: KernelRun, at: tuple[int, int], index: int, which: int, at_ps: int, back: Transfer | None
     ) -> None:
-        """Book that ``box`` of write binding ``index`` was written, into the slot that ``back`` empties."""
-        binding = run.kernel.writes[index]
+        """Book that fold ``at`` wrote write binding ``index``, its stream ``which``.
+
+        ``back`` empties the slot that it was written into.
+        """
+        binding, (tile, place) = run.kernel.writes[index], at
+        box = run.job(tile).folds[place].writes[which].box
+        assert box is not None
+        stamp, actual = self.sim.stamp(at_ps), tile + run.start.tiles
         if binding.copy is not None:
-            self.book(run, job.index, binding, box, at_ps, None)
+            self.enter(Booking(run, actual, place, ("writes", which), binding, box, stamp, None))
         else:
             assert back is not None
-            run.slots[(True, index, back.ordinal)].write(_at_origin(box, back.box), self.sim.stamp(at_ps))
+            key, held = (True, index, back.ordinal), at_origin(box, back.box)
+            self.enter_slot(SlotAccess(run, actual, place, ("writes", which), key, held, stamp, None))
 
-    def read_booked(self, run: KernelRun, job: TileJob, index: int, box: Box, at_ps: int) -> None:
-        """Book that ``box`` of read binding ``index`` was read, from its slot if it is buffered."""
-        binding = run.kernel.reads[index]
+    def read_booked(
+        self, run: KernelRun, at: tuple[int, int], index: int, what: What, box: Box, at_ps: int
+    ) -> None:
+        """Book that fold ``at`` read ``box`` of read binding ``index``, from its slot if it is buffered."""
+        binding, (tile, place) = run.kernel.reads[index], at
         part = run.parts[binding.op]
         reader = Reader(part.phase, part.layer)
+        stamp, actual = self.sim.stamp(at_ps), tile + run.start.tiles
         if binding.copy is not None:
-            self.book(run, job.index, binding, box, at_ps, reader)
-        else:
-            ordinal = job.holds[index]
-            held = _at_origin(box, binding.operand.box(job.tile))
-            run.slots[(False, index, ordinal)].read(held, self.sim.stamp(at_ps), reader)
-            if self.skips:
-                self.journal.append(SlotRead((False, index, ordinal), held, self.sim.stamp(at_ps), reader))
+            self.enter(Booking(run, actual, place, what, binding, box, stamp, reader))
+            return
+        job = run.job(tile)
+        held = at_origin(box, binding.operand.box(job.tile))
+        key = (False, index, job.holds[index])
+        self.enter_slot(SlotAccess(run, actual, place, what, key, held, stamp, reader))
 
-    def book(
-        self, run: KernelRun, tile: int, binding: Binding, box: Box, at_ps: int, reader: Reader | None
+    def fill_booked(
+        self, run: KernelRun, tile: int, which: int, binding: Binding, box: Box, at_ps: int
     ) -> None:
-        """Book an access of a copy in a bank, by tile ``tile``; without a reader it is a write."""
-        at = self.sim.stamp(at_ps)
-        self.enter(Booking(run, tile + run.start.tiles, binding, box, at, reader))
+        """Book that fill ``which`` of a tile has come into its copy."""
+        stamp, actual = self.sim.stamp(at_ps), tile + run.start.tiles
+        self.enter(Booking(run, actual, 0, ("fills", which), binding, box, stamp, None))
+
+    def enter_slot(self, access: SlotAccess) -> None:
+        """Enter an access of a slot into its copy's history."""
+        copy = access.run.slots[access.key]
+        if access.reader is None:
+            copy.write(access.box, access.at_ps)
+        else:
+            copy.read(access.box, access.at_ps, access.reader)
+        if self.skips:
+            self.journal.append(access)
 
     def enter(self, booking: Booking) -> None:
         """Enter a booking into its copy's history."""
@@ -311,7 +337,7 @@ class State:
         return f"spad.{group}" if bank.read_port is bank.write_port else f"spad.{group}.{action}"
 
 
-def _at_origin(box: Box, whole: Box) -> Box:
+def at_origin(box: Box, whole: Box) -> Box:
     """Return ``box`` as seen from the first corner of ``whole``."""
     return tuple((low - base, high - base) for (low, high), (base, _) in zip(box, whole, strict=True))
 

@@ -1,22 +1,22 @@
-"""The steady state of a kernel's tile loop: whole periods are accounted at once, and nothing changes.
+"""The steady state of a kernel: whole periods are accounted at once, and nothing changes.
 
-At the head of a tile the machine's state is compared with those at earlier heads. Where one is equal, the
-engine being deterministic, what happened since happens again for as long as the tiles to come are alike.
-Those periods are skipped: the clock is set forward, sums are added as often, accesses of copies that
-outlive a period are booked one by one. Loops nest: heads before a skip stay known, so that the loop
-around it is found as well.
+At the head of a tile, and of a fold inside it, the machine's state is compared with those at earlier
+heads. Where one is equal, the engine being deterministic, what happened since happens again for as long
+as the tiles (folds) to come are alike. Those periods are skipped: the clock is set forward, sums are added
+as often, accesses of copies that outlive a period are booked one by one. Loops nest: heads before a skip
+stay known, so that the loop around it is found as well.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from accelsim.machine.drain import Drain
-from accelsim.machine.replay import again
+from accelsim.machine.heads import Engine, Head, Period, SlotCopies, Stand
+from accelsim.machine.leap import leap
 from accelsim.machine.snapshot import Camera, Shot
 from accelsim.machine.state import KernelRun, State
 from accelsim.program.jobs import Base
@@ -26,78 +26,9 @@ if TYPE_CHECKING:
     from accelsim.machine.unit import KernelSteps
 
 LEAST_TILES = 5  # fewer cannot hold two equal heads and a period to skip
+LEAST_FOLDS = 5
 REMEMBERED = 12  # heads of equal state that later ones are compared with
-
-
-class Engine(Protocol):
-    """A DMA engine as the steady state sees it."""
-
-    name: str
-    run_: KernelRun | None
-    tile: int
-    stage: str
-
-    def standing(self, current: KernelRun) -> tuple[Any, ...]:
-        """Return where it stands."""
-
-    def blocked(self, current: KernelRun) -> bool:
-        """Return whether it waits for a counter, with nothing in flight."""
-
-    def waits_for(self, current: KernelRun) -> int | None:
-        """Return how many tiles must be done before it goes on."""
-
-    def nearer(self, current: KernelRun, tiles: int) -> None:
-        """Leave ``tiles`` before it out of account."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Stand:
-    """Where an engine stands: seen from the tile in hand, and in itself where it is blocked."""
-
-    moving: Shot
-    still: Shot | None
-    ahead: int  # tiles from the one in hand; 0 if it is in another kernel
-    until: int | None  # tiles that must be done before a blocked one goes on
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """The head of a tile: its state, and where the books stood."""
-
-    tile: int  # of the kernel, whatever was skipped
-    at_ps: int
-    stands: tuple[_Stand, ...]
-    slots: dict[tuple[bool, int], Shot]
-    base: Base
-    window: int
-    spans: int
-    journal: int
-    turns: int
-    meters: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Period:
-    """What recurs: the tiles between two heads, ``times`` times more."""
-
-    first: Head
-    last: Head
-    times: int
-
-    @property
-    def tiles(self) -> int:
-        """Tiles of one period."""
-        return self.last.tile - self.first.tile
-
-    @property
-    def ps(self) -> int:
-        """Length of one period."""
-        return self.last.at_ps - self.first.at_ps
-
-    @property
-    def base(self) -> Base:
-        """What one period counts."""
-        return self.last.base.plus(self.first.base, -1)
+Known = dict[Shot, list[Head]]
 
 
 class Steady:
@@ -109,54 +40,69 @@ class Steady:
         self.engines = engines
         self.run = run
         self.camera = Camera(state, drain, run)
-        self.on = state.skips and len(run.jobs) >= LEAST_TILES and not self._traced()
+        self.on = state.skips and not self._traced()
         state.journal.clear()
-        self.skipped = 0
-        self.looked = 0
-        self._heads: dict[Shot, list[Head]] = {}
+        self.skipped = 0  # tiles
+        self.folds_skipped = 0
+        self._tiles: Known = {}
+        self._folds: Known = {}
 
     def _traced(self) -> bool:
         histogram, kernel = self.state.recorder.histogram, self.run.kernel
         return any(histogram.traces(b.data.tensor) for b in (*kernel.reads, *kernel.writes))
 
-    def head(self, units: KernelSteps) -> None:
-        """Look at the state before the tile in hand, and skip what is bound to recur."""
-        if not self.on or units.tile + 2 >= self.run.count:
+    def tile_head(self, units: KernelSteps) -> None:
+        """Look at the state before the tile in hand, and skip the tiles that are bound to recur."""
+        self._folds = {}
+        jobs = self.run.jobs
+        if not self.on or len(jobs) < LEAST_TILES or units.tile + 2 >= self.run.count:
             return
-        self.looked += 1
-        tile = units.tile + self.run.start.tiles
-        base = self.run.jobs.base(tile)
-        shot = self.camera.take(units, base)
-        head = self._head(units, tile, base)
-        known = self._heads.setdefault(shot, [])
-        for earlier in reversed(known):
-            period = self._period(earlier, head)
-            if period is not None:
-                self._skip(units, period)
-                tile = units.tile + self.run.start.tiles
-                head = self._head(units, tile, self.run.jobs.base(tile))
-                break
-        known.append(head)
-        del known[:-REMEMBERED]
+        found = self._look(units, None, self._tiles, jobs.base(units.tile + self.run.start.tiles))
+        self.skipped += found.tiles * found.times if found is not None else 0
+
+    def fold_head(self, units: KernelSteps) -> None:
+        """Look at the state before a fold, and skip the folds of its tile that are bound to recur."""
+        job = self.run.job(units.tile)
+        if not self.on or len(job.folds) < LEAST_FOLDS or units.place + 2 >= len(job.folds):
+            return
+        base = self.run.jobs.base_at(units.tile + self.run.start.tiles, job, units.place)
+        found = self._look(units, units.place, self._folds, base)
+        self.folds_skipped += found.folds * found.times if found is not None else 0
 
     def why_not(self) -> str:
-        """Return why none of the kernel's tiles were skipped; empty if some were."""
-        if self.skipped:
+        """Return why nothing of the kernel was skipped; empty if something was."""
+        if self.skipped or self.folds_skipped:
             return ""
         if not self.state.skips:
             return "every tile simulated on demand"
-        if len(self.run.jobs) < LEAST_TILES:
-            return "few tiles"
         if self._traced():
             return "single copies traced"
+        if len(self.run.jobs) < LEAST_TILES:
+            return "few tiles"
         return "no two equal states with alike tiles to follow"
 
-    def _head(self, units: KernelSteps, tile: int, base: Base) -> Head:
+    def _look(self, units: KernelSteps, place: int | None, known: Known, base: Base) -> Period | None:
+        shot = self.camera.take(units, base, place)
+        head = self._head(units, place, base)
+        heads = known.setdefault(shot, [])
+        found = None
+        for earlier in reversed(heads):
+            found = self._period(units, earlier, head)
+            if found is not None:
+                leap(self.state, self.drain, self.engines, self.run, units, found)
+                head = self._head(units, place and units.place, head.base.plus(found.base, found.times))
+                break
+        heads.append(head)
+        del heads[:-REMEMBERED]
+        return found
+
+    def _head(self, units: KernelSteps, place: int | None, base: Base) -> Head:
         state = self.state
         return Head(
-            tile=tile,
+            tile=units.tile + self.run.start.tiles,
+            place=place or 0,
             at_ps=state.sim.stamp(state.sim.now),
-            stands=tuple(self._stand(e, units) for e in self.engines),
+            stands=tuple(self._stand(e, units, place is not None, base) for e in self.engines),
             slots=self._slots(base),
             base=base,
             window=state.recorder.turn(),
@@ -166,18 +112,20 @@ class Steady:
             meters=state.meters() + units.meters(),
         )
 
-    def _stand(self, engine: Engine, units: KernelSteps) -> _Stand:
+    def _stand(self, engine: Engine, units: KernelSteps, inside: bool, base: Base) -> Stand:
         run = self.run
-        stage, index, here, tile, *rest = engine.standing(run)
+        stage, index, here, tile, place, *rest = engine.standing(run)
         from_here = tile - units.tile if here else tile
         until = engine.waits_for(run)
         still = None
         if engine.blocked(run):
-            still = (stage, index, tile + run.start.tiles if here else tile, *rest)
+            still = (stage, index, tile + run.start.tiles if here else tile, place, *rest)
+        if inside and here and not from_here and engine.name == "dma.write":
+            place -= base.results - int(run.jobs.results_before[tile + run.start.tiles])
         until = until + run.start.tiles if until is not None else None
-        return _Stand((stage, index, from_here, *rest), still, from_here if here else 0, until)
+        return Stand((stage, index, from_here, place, *rest), still, from_here if here else 0, until)
 
-    def _slots(self, base: Base) -> dict[tuple[bool, int], Shot]:
+    def _slots(self, base: Base) -> SlotCopies:
         """Return when the bytes in each binding's slots were written and read, from now on."""
         run, now = self.run, self.state.sim.stamp(self.state.sim.now)
         found: dict[tuple[bool, int], list[Any]] = {}
@@ -190,78 +138,43 @@ class Steady:
 
     # -- whether -----------------------------------------------------------------------------------
 
-    def _period(self, first: Head, last: Head) -> Period | None:
+    def _period(self, units: KernelSteps, first: Head, last: Head) -> Period | None:
         """Return how often what happened between two heads of equal state recurs; None: it does not."""
-        length = last.at_ps - first.at_ps
-        if length <= 0 or length * self.state.machine.clock_hz % PS_PER_S:
+        period = Period(first, last, 1)
+        if period.ps <= 0 or period.ps * self.state.machine.clock_hz % PS_PER_S:
             return None
-        per, counted = last.tile - first.tile, last.base.plus(first.base, -1)
-        end, ahead = self._alike_until(last.tile, per), 0
-        until = len(self.run.jobs)
-        for before, after, engine in zip(first.stands, last.stands, self.engines, strict=True):
-            if before.moving == after.moving:
-                ahead = max(ahead, after.ahead)
-            elif before.still is not None and before.still == after.still:
-                if engine.run_ is self.run and (
-                    counted.fills if engine.name == "dma.read" else counted.backs
-                ):
-                    return None
-            else:
+        stands = list(zip(first.stands, last.stands, strict=True))
+        for engine, (before, after) in zip(self.engines, stands, strict=True):
+            if not self._goes_with(engine, before, after, period.base):
                 return None
-            if after.until is not None and before.still == after.still:
-                until = min(until, after.until - 1)
-        times = min((end - ahead - 1 - last.tile) // per, (until - last.tile) // per)
-        if times < 1 or not self._slots_agree(first, last, counted):
+        times = self._times_of_tiles(period, stands) if period.tiles else self._times_of_folds(units, period)
+        if times < 1 or any(first.slots.get(key) != last.slots.get(key) for key in period.renewed):
             return None
         return Period(first, last, times)
 
-    def _alike_until(self, tile: int, per: int) -> int:
-        """Return the first tile from ``tile`` on that is unlike the one ``per`` before it."""
+    def _goes_with(self, engine: Engine, before: Stand, after: Stand, counted: Base) -> bool:
+        """Return whether an engine goes along with the loop, or stands still throughout."""
+        if before.moving == after.moving:
+            return True
+        if before.still is None or before.still != after.still:
+            return False
+        moved = counted.fills if engine.name == "dma.read" else counted.backs
+        return not (moved and engine.run_ is self.run)
+
+    def _times_of_tiles(self, period: Period, stands: list[tuple[Stand, Stand]]) -> int:
+        tile, per = period.last.tile, period.tiles
+        ahead = max(after.ahead if before.moving == after.moving else 0 for before, after in stands)
+        until = min(
+            (a.until - 1 for b, a in stands if a.until is not None and b.still == a.still),
+            default=len(self.run.jobs),
+        )
         kinds = self.run.jobs.signatures
         unlike = np.flatnonzero(kinds[tile:] != kinds[tile - per : kinds.size - per])
-        return tile + int(unlike[0]) if unlike.size else int(kinds.size)
+        end = tile + int(unlike[0]) if unlike.size else int(kinds.size)
+        return min((end - max(0, ahead) - 1 - tile) // per, (until - tile) // per)
 
-    def _slots_agree(self, first: Head, last: Head, counted: Base) -> bool:
-        """Return whether the copies in slots that are filled anew in a period are as old as those before."""
-        for out, counts in ((False, counted.filled), (True, counted.written)):
-            for index, n in enumerate(counts):
-                if n and first.slots.get((out, index)) != last.slots.get((out, index)):
-                    return False
-        return True
-
-    # -- how ---------------------------------------------------------------------------------------
-
-    def _skip(self, units: KernelSteps, period: Period) -> None:
-        state, run, times = self.state, self.run, period.times
-        recorder, since = state.recorder, period.first
-        counted = period.base
-        ps = period.ps * times
-        recorder.repeat(since.window, times)
-        recorder.repeat_spans(since.spans, times, period.ps)
-        renewed = {(False, i) for i, n in enumerate(counted.filled) if n}
-        renewed |= {(True, i) for i, n in enumerate(counted.written) if n}
-        run.repeat_histograms(since.turns, times, renewed)
-        again(state, run, period.first.journal, period.tiles, period.ps, times, renewed)
-        self._add_meters(units, period)
-        for engine, before, after in zip(self.engines, since.stands, period.last.stands, strict=True):
-            if before.moving != after.moving:
-                engine.nearer(run, period.tiles * times)
-        zero = counted.plus(counted, -1)
-        run.skip(zero.plus(counted, times))
-        for (out, index, _), copy in run.slots.items():
-            if (out, index) in renewed:
-                copy.later(ps)
-        state.sim.skip(ps)
-        self.drain.name_blocks_anew()
-        units.skipped_cycles += ps * state.machine.clock_hz // PS_PER_S
-        self.skipped += period.tiles * times
-        recorder.tiles_skipped += period.tiles * times
-
-    def _add_meters(self, units: KernelSteps, period: Period) -> None:
-        added = [
-            (now - then) * period.times
-            for then, now in zip(period.first.meters, period.last.meters, strict=True)
-        ]
-        own = len(units.meters())
-        self.state.add_meters(added[:-own])
-        units.add_meters(added[-own:])
+    def _times_of_folds(self, units: KernelSteps, period: Period) -> int:
+        kinds = self.run.job(units.tile).kinds
+        place, per = period.last.place, period.folds
+        end = next((i for i in range(place, len(kinds)) if kinds[i] != kinds[i - per]), len(kinds))
+        return (end - 1 - place) // per

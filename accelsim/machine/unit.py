@@ -12,9 +12,10 @@ import simpy
 
 from accelsim.machine.drain import Drain, DrainFold
 from accelsim.machine.fold_run import AHEAD, FoldRun
+from accelsim.machine.heads import Engine
 from accelsim.machine.memory import Access
 from accelsim.machine.state import KernelRun, State
-from accelsim.machine.steady import Engine, Steady
+from accelsim.machine.steady import Steady
 from accelsim.program.folds import fold_tail
 from accelsim.program.gemm_folds import accumulator_use
 from accelsim.program.jobs import Fold, Result
@@ -55,6 +56,7 @@ class KernelSteps:
         )
         self.rate = self._rider_rate()
         self.tile = 0  # the one in hand
+        self.place = 0  # of the fold in hand
         self.steady = Steady(state, drain, engines, run)
         self.skipped_cycles = 0
         self.opened_ps = 0
@@ -82,6 +84,12 @@ class KernelSteps:
         self.stalled += added[0]
         self.stalled_ps += added[1]
 
+    def further(self, folds: int) -> None:
+        """Go on ``folds`` further inside the tile."""
+        self.place += folds
+        if self.ahead is not None and self.ahead.tile == self.tile:
+            self.ahead.place += folds
+
     def _rider_rate(self) -> int:
         cycles = self.state.machine.vector.cycles
         return sum(cycles.get(f, 1) * n for _, f, n in self.kernel.functions) if self.on_array else 0
@@ -96,10 +104,13 @@ class KernelSteps:
         self.start = self.end = max(self.first, self.clock.at_or_after(self.sim.now))
         self._set_credit()
         while self.tile < self.kr.count:
-            self.steady.head(self)
+            self.steady.tile_head(self)
             yield from self._tile_ready()
-            for place in range(len(self.kr.job(self.tile).folds)):
-                yield from self._fold(place)
+            self.place = 0
+            while self.place < len(self.kr.job(self.tile).folds):
+                self.steady.fold_head(self)
+                yield from self._fold(self.place)
+                self.place += 1
             self._tile_done()
             self.tile += 1
         yield self.sim.at(self.clock.edge(self.end + self.tail))
@@ -142,8 +153,8 @@ class KernelSteps:
         self._current = current
         yield from self._begin(current)
         out = current.drained(self.rate) if fold.emit and (fold.writes or fold.psum_write) else None
-        if out is not None and out.partial:
-            self.drain.begin_partial(out)
+        if out is not None:
+            self.drain.begin(out)
         given = 0
         for step in range(current.steps):
             yield from self._operands(current, step)

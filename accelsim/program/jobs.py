@@ -100,6 +100,37 @@ class Fold:
     vector_pass: int = -1
     result: Tile | None = None
 
+    def shape(self) -> tuple[object, ...]:
+        """Return all of it but where its boxes lie."""
+        return (
+            self.cycles,
+            self.least,
+            self.gap,
+            _shape(self.load) if self.load is not None else None,
+            self.load_cycles,
+            tuple(map(_shape, self.streams)),
+            self.continues,
+            self.emit,
+            self.emit_at_end,
+            tuple(map(_shape, self.writes)),
+            tuple(map(_shape, self.riders)),
+            self.psum_read,
+            self.psum_write,
+            self.macs,
+            self.accumulations,
+            self.vector_pass,
+            _lengths(tuple(self.result.values())) if self.result is not None else None,
+        )
+
+
+def _shape(stream: Stream) -> tuple[object, ...]:
+    box = stream.box
+    return stream.binding, stream.nbytes, _lengths(box) if box is not None else None
+
+
+def _lengths(box: Box) -> tuple[int, ...]:
+    return tuple(high - low for low, high in box)
+
 
 @dataclass(slots=True)
 class Result:
@@ -135,6 +166,25 @@ class TileJob:
     slots: dict[int, int] = field(default_factory=dict)  # read binding -> slot that holds its box
     holds: dict[int, int] = field(default_factory=dict)  # read binding -> ordinal of the fill in that slot
     tile: dict[str, Range] = field(default_factory=dict)
+    fold_kinds: list[int] = field(default_factory=list)
+
+    @property
+    def kinds(self) -> list[int]:
+        """Numbers per fold: folds of equal number are alike in all but where their boxes lie."""
+        if len(self.fold_kinds) != len(self.folds):
+            seen: dict[tuple[object, ...], int] = {}
+            self.fold_kinds = [
+                seen.setdefault((*fold.shape(), *self._within(place)), len(seen))
+                for place, fold in enumerate(self.folds)
+            ]
+        return self.fold_kinds
+
+    def _within(self, place: int) -> tuple[object, ...]:
+        """Return where in its result a fold is, and how large that result is."""
+        result = self.result_of(place)
+        if result is None:
+            return ()
+        return place - result.first, result.last - place, *(b.nbytes for b in result.write_backs)
 
     def result_of(self, place: int) -> Result | None:
         """Return the result that the fold at ``place`` belongs to."""

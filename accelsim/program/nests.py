@@ -92,6 +92,22 @@ class Jobs:
             written=backs,
         )
 
+    def base_at(self, i: int, job: TileJob, place: int) -> Base:
+        """Return what has been counted before fold ``place`` of tile ``i``, whose job is ``job``."""
+        done = [r for r in job.results if r.last < place]
+        written = list(self.base(i).written)
+        for result in done:
+            for back in result.write_backs:
+                written[back.binding] += 1
+        return Base(
+            tiles=i,
+            fills=int(self.fills_before[i + 1]),
+            results=int(self.results_before[i]) + len(done),
+            backs=sum(written),
+            filled=tuple(int(f.before[i + 1]) for f in self.fills),
+            written=tuple(written),
+        )
+
     def next_fill(self, i: int) -> int:
         """Return the first tile from ``i`` on that begins with a fill; ``count`` if none does."""
         if self.fills_before[-1] == self.fills_before[min(i, self.count)]:

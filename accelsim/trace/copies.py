@@ -246,9 +246,10 @@ class TrackedCopy:
         """Return when its cells were written and last accessed, from ``now_ps`` on, and how often read."""
         grid = self.grid
         cuts = tuple(tuple(c) for c in grid.cuts)
-        written = np.where(grid.written == UNWRITTEN, UNWRITTEN, grid.written - now_ps)
-        touched = (grid.touched - now_ps).ravel().tolist()
-        return cuts, tuple(written.ravel().tolist()), tuple(touched), tuple(grid.reads.ravel().tolist())
+        never = grid.written == UNWRITTEN
+        written = np.where(never, UNWRITTEN, grid.written - now_ps).ravel().tolist()
+        touched = np.where(never, UNWRITTEN, grid.touched - now_ps).ravel().tolist()
+        return cuts, tuple(written), tuple(touched), tuple(grid.reads.ravel().tolist())
 
     def later(self, ps: int) -> None:
         """Let it stand for a copy of the same kind, written and read ``ps`` later."""

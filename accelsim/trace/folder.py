@@ -15,14 +15,17 @@ import json
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from accelsim.errors import InputError
 from accelsim.trace import tables
 from accelsim.trace.schema import SCHEMA_VERSION, TABLES
+
+if TYPE_CHECKING:
+    from accelsim.trace.tables import Column
 
 MANIFEST: Final = "manifest.json"
 SUMMARY: Final = "summary.json"
@@ -99,11 +102,11 @@ class RunFolder:
         """Write ``manifest.json``; id, schema and the hashes of all files are added when the run is whole."""
         self.write_json(MANIFEST, manifest)
 
-    def write_table(self, name: str, columns: Mapping[str, Sequence[Any]]) -> None:
+    def write_table(self, name: str, columns: Mapping[str, Column]) -> None:
         """Write the table ``name`` of ``trace.schema.TABLES``."""
         tables.write_table(self._partial / f"{name}.parquet", TABLES[name], columns)
 
-    def write_extra(self, name: str, schema: Mapping[str, str], columns: Mapping[str, Sequence[Any]]) -> None:
+    def write_extra(self, name: str, schema: Mapping[str, str], columns: Mapping[str, Column]) -> None:
         """Write a table that only some runs have."""
         tables.write_table(self._partial / f"{name}.parquet", schema, columns)
 

@@ -7,10 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from accelsim.errors import InputError
+from accelsim.trace.coded import Coded
 from accelsim.trace.schema import SCHEMA_VERSION
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from numpy.typing import NDArray
+
+    Column = Sequence[Any] | Coded | NDArray[Any]
 
 
 def _type(name: str) -> pa.DataType:
@@ -32,16 +36,18 @@ def arrow_schema(schema: Mapping[str, str]) -> pa.Schema:
     return pa.schema(fields, metadata={"accelsim.schema": str(SCHEMA_VERSION)})
 
 
-def _array(name: str, values: Sequence[Any]) -> pa.Array[Any]:
+def _array(name: str, values: Column) -> pa.Array[Any]:
     """Return ``values`` as a column; ints of a ``decimal`` stay exact."""
     import pyarrow as pa
 
-    if name == "dict":  # in order of first occurrence, so that the codes are the same from run to run
-        return pa.array(values, pa.string()).dictionary_encode()
-    return pa.array(values, _type(name))
+    if name != "dict" and not isinstance(values, Coded):
+        return pa.array(values, _type(name))
+    coded = values if isinstance(values, Coded) else Coded.of(values)
+    words = pa.array(coded.words, pa.string())
+    return words if words.null_count else pa.DictionaryArray.from_arrays(coded.codes, words)
 
 
-def table(schema: Mapping[str, str], columns: Mapping[str, Sequence[Any]]) -> pa.Table:
+def table(schema: Mapping[str, str], columns: Mapping[str, Column]) -> pa.Table:
     """Return ``columns`` as a table of ``schema``.
 
     Raises:
@@ -56,17 +62,15 @@ def table(schema: Mapping[str, str], columns: Mapping[str, Sequence[Any]]) -> pa
     lengths = {c: len(columns[c]) for c in schema}
     if len(set(lengths.values())) > 1:
         raise ValueError(f"columns differ in length: {lengths}")
-    made = pa.Table.from_arrays(
-        [_array(t, columns[c]) for c, t in schema.items()], schema=arrow_schema(schema)
-    )
-    nulls = [c for c in schema if made.column(c).null_count]
+    made = [_array(t, columns[c]) for c, t in schema.items()]
+    nulls = [c for c, array in zip(schema, made, strict=True) if array.null_count]
     if nulls:
         raise ValueError(f"null in {', '.join(nulls)}")
-    return made
+    return pa.Table.from_arrays(made, schema=arrow_schema(schema))
 
 
-def write_table(path: Path, schema: Mapping[str, str], columns: Mapping[str, Sequence[Any]]) -> None:
-    """Write ``columns`` (sequences or numpy arrays of equal length) to the parquet file ``path``.
+def write_table(path: Path, schema: Mapping[str, str], columns: Mapping[str, Column]) -> None:
+    """Write ``columns`` (sequences, arrays or coded words, of equal length) to the parquet file ``path``.
 
     Compressed with zstd. The bytes depend on the values and pyarrow's version only.
     """

@@ -1,0 +1,97 @@
+"""Heads of tiles and folds that were passed: their states, and where the books stood."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from accelsim.machine.snapshot import Shot
+from accelsim.machine.state import KernelRun
+from accelsim.program.jobs import Base
+
+SlotCopies = dict[tuple[bool, int], Shot]
+
+
+class Engine(Protocol):
+    """A DMA engine as the steady state sees it."""
+
+    name: str
+    run_: KernelRun | None
+
+    def standing(self, current: KernelRun) -> tuple[Any, ...]:
+        """Return where it stands."""
+
+    def blocked(self, current: KernelRun) -> bool:
+        """Return whether it waits for a counter, with nothing in flight."""
+
+    def waits_for(self, current: KernelRun) -> int | None:
+        """Return how many tiles must be done before it goes on."""
+
+    def nearer(self, current: KernelRun, tiles: int) -> None:
+        """Leave ``tiles`` before it out of account."""
+
+    def further(self, current: KernelRun, tile: int, results: int, stands: bool) -> None:
+        """Go ``results`` further inside a tile, unless it stands."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stand:
+    """Where an engine stands: seen from the head, and in itself where it is blocked."""
+
+    moving: Shot
+    still: Shot | None
+    ahead: int  # tiles from the one in hand; 0 if it is in another kernel
+    until: int | None  # tiles that must be done before a blocked one goes on
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The head of a fold of a tile, or of the tile (fold 0): its state, and where the books stood."""
+
+    tile: int  # of the kernel, whatever was skipped
+    place: int
+    at_ps: int
+    stands: tuple[Stand, ...]
+    slots: SlotCopies
+    base: Base
+    window: int
+    spans: int
+    journal: int
+    turns: int
+    meters: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """What recurs: what happened between two heads, ``times`` times more."""
+
+    first: Head
+    last: Head
+    times: int
+
+    @property
+    def tiles(self) -> int:
+        """Tiles of one period; 0 if it is one of folds."""
+        return self.last.tile - self.first.tile
+
+    @property
+    def folds(self) -> int:
+        """Folds of one period inside a tile."""
+        return self.last.place - self.first.place
+
+    @property
+    def ps(self) -> int:
+        """Length of one period."""
+        return self.last.at_ps - self.first.at_ps
+
+    @property
+    def base(self) -> Base:
+        """What one period counts."""
+        return self.last.base.plus(self.first.base, -1)
+
+    @property
+    def renewed(self) -> set[tuple[bool, int]]:
+        """The (written?, binding) whose slots hold other tiles after every period."""
+        counted = self.base
+        read = {(False, i) for i, n in enumerate(counted.filled) if n}
+        return read | {(True, i) for i, n in enumerate(counted.written) if n}

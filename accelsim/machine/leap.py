@@ -1,0 +1,59 @@
+"""What a skip does: the clock is set forward, and the books are brought to where they would be."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from accelsim.machine.drain import Drain
+from accelsim.machine.heads import Engine, Period
+from accelsim.machine.replay import again
+from accelsim.machine.state import KernelRun, State
+from accelsim.sim.engine import PS_PER_S
+
+if TYPE_CHECKING:
+    from accelsim.machine.unit import KernelSteps
+
+
+def leap(
+    state: State,
+    drain: Drain,
+    engines: Sequence[Engine],
+    run: KernelRun,
+    units: KernelSteps,
+    period: Period,
+) -> None:
+    """Skip the periods that ``period`` says recur."""
+    times, since, renewed = period.times, period.first, period.renewed
+    recorder, ps = state.recorder, period.ps * times
+    recorder.repeat(since.window, times)
+    recorder.repeat_spans(since.spans, times, period.ps)
+    run.repeat_histograms(since.turns, times, renewed)
+    again(state, run, period)
+    _add_meters(state, units, period)
+    for engine, before, after in zip(engines, since.stands, period.last.stands, strict=True):
+        stands = before.moving != after.moving
+        if period.tiles and stands:
+            engine.nearer(run, period.tiles * times)
+        elif not period.tiles:
+            engine.further(run, units.tile, period.base.results * times, stands)
+    if not period.tiles:
+        drain.further(run, units.tile, period.folds * times)
+        units.further(period.folds * times)
+    run.skip(period.base.plus(period.base, times - 1))
+    for (out, index, _), copy in run.slots.items():
+        if (out, index) in renewed:
+            copy.later(ps)
+    state.sim.skip(ps)
+    drain.name_blocks_anew()
+    units.skipped_cycles += ps * state.machine.clock_hz // PS_PER_S
+    recorder.tiles_skipped += period.tiles * times
+    recorder.folds_skipped += period.folds * times
+
+
+def _add_meters(state: State, units: KernelSteps, period: Period) -> None:
+    pairs = zip(period.first.meters, period.last.meters, strict=True)
+    added = [(now - then) * period.times for then, now in pairs]
+    own = len(units.meters())
+    state.add_meters(added[:-own])
+    units.add_meters(added[-own:])
