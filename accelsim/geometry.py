@@ -51,14 +51,19 @@ class DimMap:
         """Return the range of a dimension of ``size`` that ``tile`` touches; may be empty."""
         if self.kind == "full":
             return 0, size
-        low, high = tile[self.axis]
-        if self.kind == "window":
-            low, high = low * self.stride - self.pad, (high - 1) * self.stride - self.pad + self.extent
-        elif self.kind == "inverse":
-            low = -(-(low + self.pad - self.extent + 1) // self.stride)
-            high = (high - 1 + self.pad) // self.stride + 1
+        low, high = self.reach(tile)
         low, high = max(0, low), min(size, high)
         return low, max(low, high)
+
+    def reach(self, tile: Tile) -> Range:
+        """Return the range that ``tile`` touches were the dimension without bounds."""
+        low, high = tile[self.axis]
+        if self.kind == "window":
+            return low * self.stride - self.pad, (high - 1) * self.stride - self.pad + self.extent
+        if self.kind == "inverse":
+            below = -(-(low + self.pad - self.extent + 1) // self.stride)
+            return below, (high - 1 + self.pad) // self.stride + 1
+        return low, high
 
 
 FULL = DimMap()

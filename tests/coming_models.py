@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 
 class Attention(nn.Module):
@@ -62,3 +63,64 @@ class Cond(nn.Module):
 
     def forward(self, x):
         return torch.cond(x.sum() > 0, lambda t: t.sin(), lambda t: t.cos(), (self.a(x),))
+
+
+class Packed(nn.Module):
+    """Torch's own attention, which packs its weights and splits them by select, with or without weights."""
+
+    def __init__(self, weights=True):
+        super().__init__()
+        self.attention = nn.MultiheadAttention(16, 4, dropout=0.1, batch_first=True)
+        self.head, self.weights = nn.Linear(16, 5), weights
+
+    def forward(self, x):
+        mixed, _ = self.attention(x, x, x, need_weights=self.weights)
+        return self.head(mixed[:, 0])
+
+
+class Encoder(nn.Module):
+    """Torch's own encoder layer and decoder layer."""
+
+    def __init__(self, activation="relu", first=False):
+        super().__init__()
+        kind = {"activation": activation, "norm_first": first, "batch_first": True}
+        self.encoder = nn.TransformerEncoderLayer(16, 4, 32, 0.1, **kind)
+        self.decoder = nn.TransformerDecoderLayer(16, 4, 32, 0.1, **kind)
+        self.head = nn.Linear(16, 5)
+
+    def forward(self, x):
+        mask = nn.Transformer.generate_square_subsequent_mask(x.shape[1])
+        return self.head(self.decoder(x, self.encoder(x), tgt_mask=mask, tgt_is_causal=True).mean(1))
+
+
+class Joined(nn.Module):
+    """Rectifiers that end at 6, concatenation, pools of both kinds to a size, dropout of whole maps."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 8, 3, padding=1), nn.GroupNorm(2, 24)
+        self.act, self.head = nn.PReLU(24), nn.Linear(24, 5)
+
+    def forward(self, x):
+        x = self.conv(x)
+        x = torch.cat([F.relu6(x), F.hardtanh(x), F.dropout2d(F.dropout(x, 0.2), 0.2)], 1)
+        x = self.act(self.norm(x)) + F.hardswish(x) + F.elu(x)
+        x = F.adaptive_avg_pool2d(x, 3) + F.adaptive_max_pool2d(x, (3, 3))
+        return self.head(F.interpolate(x, scale_factor=2)[:, :, ::2, 1:4].mean((2, 3)))
+
+
+class Fused(nn.Module):
+    """The fused call with a mask of its own, with more keys than queries, and a scale."""
+
+    def __init__(self):
+        super().__init__()
+        self.q, self.kv, self.head = nn.Linear(16, 16), nn.Linear(16, 32), nn.Linear(16, 5)
+
+    def forward(self, x):
+        b, t, _ = x.shape
+        q = self.q(x[:, : t // 2]).view(b, t // 2, 4, 4).transpose(1, 2)
+        k, v = (p.view(b, t, 4, 4).transpose(1, 2) for p in self.kv(x).chunk(2, -1))
+        mask = torch.linspace(-1.0, 1.0, t)[None, :].expand(t // 2, t)
+        with sdpa_kernel([SDPBackend.FLASH_ATTENTION]):
+            y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=0.3)
+        return self.head(y.transpose(1, 2).flatten(2).mean(1))

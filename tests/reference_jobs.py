@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterator
 
 from accelsim.geometry import Box, Range, Tile, ceil_div, run_length, volume
+from accelsim.program.fills import AHEAD
 from accelsim.program.gemm_folds import STREAMED, ArrayShape, GemmTile, gemm_folds, parked_rows
 from accelsim.program.jobs import Fold, Result, Stream, TileJob, Transfer
 from accelsim.program.program import Binding, Kernel
@@ -36,7 +37,7 @@ class _Filler:
         if self.binding.place == "resident":
             return None
         if self.binding.place == "kept":
-            return self._keep(tile)
+            return self._keep(tile_index, tile)
         box = self.binding.operand.box(tile)
         slot = self._count % len(self.binding.slots)
         if box == self._box or not volume(box):
@@ -47,7 +48,7 @@ class _Filler:
         self._last_use[slot] = tile_index
         return job
 
-    def _keep(self, tile: Tile) -> Transfer | None:
+    def _keep(self, tile_index: int, tile: Tile) -> Transfer | None:
         """Fill each element once: rows that windows share belong to the first tile that needs them."""
         operand = self.binding.operand
         box = list(operand.box(tile))
@@ -59,7 +60,7 @@ class _Filler:
             if self._filled.setdefault(whole, 0) or not volume(whole):
                 return None
             self._filled[whole] = 1
-            return transfer(self.binding, self.index, whole, -1)
+            return transfer(self.binding, self.index, whole, -1, max(-1, tile_index - AHEAD))
         axis = shared[0]
         key = tuple(r for i, r in enumerate(box) if i != axis)
         done = self._filled.get(key, 0)
@@ -69,7 +70,7 @@ class _Filler:
             return None
         self._filled[key] = end
         box[axis] = (done, end)
-        return transfer(self.binding, self.index, tuple(box), -1)
+        return transfer(self.binding, self.index, tuple(box), -1, max(-1, tile_index - AHEAD))
 
     @property
     def slot(self) -> int:

@@ -295,7 +295,8 @@ def simulator(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> _Simulator:
 
 def test_run_passes_its_options_on(simulator: _Simulator) -> None:
     """Every option reaches the simulator under its own name."""
-    options = "--batch 4 --phase forward --cold --allow-unsupported --out o --force --quiet --trace-tensor a*"
+    options = "--batch 4 --accumulate 2 --phase forward --cold --allow-unsupported --out o --force --quiet"
+    options += " --trace-tensor a*"
     keys = ["--set", "clock=2 GHz", "--set", "dram.latency=80 ns"]
 
     assert _main("run", "m", "w", *options.split(), *keys) == 0
@@ -304,6 +305,8 @@ def test_run_passes_its_options_on(simulator: _Simulator) -> None:
         "arch": "m",
         "workload": "w",
         "batch": 4,
+        "accumulate": 2,
+        "exact": False,
         "phase": "forward",
         "cold": True,
         "allow_unsupported": True,

@@ -16,8 +16,8 @@ from accelsim.geometry import ceil_div
 from accelsim.graph.ir import Graph, Op
 from accelsim.program.folds import compute_cycles, first_load, fold_tail
 from accelsim.program.jobs import Fold, Stream, TileJob
-from accelsim.program.program import Kernel, Program, Region
 from accelsim.program.nests import jobs_of
+from accelsim.program.program import Kernel, Program, Region
 from accelsim.resolve.machine import Machine
 from accelsim.resolve.shape import array_shape
 from accelsim.trace.recorder import Recorder, SpanRow
@@ -50,9 +50,7 @@ class Run:
         """Every kernel with its tiles."""
         vector = self.machine.vector
         shape = array_shape(self.machine)
-        return [
-            (k, list(jobs_of(k, shape, dict(vector.cycles), vector.lanes))) for k in self.program.kernels
-        ]
+        return [(k, list(jobs_of(k, shape, dict(vector.cycles), vector.lanes))) for k in self.program.kernels]
 
     @cached_property
     def ops(self) -> dict[str, Op]:

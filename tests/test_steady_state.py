@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from collections.abc import Sequence
+from dataclasses import asdict, fields, replace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from accelsim.geometry import Axis
 from accelsim.graph.ir import Graph
 from accelsim.machine import run_program
+from accelsim.machine.run import Steal
 from accelsim.mapping import map_graph
 from accelsim.program.nests import jobs_of
 from accelsim.program.program import Cut, Kernel, Program, Psum, Region
@@ -38,9 +40,10 @@ def books(recorder: Recorder) -> dict[str, Any]:
     }
 
 
-def agree(on: Machine, program: Program) -> Recorder:
+def agree(on: Machine, program: Program, steals: Sequence[Steal] = ()) -> Recorder:
     """Run with and without skipping, compare, and return the records of the run that skipped."""
-    exact, skipped = run_program(on, program, exact=True), run_program(on, program)
+    exact = run_program(on, program, exact=True, steals=steals)
+    skipped = run_program(on, program, steals=steals)
     assert exact.tiles_skipped == exact.folds_skipped == 0
     first, second = books(exact), books(skipped)
     for key, value in first.items():
@@ -53,6 +56,17 @@ def test_a_long_loop_is_skipped() -> None:
     on = load_machine("edge-sram", ("bank.sram.capacity=64 KiB", "bank.sram.count=1", "bank.sram.subbanks=1"))
     recorder = agree(on, map_graph(gemms((2048, 512, 512)), on))
     assert recorder.tiles_skipped > 10 * recorder.tiles
+
+
+@pytest.mark.parametrize(("period_ps", "rare"), [(999_999_937, True), (99_999_937, True), (30_011, False)])
+def test_rare_events_bound_the_skip(period_ps: int, rare: bool) -> None:
+    """A bank that is taken at intervals is simulated whenever it is, and the loop is skipped between."""
+    on = load_machine("edge-sram", ("bank.sram.capacity=64 KiB", "bank.sram.count=1", "bank.sram.subbanks=1"))
+    program = map_graph(gemms((1024, 256, 256)), on)
+    recorder = agree(on, program, [Steal("sram", period_ps, 7_001)])
+    plain = run_program(on, program)
+    assert recorder.end_ps >= plain.end_ps
+    assert (recorder.tiles_skipped > 0) == rare
 
 
 @pytest.mark.parametrize("arch", ["edge-sram", "edge-hybrid", "tpu-like-mram"])
@@ -97,6 +111,15 @@ def _nest(draw: st.DrawFn, kernel: Kernel, on: Machine) -> Kernel:
     return replace(kernel, cuts=cuts, order=order, psum=psum, result_rows=rows, **bindings)  # type: ignore[arg-type]
 
 
+class Drawn(Program):
+    """A program whose repr is short: hypothesis prints the examples that fail."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"<{[(k.order, k.cuts) for k in self.kernels]}>"
+
+
 @st.composite
 def programs(draw: st.DrawFn, graph: Graph, on: Machine) -> Program:
     """Return a program of ``graph`` whose nests were drawn, of not too many tiles."""
@@ -105,7 +128,7 @@ def programs(draw: st.DrawFn, graph: Graph, on: Machine) -> Program:
     lanes, cycles = on.vector.lanes, on.vector.cycles
     most = max(len(jobs_of(k, array_shape(on), cycles, lanes)) for k in kernels)
     assume(most <= MANY_TILES)
-    return replace(program, kernels=kernels)
+    return Drawn(**{f.name: getattr(program, f.name) for f in fields(program)} | {"kernels": kernels})
 
 
 regular = st.sampled_from([(10**9, 0), (2 * 10**9, 7_000), (10**10, 50_000), (3 * 10**9, 1)])

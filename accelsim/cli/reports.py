@@ -20,7 +20,7 @@ def report(run: RunName, top: Top = 10) -> None:
     from accelsim.trace.runs import open_run
 
     found = open_run(run)
-    results().print(tables(found.summary, found.table("ops"), top))
+    results().print(tables(found.summary, found.manifest["skip"], found.table("ops"), top))
     typer.echo(f"run folder: {found.path}")
 
 

@@ -22,6 +22,14 @@ Workload = Annotated[
     ),
 ]
 Batch = Annotated[int | None, typer.Option(min=1, help="Samples per step, instead of the workload's own.")]
+Accumulate = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        metavar="N",
+        help="Split the step's batch into N micro-batches, sum their gradients, update once.",
+    ),
+]
 Phase = Annotated[str, typer.Option(help="all (a whole training step) or forward.")]
 Cold = Annotated[bool, typer.Option("--cold", help="The first step, from DRAM, instead of the steady one.")]
 Allow = Annotated[
@@ -36,6 +44,9 @@ Force = Annotated[bool, typer.Option("--force", help="Replace another run at --o
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+Exact = Annotated[
+    bool, typer.Option("--exact", help="Simulate every tile; the results are the same, and take longer.")
+]
 TraceTensors = Annotated[
     list[str] | None,
     typer.Option("--trace-tensor", metavar="GLOB", help="Keep single copies of these tensors in the trace."),
@@ -46,6 +57,7 @@ def run(
     arch: Arch,
     workload: Workload,
     batch: Batch = None,
+    accumulate: Accumulate = None,
     phase: Phase = "all",
     cold: Cold = False,
     allow_unsupported: Allow = False,
@@ -56,6 +68,7 @@ def run(
     quiet: Quiet = False,
     debug: Debug = False,  # noqa: ARG001  main has taken it out; here for --help
     trace_tensor: TraceTensors = None,
+    exact: Exact = False,
 ) -> None:
     """Simulate one training step of WORKLOAD on the machine ARCH and keep it in a run folder."""
     if phase not in ("all", "forward"):
@@ -68,6 +81,7 @@ def run(
             arch,
             workload,
             batch=batch,
+            accumulate=accumulate,
             phase=phase,
             cold=cold,
             allow_unsupported=allow_unsupported,
@@ -75,6 +89,7 @@ def run(
             out=out,
             force=force,
             trace_tensors=trace_tensor or (),
+            exact=exact,
             command=["accelsim", *sys.argv[1:]],
             progress=report,
         )
@@ -90,5 +105,5 @@ def _print(result: Result) -> None:
     from accelsim.trace.runs import open_run
 
     finished = open_run(result.run_dir)
-    results().print(report(finished.summary, finished.table("ops")))
+    results().print(report(finished.summary, finished.manifest["skip"], finished.table("ops")))
     typer.echo(f"run folder: {result.run_dir}")

@@ -254,7 +254,9 @@ class ArchSpec(Spec):
     static: StaticSpec = StaticSpec()
     host: HostSpec = HostSpec()
     format: dict[Role, Format] = Field(default_factory=dict)
-    """What each role is stored in, and what its MACs cost; default: the workload's own."""
+    """What each role is stored in, and what its MACs cost; default: the workload's own. `master_weight`, if
+    given and not what weights are stored in: each parameter has a master copy in this format, which the
+    update reads and writes, and from which it writes the weight."""
     placement: dict[Role, tuple[Text, ...]] = Field(default_factory=dict)
     """Bank groups for each role, in order of preference; default: all, in the order of the file; an empty
     list is DRAM only."""

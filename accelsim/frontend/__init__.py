@@ -5,7 +5,7 @@ Importing this package imports no torch; capturing a model that is not in the ca
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,13 +39,19 @@ class Captured:
 
 
 def load_workload(
-    name_or_path: str, *, batch: int | None = None, phase: str = "all", cache: Path | None = None
+    name_or_path: str,
+    *,
+    batch: int | None = None,
+    accumulate: int | None = None,
+    phase: str = "all",
+    cache: Path | None = None,
 ) -> Captured:
     """Return the graph of a shipped workload's name, of a ``.toml``, or of a SCALE-Sim ``.csv``.
 
     Args:
         name_or_path: As on the command line.
-        batch: Replaces the file's batch.
+        batch: Replaces the file's batch, the samples of a whole step.
+        accumulate: Replaces the file's number of micro-batches that a step's batch is split into.
         phase: ``all``, or ``forward`` for forward and loss alone.
         cache: Folder of captured graphs; the user's cache folder if None.
 
@@ -54,15 +60,21 @@ def load_workload(
     """
     if phase not in PHASES:
         raise InputError(f'phase: expected "all" or "forward", got "{phase}"')
-    if batch is not None and batch < 1:
-        raise InputError(f"batch: expected a whole number above 0, got {batch}")
+    for key, number in (("batch", batch), ("accumulate", accumulate)):
+        if number is not None and number < 1:
+            raise InputError(f"{key}: expected a whole number above 0, got {number}")
     path = find("workloads", name_or_path)
     if path.suffix == ".csv":
-        return _topology(path, batch, phase)
-    return _model(specs.load(path, batch), phase, cache or stored.default_folder())
+        return _topology(path, batch, accumulate, phase)
+    return _model(specs.load(path, batch, accumulate), phase, cache or stored.default_folder())
 
 
-def _topology(path: Path, batch: int | None, phase: str) -> Captured:
+def _topology(path: Path, batch: int | None, accumulate: int | None, phase: str) -> Captured:
+    if accumulate not in (None, 1):
+        raise InputError(
+            f"{shown(path)}: a topology file has no gradients to accumulate, got {accumulate} micro-batches; "
+            "leave out accumulate"
+        )
     if batch not in (None, 1):
         raise InputError(f"{shown(path)}: a topology file has batch 1, got {batch}; leave out the batch")
     spec = {"topology": path.name, "batch": 1, "phase": "forward"}
@@ -89,7 +101,22 @@ def _capture(workload: specs.Workload, phase: str) -> tuple[Graph, stored.Files]
     imports = stored.Imports()
     step = capture(workload, phase)
     graph = lower(step, workload.name, workload.spec.batch)
+    graph = replace(graph, notes=(*graph.notes, *_notes(workload.spec, phase)))
     own = [workload.path, *map(Path, workload.labels)]
     if workload.model_file:
         own.append(workload.model_file)
     return graph, imports.files(workload.module_name, own)
+
+
+def _notes(spec: specs.WorkloadSpec, phase: str) -> list[str]:
+    """Return what a reader of the figures has to know of how the step is run."""
+    notes = []
+    if spec.accumulate > 1:
+        summed = "" if phase == "forward" else ", whose gradients are summed before one update"
+        notes.append(
+            f"the batch goes through in {spec.accumulate} micro-batches of {spec.micro_batch}{summed}"
+        )
+    if spec.checkpoint.modules and phase != "forward":
+        globs = ", ".join(spec.checkpoint.modules)
+        notes.append(f"activation checkpointing: backward computes the forward of {globs} again (recompute)")
+    return notes

@@ -16,6 +16,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from accelsim.errors import AccelsimError
+from accelsim.frontend.checkpoint import turn_on
 from accelsim.frontend.spec import Workload
 from accelsim.words import Format
 
@@ -38,7 +39,8 @@ def build(workload: Workload, device: str) -> torch.nn.Module:
     """Return the workload's model in training mode on ``device`` (``meta``: without memory).
 
     Raises:
-        ConfigError: No such file, module or callable; arguments it does not take; not a module.
+        ConfigError: No such file, module or callable; arguments it does not take; not a module; no
+            module where one is to be checkpointed.
     """
     make = _callable(workload)
     with _located(workload, "args", "cannot be built with these arguments"), torch.device(device):
@@ -46,6 +48,7 @@ def build(workload: Workload, device: str) -> torch.nn.Module:
     if not isinstance(model, torch.nn.Module):
         kind = type(model).__name__
         raise workload.fault("model", f"expected a torch.nn.Module or what returns one, got {kind}")
+    turn_on(workload, model)
     return model.to(DTYPES[workload.spec.dtype]).train()
 
 

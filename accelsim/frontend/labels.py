@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -20,7 +20,7 @@ from accelsim.words import Phase
 
 
 class Labeler:
-    """Writes ``phase``, ``layer``, ``fwd_op`` and ``param`` into ``node.meta``.
+    """Writes ``phase``, ``layer``, ``micro_batch``, ``fwd_op`` and ``param`` into ``node.meta``.
 
     ``layer`` is None for gradient accumulation, which belongs to no layer. ``failed_in`` is the path of
     the innermost module that raised, None so far.
@@ -36,6 +36,7 @@ class Labeler:
         self._phase: Phase = "forward"
         self._outside = ""  # the layer of nodes outside of every module
         self._grad_fn: int | None = None
+        self._micro_batch = 0
         self._param = ""
         self._mark: Node | None = None
         self._forward: dict[int, Node] = {}  # by sequence number
@@ -56,7 +57,7 @@ class Labeler:
         self._mark = root.prev
 
     def _label(self, meta: dict[str, Any]) -> None:
-        meta["phase"] = self._phase
+        meta["phase"], meta["micro_batch"] = self._phase, self._micro_batch
         if self._phase == "update":
             meta["layer"], meta["param"] = self._param.rpartition(".")[0], self._param
         elif self._phase == "forward":
@@ -93,8 +94,14 @@ class Labeler:
     def _leave(self, _module: torch.nn.Module, _args: object, result: object) -> None:
         self.flush()
         path = self._stack.pop()
-        if result is None and sys.exc_info()[0] is not None and self.failed_in is None:
+        failed = result is None and sys.exc_info()[0] is not None
+        if failed and self.failed_in is None and self._phase == "forward":  # recomputation stops so
             self.failed_in = path
+
+    def forward(self, micro_batch: int) -> None:
+        """From here on the phase is forward, of micro-batch number ``micro_batch``."""
+        self.flush()
+        self._phase, self._outside, self._micro_batch = "forward", "", micro_batch
 
     def outside(self, layer: str) -> None:
         """From here on, nodes outside of every module belong to ``layer``."""
@@ -127,7 +134,22 @@ class Labeler:
         self.flush()
         self._grad_fn = None
 
+    def again(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return ``function`` as backward is to call it again: inside the modules that are open now."""
+        inside = list(self._stack)
+
+        def run(*args: Any, **kwargs: Any) -> Any:
+            self.flush()
+            before, self._stack = self._stack, [*inside]
+            try:
+                return function(*args, **kwargs)
+            finally:  # torch leaves it by an exception as soon as it has what was not saved
+                self.flush()
+                self._stack = before
+
+        return run
+
     def update(self, param: str) -> None:
         """From here on the phase is update, of the parameter ``param``."""
         self.flush()
-        self._phase, self._param = "update", param
+        self._phase, self._param, self._micro_batch = "update", param, 0

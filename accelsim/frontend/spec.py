@@ -52,6 +52,14 @@ class OptimizerSpec(Spec):
         return self.eps if self.eps is not None else {"adagrad": 1e-10}.get(self.name, 1e-8)
 
 
+class CheckpointSpec(Spec):
+    """Activation checkpointing without touching the model, ``[checkpoint]``."""
+
+    modules: tuple[str, ...] = ()
+    """Globs of module paths, such as ``"layer1.*"`` (``*`` stops at a dot); backward computes the forward
+    of each of these modules again instead of keeping its activations."""
+
+
 class WorkloadSpec(Spec):
     """A workload file."""
 
@@ -62,11 +70,21 @@ class WorkloadSpec(Spec):
     inputs: dict[str, InputSpec] = Field(min_length=1)
     """The model's inputs by the names of ``forward``'s parameters; one alone is passed by position."""
     batch: PositiveInt = 1
+    """Samples per step."""
+    accumulate: PositiveInt = 1
+    """Micro-batches per step, of ``batch / accumulate`` samples each; their gradients are summed before
+    the one update."""
     loss: Literal["cross_entropy", "mse", "output"] = "cross_entropy"
     """Of the model's output against a target of its shape; ``output``: the model returns the loss."""
     dtype: FloatFormat = "fp32"
     """What the model is built in."""
     optimizer: OptimizerSpec = OptimizerSpec()
+    checkpoint: CheckpointSpec = CheckpointSpec()
+
+    @property
+    def micro_batch(self) -> int:
+        """Samples that go through the model at once."""
+        return self.batch // self.accumulate
 
     @field_validator("model")
     @classmethod
@@ -112,14 +130,21 @@ class Workload:
         return error([self.origins.fault(tuple(key.split(".")), what)])
 
 
-def load(path: Path, batch: int | None = None) -> Workload:
-    """Load the workload file at ``path``; ``batch`` replaces the file's.
+def load(path: Path, batch: int | None = None, accumulate: int | None = None) -> Workload:
+    """Load the workload file at ``path``; ``batch`` and ``accumulate`` replace the file's.
 
     Raises:
         InputError: The file cannot be read, or holds faults.
     """
-    overrides = [] if batch is None else [f"batch={batch}"]
+    given = {"batch": batch, "accumulate": accumulate}
     spec, origins = load_spec(
-        path, WorkloadSpec, overrides=overrides, resolve_name=lambda name: find("workloads", name)
+        path,
+        WorkloadSpec,
+        overrides=[f"{key}={value}" for key, value in given.items() if value is not None],
+        resolve_name=lambda name: find("workloads", name),
     )
-    return Workload(path, spec, origins)
+    workload = Workload(path, spec, origins)
+    if spec.batch % spec.accumulate:
+        what = f"the step's batch of {spec.batch} cannot be split into {spec.accumulate} equal micro-batches"
+        raise workload.fault("accumulate", f"{what}; choose a batch that is a multiple")
+    return workload

@@ -65,12 +65,16 @@ def lives(graph: Graph) -> dict[str, Life]:
 
 
 def saved_activations(graph: Graph) -> tuple[str, ...]:
-    """Return the tensors that forward makes and backward reads, in the order of making."""
+    """Return the tensors that forward makes and backward or recomputation reads, in the order of making.
+
+    With micro-batches those of every one of them: they are not there at the same time.
+    """
     life = lives(graph)
     return tuple(
         name
         for name, tensor in graph.tensors.items()
-        if tensor.phase == "forward" and any(graph.ops[i].phase == "backward" for i in life[name].reads)
+        if tensor.phase == "forward"
+        and any(graph.ops[i].phase in ("backward", "recompute") for i in life[name].reads)
     )
 
 

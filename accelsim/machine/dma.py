@@ -159,11 +159,17 @@ class _Engine:
     def further(self, current: KernelRun, tile: int, results: int, stands: bool) -> None:
         """Go on to what lies as much further inside ``tile`` as was skipped of it."""
 
-    def nearer(self, current: KernelRun, tiles: int) -> None:
-        """Stand at the same tile although ``tiles`` before it are no longer counted."""
+    def results_to_come(self, current: KernelRun) -> int | None:
+        """Return how many results of ``current`` have yet to come before the engine goes on, or None."""
+        waits = current.results.waits()
+        return next((n - current.results.value for n, tag in waits if tag == (self.name,)), None)
+
+    def nearer(self, current: KernelRun, tiles: int, results: int) -> None:
+        """Stand at the same place although ``tiles`` and ``results`` before it are no longer counted."""
         if self.run_ is not current:
             return
         self.tile -= tiles
+        current.results.nearer(results, (self.name,))
         for counter in (current.consumed, current.tiles):
             counter.nearer(tiles, (self.name,))
 

@@ -27,8 +27,11 @@ class Engine(Protocol):
     def waits_for(self, current: KernelRun) -> int | None:
         """Return how many tiles must be done before it goes on."""
 
-    def nearer(self, current: KernelRun, tiles: int) -> None:
-        """Leave ``tiles`` before it out of account."""
+    def results_to_come(self, current: KernelRun) -> int | None:
+        """Return how many results must come before it goes on."""
+
+    def nearer(self, current: KernelRun, tiles: int, results: int) -> None:
+        """Leave ``tiles`` and ``results`` before it out of account."""
 
     def further(self, current: KernelRun, tile: int, results: int, stands: bool) -> None:
         """Go ``results`` further inside a tile, unless it stands."""
@@ -42,6 +45,7 @@ class Stand:
     still: Shot | None
     ahead: int  # tiles from the one in hand; 0 if it is in another kernel
     until: int | None  # tiles that must be done before a blocked one goes on
+    results: int | None  # that have yet to come before a blocked one goes on
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,7 @@ class Head:
     journal: int
     turns: int
     meters: tuple[int, ...]
+    fired: int  # timers
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,9 +33,9 @@ def leap(
     _add_meters(state, units, period)
     for engine, before, after in zip(engines, since.stands, period.last.stands, strict=True):
         stands = before.moving != after.moving
-        if period.tiles and stands:
-            engine.nearer(run, period.tiles * times)
-        elif not period.tiles:
+        if stands:
+            engine.nearer(run, period.tiles * times, period.base.results * times)
+        if not period.tiles:
             engine.further(run, units.tile, period.base.results * times, stands)
     if not period.tiles:
         drain.further(run, units.tile, period.folds * times)

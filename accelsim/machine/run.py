@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 
 from accelsim.machine.dma import FillEngine, WriteBackEngine
 from accelsim.machine.memory import Port
@@ -21,12 +23,13 @@ def run_program(
     progress: Callable[[int, int], None] | None = None,
     *,
     exact: bool = False,
+    steals: Sequence[Steal] = (),
 ) -> Recorder:
     """Run ``program`` and return its records.
 
     Single reads of tensors that match a glob of ``trace_tensors`` are kept. ``progress`` is called with
     the kernels done and their number. ``exact`` simulates every tile; without it those of a steady state
-    are accounted at once, with the same result.
+    are accounted at once, with the same result. ``steals`` take bank ports at fixed intervals.
 
     Raises:
         DeadlockError: if nothing can go on, naming who waits for what.
@@ -36,6 +39,8 @@ def run_program(
     state = State(sim, machine, program, recorder, skips=not exact)
     if progress is not None:
         _report(state, progress)
+    for steal in steals:
+        sim.every(steal.period_ps, partial(_steal, state, steal))
     fills, backs = FillEngine(state), WriteBackEngine(state)
     state.engines = (fills, backs)
     units = Units(state, (fills, backs))
@@ -48,6 +53,19 @@ def run_program(
     recorder.finish()
     _component_times(state, fills, backs)
     return recorder
+
+
+@dataclass(frozen=True, slots=True)
+class Steal:
+    """A periodic event of a bank group: its write port is taken for ``hold_ps`` every ``period_ps``."""
+
+    group: str
+    period_ps: int
+    hold_ps: int
+
+
+def _steal(state: State, steal: Steal) -> None:
+    state.banks[steal.group].write_port.reserve(state.sim.now, steal.hold_ps, "scrub")
 
 
 def _within(port: Port, end_ps: int) -> int:

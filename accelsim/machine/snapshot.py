@@ -16,12 +16,13 @@ from accelsim.machine.state import KernelRun, State
 from accelsim.machine.stream import StreamRun
 from accelsim.program.jobs import Base
 from accelsim.sim import Tag
-from accelsim.sim.engine import PS_PER_S
+from accelsim.sim.engine import PS_PER_S, TIMER
 
 if TYPE_CHECKING:
     from accelsim.machine.unit import KernelSteps
 
 Shot = tuple[Any, ...]
+UNSEEN = (("watch",), TIMER)  # what was watched has passed; timers bound a skip instead
 
 
 class Camera:
@@ -52,7 +53,7 @@ class Camera:
             self._drain(),
             self._memories(),
             self._counters(),
-            tuple(self._event(after, tag) for after, tag in state.sim.pending() if tag != ("watch",)),
+            tuple(self._event(after, tag) for after, tag in state.sim.pending() if tag not in UNSEEN),
         )
 
     # -- parts -----------------------------------------------------------------------------------

@@ -110,6 +110,7 @@ class Steady:
             journal=len(state.journal),
             turns=self.run.turn(),
             meters=state.meters() + units.meters(),
+            fired=state.sim.fired,
         )
 
     def _stand(self, engine: Engine, units: KernelSteps, inside: bool, base: Base) -> Stand:
@@ -123,7 +124,8 @@ class Steady:
         if inside and here and not from_here and engine.name == "dma.write":
             place -= base.results - int(run.jobs.results_before[tile + run.start.tiles])
         until = until + run.start.tiles if until is not None else None
-        return Stand((stage, index, from_here, place, *rest), still, from_here if here else 0, until)
+        ahead, results = from_here if here else 0, engine.results_to_come(run)
+        return Stand((stage, index, from_here, place, *rest), still, ahead, until, results)
 
     def _slots(self, base: Base) -> SlotCopies:
         """Return when the bytes in each binding's slots were written and read, from now on."""
@@ -141,13 +143,20 @@ class Steady:
     def _period(self, units: KernelSteps, first: Head, last: Head) -> Period | None:
         """Return how often what happened between two heads of equal state recurs; None: it does not."""
         period = Period(first, last, 1)
-        if period.ps <= 0 or period.ps * self.state.machine.clock_hz % PS_PER_S:
+        whole_cycles = period.ps * self.state.machine.clock_hz % PS_PER_S == 0
+        if period.ps <= 0 or not whole_cycles or first.fired != last.fired:
             return None
         stands = list(zip(first.stands, last.stands, strict=True))
         for engine, (before, after) in zip(self.engines, stands, strict=True):
             if not self._goes_with(engine, before, after, period.base):
                 return None
         times = self._times_of_tiles(period, stands) if period.tiles else self._times_of_folds(units, period)
+        for before, after in stands:
+            if before.moving != after.moving and after.results is not None and period.base.results:
+                times = min(times, (after.results - 1) // period.base.results)
+        timer = self.state.sim.next_timer()
+        if timer is not None:
+            times = min(times, (timer - 1) // period.ps)
         if times < 1 or any(first.slots.get(key) != last.slots.get(key) for key in period.renewed):
             return None
         return Period(first, last, times)

@@ -6,7 +6,9 @@ longest ago are taken first: their last users are likely through, and fills can 
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass
+from operator import attrgetter
 
 from accelsim.errors import MappingError
 from accelsim.mapping.storage import rounded
@@ -57,17 +59,20 @@ class Allocator:
     def give(self, region: Region, kernel: int) -> None:
         """Take a region back after its last use in ``kernel``."""
         for offset, nbytes in region.extents:
-            self._free.append(_Free(offset, nbytes, kernel))
             self.used -= nbytes
-        self._merge()
+            self._insert(_Free(offset, nbytes, kernel))
 
-    def _merge(self) -> None:
-        self._free.sort(key=lambda f: f.offset)
-        merged: list[_Free] = []
-        for block in self._free:
-            last = merged[-1] if merged else None
-            if last is not None and last.since == block.since and last.offset + last.nbytes == block.offset:
-                last.nbytes += block.nbytes
-            else:
-                merged.append(block)
-        self._free = merged
+    def _insert(self, block: _Free) -> None:
+        """Put a block among the free ones, in order, as one with neighbours that were used as long ago."""
+        free = self._free
+        at = bisect_left(free, block.offset, key=attrgetter("offset"))
+        if at < len(free) and _touch(block, free[at]):
+            block.nbytes += free.pop(at).nbytes
+        if at and _touch(free[at - 1], block):
+            free[at - 1].nbytes += block.nbytes
+        else:
+            free.insert(at, block)
+
+
+def _touch(low: _Free, high: _Free) -> bool:
+    return low.since == high.since and low.offset + low.nbytes == high.offset

@@ -13,7 +13,8 @@ from accelsim.mapping.books import Books, CopyDraft, allocate_pinned, finished, 
 from accelsim.mapping.cuts import follows_side, free_elements, lengths
 from accelsim.mapping.footprint import blocks_per_result, rows_per_result
 from accelsim.mapping.kernels import Draft
-from accelsim.mapping.planner import Plan, Planned, Planner, expansion
+from accelsim.mapping.planner import Plan, Planned, Planner
+from accelsim.mapping.questions import expansion
 from accelsim.program.gemm_folds import OVER_COLS, STREAMED
 from accelsim.program.program import (
     Binding,
@@ -72,16 +73,16 @@ class _Assembly:
 
     def kernel(self) -> Kernel:
         """Return the kernel with every operand in its place."""
-        for copy in self.books.copies:
-            if copy.first == self.index and copy.region is None:
+        for copy in self.books.begin.get(self.index, ()):
+            if copy.region is None:
                 copy.region, copy.free_after = self.space[copy.group].take(copy.life.data.nbytes)
         reads = tuple(self._read(i) for i in range(len(self.draft.reads)))
         writes = tuple(self._write(i) for i in range(len(self.draft.writes)))
         kernel = self._kernel(reads, writes)
         for region in self._buffers:
             self.space[region.group].give(region, self.index)
-        for copy in self.books.copies:
-            if copy.last == self.index and copy.carried_from is None and copy.takes_over is None:
+        for copy in self.books.end.get(self.index, ()):
+            if copy.carried_from is None and copy.takes_over is None:
                 assert copy.region is not None
                 self.space[copy.group].give(copy.region, self.index)
         return kernel

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from accelsim.mapping.allocate import Allocator
+from accelsim.mapping.gaps import Gap
 from accelsim.mapping.planner import Plan, Planner
-from accelsim.mapping.residency import Gap
 from accelsim.mapping.storage import Life
 from accelsim.program.program import Copy, Region
 
@@ -35,6 +35,8 @@ class Books:
 
     copies: list[CopyDraft] = field(default_factory=list)
     of_tensor: dict[str, list[int]] = field(default_factory=dict)
+    begin: dict[int, list[CopyDraft]] = field(default_factory=dict)  # by kernel
+    end: dict[int, list[CopyDraft]] = field(default_factory=dict)
     ready_after: dict[str, int] = field(default_factory=dict)
     dram_class: dict[str, str] = field(default_factory=dict)
     write_back: dict[int, list[int]] = field(default_factory=dict)
@@ -49,6 +51,8 @@ class Books:
     def add(self, copy: CopyDraft) -> int:
         """Enter a copy and return its index."""
         self.copies.append(copy)
+        self.begin.setdefault(copy.first, []).append(copy)
+        self.end.setdefault(copy.last, []).append(copy)
         self.of_tensor.setdefault(copy.life.data.tensor, []).append(len(self.copies) - 1)
         return len(self.copies) - 1
 

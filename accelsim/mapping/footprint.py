@@ -9,7 +9,7 @@ import numpy as np
 
 from accelsim.geometry import Axis, DimMap, Operand, ceil_div
 from accelsim.mapping.cuts import Candidate, candidates, follows_side, free_elements, lengths
-from accelsim.mapping.problem import SIDES, Array, Bool, Part, Problem
+from accelsim.mapping.problem import SIDES, Array, Bool, Piece, Problem
 from accelsim.program.gemm_folds import ArrayShape
 from accelsim.program.program import Cut, Side
 from accelsim.resolve.machine import Machine
@@ -76,9 +76,10 @@ def _row(axes: tuple[Axis, ...], cut: Cut) -> int:
 class Footprint:
     """Elements of one operand: fetched in total and held by the largest tile, per combination of cuts."""
 
-    def __init__(self, problem: Problem, part: Part, sides: dict[Side, CutSide]) -> None:
-        operand = part.operand
-        self.part = part
+    def __init__(self, problem: Problem, piece: Piece, sides: dict[Side, CutSide]) -> None:
+        operand = piece.operand
+        self.piece = piece
+        self.element_bytes = piece.element_bytes
         self.relevant: list[Side] = []
         every = [problem.axes(s) for s in (*SIDES, "batch")]
         self.once: Array = np.full((1, 1, 1), float(free_elements(operand, every)))
@@ -97,7 +98,7 @@ class Footprint:
 
     def burst_factor(self, problem: Problem, sides: dict[Side, CutSide], burst_bytes: int) -> Array:
         """Return what short rows cost: bytes moved in whole bursts over bytes wanted."""
-        operand, size = self.part.operand, self.part.element_bytes
+        operand, size = self.piece
         run: Array = np.full((1, 1, 1), float(size))
         joined: Bool = np.ones((1, 1, 1), dtype=bool)
         for dim, extent in zip(reversed(operand.dims), reversed(operand.shape), strict=True):

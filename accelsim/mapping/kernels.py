@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from accelsim.geometry import DimMap, Operand
 from accelsim.graph.ir import Graph, Op
+from accelsim.graph.master import CAST
 
 
 @dataclass(slots=True)
@@ -72,8 +73,8 @@ def _points(op: Op) -> dict[str, Operand]:
 
 def _ride(op: Op, groups: list[_Group], made_by: dict[str, int]) -> int | None:
     """Let ``op`` ride on the kernel that made one of its inputs, if it can; return that kernel."""
-    if op.vector is None or not op.vector.elementwise or op.phase == "update":
-        return None
+    if op.vector is None or not op.vector.elementwise or (op.phase == "update" and op.aten != CAST):
+        return None  # an update may still need the old weights; the cast of a master weight needs none
     homes = [made_by.get(i.tensor, -1) for i in op.inputs]
     home = max(homes, default=-1)
     if home < 0 or groups[home].ops[0].phase != op.phase:
@@ -123,10 +124,10 @@ def _axis_maps(op: Op, tail: Operand, point: Operand) -> dict[str, DimMap] | Non
 def _compose(operand: Operand, axes: dict[str, DimMap]) -> Operand | None:
     dims = []
     for dim, size in zip(operand.dims, operand.shape, strict=True):
-        if dim.kind == "full" or size == 1:
-            dims.append(DimMap())
-        elif dim.kind == "direct" and dim.axis in axes:
+        if dim.kind == "direct" and dim.axis in axes:
             dims.append(axes[dim.axis])
+        elif dim.kind == "full" or size == 1:
+            dims.append(DimMap())
         else:
             return None
     return Operand(operand.tensor, operand.shape, tuple(dims))

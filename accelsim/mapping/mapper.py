@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
 from accelsim.errors import MappingError
 from accelsim.graph.ir import Graph
 from accelsim.mapping.assemble import assemble
 from accelsim.mapping.kernels import drafts
 from accelsim.mapping.ladder import scenarios
-from accelsim.mapping.planner import Plan, Planner
+from accelsim.mapping.planner import Planner
 from accelsim.mapping.storage import lives
 from accelsim.mapping.tiling import TileSearch
 from accelsim.program.program import Program
@@ -33,36 +34,27 @@ def map_graph(
     Raises:
         MappingError: if the scratchpad cannot hold a kernel's smallest tile.
     """
-    planner = _planner(graph, machine, cyclic=not cold and not graph.independent)
+    planner = planner_of(graph, machine, cyclic=not cold and not graph.independent)
     capacity = {n: b.capacity_bytes for n, b in machine.banks.items()}
-    trials = [(limits, share) for limits in scenarios(capacity) for share in SHARES]
-    best: Plan | None = None
-    for done, (limits, share) in enumerate(trials):
-        if progress is not None:
-            progress(done, len(trials))
-        try:
-            plan = planner.plan(limits, share)
-        except MappingError:
-            if limits == capacity and share == SHARES[0]:
-                raise
-            continue
-        if best is None or _key(plan, machine) < _key(best, machine):
-            best = plan
-    if progress is not None:
-        progress(len(trials), len(trials))
-    assert best is not None
-    return assemble(graph, machine, planner, best, capacity, cold)
+    pairs = [(limits, share) for limits in scenarios(capacity) for share in SHARES]
+    report = progress or (lambda *_: None)
+    report(0, len(pairs))
+    trials = [planner.trial(number, *pair) for number, pair in enumerate(pairs)]
+    best = trials[0], planner.cost(trials[0])  # what does not fit the whole machine is refused
+    for done, trial in enumerate(sorted(trials[1:], key=lambda t: (t.bound, t.number)), start=1):
+        report(done, len(trials))
+        with suppress(MappingError):
+            key = planner.better(trial, (best[1], best[0].number))
+            if key is not None:
+                best = trial, key
+    report(len(trials), len(trials))
+    return assemble(graph, machine, planner, planner.plan(best[0]), capacity, cold)
 
 
-def _planner(graph: Graph, machine: Machine, cyclic: bool) -> Planner:
+def planner_of(graph: Graph, machine: Machine, cyclic: bool) -> Planner:
+    """Return the planner of ``graph``; ``cyclic``: the step begins where the one before ended."""
     kernels = drafts(graph, machine.mapping.fusion)
     array = array_shape(machine)
     return Planner(
         graph, machine, kernels, lives(graph, machine, kernels), TileSearch(machine, array), cyclic
     )
-
-
-def _key(plan: Plan, machine: Machine) -> tuple[int, int]:
-    if machine.mapping.objective == "dram":
-        return plan.dram_bytes, plan.time_ps
-    return plan.time_ps, plan.dram_bytes

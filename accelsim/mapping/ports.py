@@ -14,3 +14,11 @@ def port_ps(bank: BankGroup, reads: Array, writes: Array) -> Array:
     read = reads / beat * bank.read_cycle_ps
     write = writes / beat * bank.write_cycle_ps
     return read + write if bank.ports == "1rw" else np.maximum(read, write)
+
+
+def port_ps_of(bank: BankGroup, reads: float, writes: float) -> float:
+    """Return the time in ps that a group's ports need for bytes read and written."""
+    beat = bank.lanes * bank.word_bytes
+    read = reads / beat * bank.read_cycle_ps
+    write = writes / beat * bank.write_cycle_ps
+    return read + write if bank.ports == "1rw" else max(read, write)

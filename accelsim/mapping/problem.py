@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,17 +15,30 @@ from accelsim.program.program import Cut, Side
 
 Array = NDArray[np.float64]
 Bool = NDArray[np.bool_]
-Budget = tuple[tuple[str, int], ...]  # bytes per bank group
+Budget = tuple[int, ...]  # bytes per bank group, in the machine's order
 SIDES: tuple[Side, Side, Side] = ("m", "n", "k")
 ORDERS: tuple[tuple[Side, Side, Side], ...] = tuple((a, b, c) for a, b, c in itertools.permutations(SIDES))
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
-    """One operand of the search: its geometry, element bytes, bank group, and whether DRAM is involved.
+class Where(NamedTuple):
+    """Where an operand's bytes are during a kernel.
 
     ``place``: ``resident`` (no DRAM), ``kept`` (filled once into its copy), ``buffered``.
     """
+
+    place: str
+    group: str
+
+
+class Piece(NamedTuple):
+    """One operand: its geometry, without its tensor's name, and element bytes."""
+
+    operand: Operand
+    element_bytes: int
+
+
+class Part(NamedTuple):
+    """One operand and where it is."""
 
     operand: Operand
     element_bytes: int
@@ -34,21 +48,19 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A GEMM and its surroundings; equal problems have equal answers."""
+    """A GEMM and what rides on it, wherever its operands are; equal problems have equal answers."""
 
     groups: tuple[Axis, ...]
     m: tuple[Axis, ...]
     n: tuple[Axis, ...]
     k: tuple[Axis, ...]
-    a: Part
-    b: Part
-    reads: tuple[Part, ...]  # riders' operands
-    writes: tuple[Part, ...]
-    psum_group: str
+    a: Piece
+    b: Piece
+    reads: tuple[Piece, ...]  # riders' operands
+    writes: tuple[Piece, ...]
     expanded: str
     expansion: tuple[int, int]
     rider_rate: int
-    objective: str
 
     @property
     def batch(self) -> int:
@@ -61,15 +73,30 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True)
+class Places:
+    """Where the operands of a problem are, and the group of its partial sums."""
+
+    a: Where
+    b: Where
+    reads: tuple[Where, ...]
+    writes: tuple[Where, ...]
+    psum_group: str
+
+
+@dataclass(frozen=True, slots=True)
 class Choice:
-    """The tile chosen: cuts, order, slots, what is held whole, what it is expected to cost."""
+    """The tile chosen: cuts, order, what is held whole, what it is expected to cost."""
 
     cuts: tuple[Cut, Cut, Cut]
     order: tuple[Side, Side, Side]
     keep: tuple[bool, bool]  # a, b held whole for the kernel
-    slots: tuple[int, int, int]  # of a, b, results
-    tile_elements: tuple[int, int, int]  # of a, b, results: the largest tile
     psum_elements: int  # in a bank; 0: in the accumulator, or none
     time_ps: int
     dram_bytes: int
-    buffer_bytes: int
+
+
+def keeps(problem: Problem, places: Places) -> list[tuple[bool, bool]]:
+    """Return which of a and b may be held whole for the kernel beside what the plan keeps anyway."""
+    a = [False, True] if places.a.place == "buffered" and problem.batch == 1 else [False]
+    b = [False, True] if places.b.place == "buffered" and problem.batch == 1 else [False]
+    return list(itertools.product(a, b))

@@ -9,159 +9,168 @@ state that survive the update are pinned over the whole step where room is left.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from itertools import pairwise
+from operator import attrgetter
 
-import numpy as np
-
-from accelsim.mapping.storage import Life, rounded
+from accelsim.mapping.gaps import Gap, Residency, gaps_of, sizes_of
+from accelsim.mapping.storage import Life
+from accelsim.mapping.walk import Track, Walked, walk
 from accelsim.resolve.machine import Machine
 
 
-@dataclass(frozen=True, slots=True)
-class Gap:
-    """Data of ``tensor`` between kernels ``start`` and ``end``."""
+class ResidencyPlanner:
+    """Plans the residency of one step under varying capacities."""
 
-    tensor: str
-    start: int
-    end: int
-    nbytes: int
+    def __init__(self, lives: Mapping[str, Life], machine: Machine, kernels: int, cyclic: bool) -> None:
+        self.lives = lives
+        self.kernels = kernels
+        self.words = {g: b.word_bytes for g, b in machine.banks.items()}
+        self.depth = max((len(x.groups) for x in lives.values()), default=0)
+        gaps = self.gaps = gaps_of(lives, self.words)
+        self.homeless = [g for g in gaps if not g.groups]
+        first: dict[str, list[Gap]] = {}
+        for gap in gaps:
+            if gap.groups:
+                first.setdefault(gap.groups[0], []).append(gap)
+        self.first = {group: Track(group, those) for group, those in first.items()}
+        surviving = [(n, x) for n, x in lives.items() if cyclic and x.successor is not None]
+        surviving.sort(key=lambda item: (-len(item[1].reads), item[1].data.nbytes, item[0]))
+        self.surviving = [(n, sizes_of(x, self.words)) for n, x in surviving]
+        self._walked: dict[tuple[str, int], Walked] = {}
 
+    def plan(self, capacity: Mapping[str, int]) -> Residency:
+        """Return what stays where when each group may hold ``capacity`` bytes of whole tensors."""
+        plan = Residency({}, {}, {}, {g: [0] * self.kernels for g in self.words})
+        given_up = list(self.homeless)
+        for group in self.first:
+            walked = self._walk(group, capacity[group])
+            plan.usage[group] = list(walked.usage)
+            for tensor, gaps in walked.kept.items():
+                plan.kept[tensor] = list(gaps)
+                plan.group[tensor] = group
+            given_up += walked.given_up
+        for choice in range(1, self.depth):
+            given_up = self._next_choice(plan, given_up, choice, capacity)
+        self._drop_parts(plan)
+        self._pin(plan, capacity)
+        return plan
 
-@dataclass(slots=True)
-class Residency:
-    """The gaps kept per tensor, the group of every tensor that has any, and the tensors pinned."""
+    def _walk(self, group: str, capacity: int) -> Walked:
+        key = (group, capacity)
+        if key not in self._walked:
+            self._walked[key] = walk(self.first[group], capacity, self.kernels)
+        return self._walked[key]
 
-    kept: dict[str, list[Gap]]
-    group: dict[str, str]
-    pinned: dict[str, str]  # predecessor tensor -> group
-    usage: dict[str, np.ndarray]  # bytes per kernel
-
-
-def plan_residency(
-    lives: Mapping[str, Life], machine: Machine, capacity: Mapping[str, int], kernels: int, cyclic: bool
-) -> Residency:
-    """Return what stays resident when each group may hold ``capacity`` bytes of whole tensors."""
-    usage = {g: np.zeros(kernels, dtype=np.int64) for g in machine.banks}
-    plan = Residency({}, {}, {}, usage)
-    waiting = sorted(_gaps(lives), key=lambda g: (g.start, g.end, g.tensor))
-    depth = max((len(x.groups) for x in lives.values()), default=0)
-    for choice in range(depth):
+    def _next_choice(
+        self, plan: Residency, waiting: list[Gap], choice: int, capacity: Mapping[str, int]
+    ) -> list[Gap]:
+        """Keep gaps in the group that their tensor names as its ``choice``-th; return those given up."""
         given_up: list[Gap] = []
         by_group: dict[str, list[Gap]] = {}
-        for gap in waiting:
-            groups = lives[gap.tensor].groups
-            if choice < len(groups) and plan.group.get(gap.tensor, groups[choice]) == groups[choice]:
-                by_group.setdefault(groups[choice], []).append(gap)
+        for gap in sorted(waiting, key=attrgetter("order")):
+            named = gap.groups[choice] if choice < len(gap.groups) else None
+            if named is not None and plan.group.get(gap.tensor, named) == named:
+                by_group.setdefault(named, []).append(gap)
             else:
                 given_up.append(gap)
         for group, gaps in by_group.items():
-            keep = _walk if choice == 0 else _fit
-            given_up += keep(plan, machine, group, gaps, capacity[group])
-        waiting = sorted(given_up, key=lambda g: (g.start, g.end, g.tensor))
-    if cyclic:
-        _pin(plan, lives, machine, capacity)
-    return plan
+            given_up += _fit(plan, group, gaps, capacity[group])
+        return given_up
 
+    def _drop_parts(self, plan: Residency) -> None:
+        """Give up gaps that begin with a read of a part: nothing would fill the rest of the copy."""
+        for name, gaps in list(plan.kept.items()):
+            life, kept = self.lives[name], []
+            there = -1  # the kernel until which the whole tensor is at hand
+            for gap in sorted(gaps, key=attrgetter("start")):
+                if gap.start in (life.made, there) or gap.start in life.whole:
+                    kept.append(gap)
+                    there = gap.end
+            if len(kept) < len(gaps):
+                plan.kept[name] = kept
+            if not kept:
+                del plan.kept[name], plan.group[name]
 
-def _gaps(lives: Mapping[str, Life]) -> list[Gap]:
-    gaps = []
-    for name, life in lives.items():
-        events = life.events()
-        for start, end in pairwise(events):
-            gaps.append(Gap(name, start, end, life.data.nbytes))
-    return gaps
-
-
-def _walk(plan: Residency, machine: Machine, group: str, gaps: list[Gap], capacity: int) -> list[Gap]:
-    """Keep the gaps of one group, farthest next use given up first; return those given up."""
-    word = machine.banks[group].word_bytes
-    used = plan.usage[group]
-    active: list[Gap] = []
-    given_up: list[Gap] = []
-    for gap in gaps:
-        size = rounded(gap.nbytes, word)
-        if size > capacity:
-            given_up.append(gap)
-            continue
-        active = [g for g in active if g.end >= gap.start]
-        _occupy(plan, group, gap, word)
-        active.append(gap)
-        while int(used[gap.start]) > capacity:
-            farthest = max(active, key=lambda g: (g.end, g.nbytes, g.tensor))
-            active.remove(farthest)
-            _release(plan, group, farthest, word)
-            given_up.append(farthest)
-            if farthest is gap:
+    def _pin(self, plan: Residency, capacity: Mapping[str, int]) -> None:
+        """Pin what survives the update over the whole step, most DRAM traffic saved per byte first."""
+        tops = {g: _Top(used) for g, used in plan.usage.items()}
+        for name, size in self.surviving:
+            for group, nbytes in size.items():
+                own = plan.kept[name] if plan.group.get(name) == group else []
+                if not tops[group].fits(own, nbytes, capacity[group]):
+                    continue
+                left = plan.group.pop(name, None)
+                if left is not None:
+                    tops[left].remove(plan.kept.pop(name), size[left])
+                tops[group].extra += nbytes
+                plan.pinned[name] = group
                 break
-    return given_up
+        for group, top in tops.items():
+            if top.extra:
+                plan.usage[group] = [n + top.extra for n in top.used]
 
 
-def _fit(plan: Residency, machine: Machine, group: str, gaps: list[Gap], capacity: int) -> list[Gap]:
+def _fit(plan: Residency, group: str, gaps: list[Gap], capacity: int) -> list[Gap]:
     """Keep gaps of another group's tensors where there is room, nearest next use first."""
-    word = machine.banks[group].word_bytes
+    used = plan.usage[group]
     given_up = []
-    for gap in sorted(gaps, key=lambda g: (g.end - g.start, g.start, g.tensor)):
-        room = capacity - int(plan.usage[group][gap.start : gap.end + 1].max())
-        if rounded(gap.nbytes, word) <= room:
-            _occupy(plan, group, gap, word)
+    for gap in sorted(gaps, key=attrgetter("reach")):
+        room = capacity - gap.size[group]
+        if used[gap.start] <= room and used[gap.end] <= room and max(used[gap.start : gap.end + 1]) <= room:
+            _occupy(plan, group, gap)
         else:
             given_up.append(gap)
     return given_up
 
 
-def _occupy(plan: Residency, group: str, gap: Gap, word: int) -> None:
+def _occupy(plan: Residency, group: str, gap: Gap) -> None:
     before = plan.kept.setdefault(gap.tensor, [])
-    # the tensor lies there already in a kernel that it shares with a gap before or after
     first = gap.start + (1 if any(g.end == gap.start for g in before) else 0)
     last = gap.end - (1 if any(g.start == gap.end for g in before) else 0)
-    plan.usage[group][first : last + 1] += rounded(gap.nbytes, word)
+    used, size = plan.usage[group], gap.size[group]
+    used[first : last + 1] = [n + size for n in used[first : last + 1]]
     before.append(gap)
     plan.group[gap.tensor] = group
 
 
-def _release(plan: Residency, group: str, gap: Gap, word: int) -> None:
-    kept = plan.kept[gap.tensor]
-    kept.remove(gap)
-    first = gap.start + (1 if any(g.end == gap.start for g in kept) else 0)
-    last = gap.end - (1 if any(g.start == gap.end for g in kept) else 0)
-    plan.usage[group][first : last + 1] -= rounded(gap.nbytes, word)
-    if not kept:
-        del plan.kept[gap.tensor]
-        del plan.group[gap.tensor]
+class _Top:
+    """The bytes in use of one group: ``extra`` in all kernels over ``used``, and where they are most."""
+
+    def __init__(self, used: list[int]) -> None:
+        self.used = used
+        self.extra = 0
+        self._find()
+
+    def _find(self) -> None:
+        self.most = max(self.used, default=0)
+        self.at = self.used.index(self.most) if self.used else -1
+
+    def fits(self, own: list[Gap], nbytes: int, capacity: int) -> bool:
+        """Return whether a tensor fits over all kernels, where its gaps ``own`` have a place already."""
+        room = capacity - self.extra - nbytes
+        if self.most <= room or not self.used:
+            return True
+        if not any(g.start <= self.at <= g.end for g in own):
+            return False
+        free = 0  # the first kernel after the stretches seen so far
+        for first, end in _covered(own):
+            if max(self.used[free:first], default=0) > room or max(self.used[first:end]) > room + nbytes:
+                return False
+            free = end
+        return max(self.used[free:], default=0) <= room
+
+    def remove(self, gaps: list[Gap], nbytes: int) -> None:
+        """Free the kernels of a tensor's gaps."""
+        for first, end in _covered(gaps):
+            self.used[first:end] = [n - nbytes for n in self.used[first:end]]
+        self._find()
 
 
-def _pin(plan: Residency, lives: Mapping[str, Life], machine: Machine, capacity: Mapping[str, int]) -> None:
-    """Pin what survives the update over the whole step, most DRAM traffic saved per byte first."""
-    surviving = [(n, x) for n, x in lives.items() if x.successor is not None]
-    surviving.sort(key=lambda item: (-len(item[1].reads), item[1].data.nbytes, item[0]))
-    for name, life in surviving:
-        for group in life.groups:
-            word = machine.banks[group].word_bytes
-            size = rounded(life.data.nbytes, word)
-            own = plan.kept.get(name, []) if plan.group.get(name) == group else []
-            used = plan.usage[group].copy()
-            covered = _covered(own, used.size)
-            used[covered] -= size
-            if used.size and int(used.max()) + size > capacity[group]:
-                continue
-            _unkeep(plan, lives, machine, name)
-            plan.usage[group] += size
-            plan.pinned[name] = group
-            break
-
-
-def _covered(gaps: list[Gap], kernels: int) -> np.ndarray:
-    mask = np.zeros(kernels, dtype=bool)
-    for gap in gaps:
-        mask[gap.start : gap.end + 1] = True
-    return mask
-
-
-def _unkeep(plan: Residency, lives: Mapping[str, Life], machine: Machine, name: str) -> None:
-    """Forget the gaps of a tensor that is pinned now."""
-    gaps = plan.kept.pop(name, [])
-    group = plan.group.pop(name, None)
-    if group is not None:
-        size = rounded(lives[name].data.nbytes, machine.banks[group].word_bytes)
-        plan.usage[group][_covered(gaps, plan.usage[group].size)] -= size
+def _covered(gaps: list[Gap]) -> list[tuple[int, int]]:
+    """Return the stretches of kernels, ends excluded, that gaps of one tensor cover, in order."""
+    found: list[tuple[int, int]] = []
+    for gap in sorted(gaps, key=lambda g: g.start):
+        if found and found[-1][1] > gap.start:
+            found[-1] = (found[-1][0], gap.end + 1)
+        else:
+            found.append((gap.start, gap.end + 1))
+    return found

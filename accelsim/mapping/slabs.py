@@ -2,31 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
+from operator import le
 
-import numpy as np
-
-from accelsim.geometry import Axis, Range, ceil_div, volume
-from accelsim.mapping.ports import port_ps
-from accelsim.mapping.problem import Budget, Part
+from accelsim.geometry import ceil_div
+from accelsim.mapping.ports import port_ps_of
+from accelsim.mapping.problem import Budget, Where
+from accelsim.mapping.slab_nest import Nest, Slab, SlabProblem
 from accelsim.program.program import Cut
-from accelsim.program.ranges import tile_count
 from accelsim.resolve.machine import Machine
-
-SLAB_BYTES = 128 * 1024  # of the widest operand: large enough to hide DRAM's latency, small enough to overlap
-
-
-@dataclass(frozen=True, slots=True)
-class SlabProblem:
-    """A vector nest and its surroundings; ``passes`` pairs the reads and writes of each walk."""
-
-    axes: tuple[Axis, ...]
-    separable: int
-    reads: tuple[Part, ...]
-    writes: tuple[Part, ...]
-    passes: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]
-    cycles: int  # of all passes together, per point and lane
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,30 +21,33 @@ class SlabChoice:
     keep: tuple[int, ...]
     read_slots: tuple[int, ...]
     write_slots: tuple[int, ...]
-    read_bytes: tuple[int, ...]  # of one slot
-    write_bytes: tuple[int, ...]
+    write_bytes: tuple[int, ...]  # of one slot
     time_ps: int
     dram_bytes: int
-    buffer_bytes: int
 
 
 class Slabs:
-    """The cuts of one problem in the order of trial, costed when first tried."""
+    """The slabs of one problem, its operands in their places, in the order of trial; costed when they fit."""
 
-    def __init__(self, problem: SlabProblem) -> None:
-        often = tuple(
-            i
-            for i, part in enumerate(problem.reads)
-            if part.place == "buffered" and sum(i in reads for reads, _ in problem.passes) > 1
-        )
-        self.problem = problem
-        self.known: dict[Budget, SlabChoice | None] = {}
-        cuts = _cuts(problem)
-        small = [i for i, cut in enumerate(cuts) if _widest(problem, cut) <= SLAB_BYTES]
-        cuts = cuts[small[0] if small else len(cuts) - 1 :]
+    def __init__(self, nest: Nest, reads: tuple[Where, ...], writes: tuple[Where, ...]) -> None:
+        self.nest = nest
+        self.reads = reads
+        self.writes = writes
+        often = tuple(i for i, at in enumerate(reads) if at.place == "buffered" and nest.walks[i] > 1)
         keeps = (often, ()) if often else ((),)  # first holding whole what several passes read
-        self.trials = [(cut, keep) for keep in keeps for cut in cuts]
-        self.found: list[tuple[SlabChoice, dict[str, int]]] = []
+        self.trials = [(i, keep) for keep in keeps for i in range(nest.first, len(nest.cuts))]
+        self.held: list[_Held] = []  # of the trials so far
+        self.costed: dict[int, SlabChoice] = {}  # by trial
+        self.known: dict[Budget, SlabChoice | None] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """Slots of every operand, reads first, the bytes of one, and what they take per group."""
+
+    slots: list[int]
+    sizes: list[int]
+    need: list[int]
 
 
 class SlabSearch:
@@ -68,70 +55,89 @@ class SlabSearch:
 
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
-        self._known: dict[SlabProblem, Slabs] = {}
+        self.number = {g: i for i, g in enumerate(machine.banks)}
+        self.words = {g: b.word_bytes for g, b in machine.banks.items()}
+        self._nests: dict[SlabProblem, Nest] = {}
+        self._known: dict[tuple[int, tuple[Where, ...], tuple[Where, ...]], Slabs] = {}
 
-    def slabs(self, problem: SlabProblem) -> Slabs:
+    def nest(self, problem: SlabProblem) -> Nest:
+        """Return what holds wherever the operands of a problem are."""
+        nest = self._nests.get(problem)
+        if nest is None:
+            nest = self._nests[problem] = Nest(problem)
+        return nest
+
+    def slabs(self, nest: Nest, reads: tuple[Where, ...], writes: tuple[Where, ...]) -> Slabs:
         """Return the trials of a problem."""
-        if problem not in self._known:
-            self._known[problem] = Slabs(problem)
-        return self._known[problem]
+        key = (id(nest), reads, writes)
+        slabs = self._known.get(key)
+        if slabs is None:
+            slabs = self._known[key] = Slabs(nest, reads, writes)
+        return slabs
 
     def best(self, slabs: Slabs, budget: Budget) -> SlabChoice | None:
         """Return the largest slab of at most ``SLAB_BYTES``, as far as cuts go, that fits the budget."""
         if budget not in slabs.known:
-            slabs.known[budget] = self._first_fit(slabs, dict(budget))
+            slabs.known[budget] = self._first_fit(slabs, budget)
         return slabs.known[budget]
 
-    def _first_fit(self, slabs: Slabs, room: dict[str, int]) -> SlabChoice | None:
-        for i in range(len(slabs.trials)):
-            if i == len(slabs.found):
-                choice = self._cost(slabs.problem, *slabs.trials[i])
-                slabs.found.append((choice, self._held(slabs.problem, choice)))
-            choice, need = slabs.found[i]
-            if all(nbytes <= room[group] for group, nbytes in need.items()):
-                return choice
+    def _first_fit(self, slabs: Slabs, room: Budget) -> SlabChoice | None:
+        for i, (number, keep) in enumerate(slabs.trials):
+            if i == len(slabs.held):
+                slabs.held.append(self._held(slabs, slabs.nest.slab(number), keep))
+            held = slabs.held[i]
+            if all(map(le, held.need, room)):
+                if i not in slabs.costed:
+                    slabs.costed[i] = self._cost(slabs, slabs.nest.slab(number), keep, held)
+                return slabs.costed[i]
         return None
 
-    def _held(self, problem: SlabProblem, choice: SlabChoice) -> dict[str, int]:
-        need: dict[str, int] = {}
-        sized = [
-            *zip(problem.reads, choice.read_slots, choice.read_bytes, strict=True),
-            *zip(problem.writes, choice.write_slots, choice.write_bytes, strict=True),
-        ]
-        for part, slots, nbytes in sized:
-            word = self.machine.banks[part.group].word_bytes
-            need[part.group] = need.get(part.group, 0) + slots * ceil_div(nbytes, word) * word
-        return need
+    def _held(self, slabs: Slabs, slab: Slab, keep: tuple[int, ...]) -> _Held:
+        """Return the slots of every operand and the bytes of one, and what they need per group."""
+        nest = slabs.nest
+        slots, sizes = [], []
+        for i, (at, total, part) in enumerate(zip(slabs.reads, nest.reads, slab.reads, strict=True)):
+            whole = i in keep
+            slots.append(0 if at.place != "buffered" else 1 if whole or part >= total else 2)
+            sizes.append(total if whole else part)
+        written = zip(slabs.writes, nest.writes, slab.writes, slab.follows, strict=True)
+        for at, total, part, follows in written:
+            slots.append(0 if at.place != "buffered" else 2 if follows and slab.count > 1 else 1)
+            sizes.append(part if follows else total)
+        need = [0] * len(self.number)
+        for at, count, nbytes in zip((*slabs.reads, *slabs.writes), slots, sizes, strict=True):
+            if count:
+                word = self.words[at.group]
+                need[self.number[at.group]] += count * ceil_div(nbytes, word) * word
+        return _Held(slots, sizes, need)
 
-    def _cost(self, problem: SlabProblem, cut: Cut, keep: tuple[int, ...]) -> SlabChoice:
-        tally = _Tally(problem, cut)
-        reads = [tally.read(i, i in keep) for i in range(len(problem.reads))]
-        writes = [tally.write(part) for part in problem.writes]
+    def _cost(self, slabs: Slabs, slab: Slab, keep: tuple[int, ...], held: _Held) -> SlabChoice:
+        tally = _Tally(slabs, slab, keep)
+        reads = len(slabs.reads)
         return SlabChoice(
-            cut,
+            slab.cut,
             keep,
-            read_slots=tuple(slots for slots, _ in reads),
-            write_slots=tuple(slots for slots, _ in writes),
-            read_bytes=tuple(nbytes for _, nbytes in reads),
-            write_bytes=tuple(nbytes for _, nbytes in writes),
-            time_ps=self._time(problem, tally, [nbytes for _, nbytes in reads]),
+            read_slots=tuple(held.slots[:reads]),
+            write_slots=tuple(held.slots[reads:]),
+            write_bytes=tuple(held.sizes[reads:]),
+            time_ps=self._time(slabs, tally, held.sizes[:reads]),
             dram_bytes=tally.dram_bytes,
-            buffer_bytes=sum(slots * nbytes for slots, nbytes in reads + writes),
         )
 
-    def _time(self, problem: SlabProblem, tally: _Tally, first: list[int]) -> int:
-        """Return the expected time; see ``tile_space.Space`` for what overlaps."""
+    def compute_ps(self, nest: Nest) -> float:
+        """Return the time that the vector unit takes with everything at hand."""
         machine = self.machine
-        points = math.prod(a.size for a in problem.axes)
-        compute = points * problem.cycles / machine.vector.lanes * 1e12 / machine.clock_hz
+        return nest.points * nest.problem.cycles / machine.vector.lanes * 1e12 / machine.clock_hz
+
+    def _time(self, slabs: Slabs, tally: _Tally, first: list[int]) -> int:
+        """Return the expected time; see ``tile_space.Space`` for what overlaps."""
+        machine, compute = self.machine, self.compute_ps(slabs.nest)
         per_byte = 1e12 / machine.dram.bandwidth_bytes_per_s
-        ports = [
-            float(port_ps(machine.banks[g], np.array(r), np.array(w))) for g, (r, w) in tally.moved.items()
-        ]
+        ports = [port_ps_of(machine.banks[g], r, w) for g, (r, w) in tally.moved.items()]
         latency = machine.dram.latency_ps
         chain = tally.slot_bytes * per_byte + tally.slot_fills * machine.dma.descriptor_latency_ps
         slots = (compute + chain + tally.slot_rounds * latency) / 2
-        filled = [n for part, n in zip(problem.reads, first, strict=True) if part.place != "resident"]
+        filled = [n for at, n in zip(slabs.reads, first, strict=True) if at.place != "resident"]
         ends = sum(filled) * per_byte + (latency if filled else 0)
         return round(max(compute, tally.dram_bytes * per_byte, slots, *ports) + ends)
 
@@ -139,79 +145,30 @@ class SlabSearch:
 class _Tally:
     """What one cut moves: DRAM bytes, bytes per bank group (read, written), and fills through slots."""
 
-    def __init__(self, problem: SlabProblem, cut: Cut) -> None:
-        self.problem = problem
-        self.cut = cut
-        self.slabs = tile_count(problem.axes, cut)
-        self.first = _first(problem.axes, cut)
-        self.whole = {a.name: (0, a.size) for a in problem.axes}
+    def __init__(self, slabs: Slabs, slab: Slab, keep: tuple[int, ...]) -> None:
         self.dram_bytes = 0
-        self.moved = {p.group: [0.0, 0.0] for p in (*problem.reads, *problem.writes)}
+        self.moved = {at.group: [0.0, 0.0] for at in (*slabs.reads, *slabs.writes)}
         self.slot_bytes = self.slot_fills = self.slot_rounds = 0
+        nest = slabs.nest
+        reads = zip(slabs.reads, nest.walks, nest.reads, slab.reads, strict=True)
+        for i, (at, walks, total, part) in enumerate(reads):
+            again = at.place == "buffered" and i not in keep and part < total  # tile by tile, in every walk
+            self._read(at, walks, total, slab.count if again else 0)
+        for at, total in zip(slabs.writes, nest.writes, strict=True):
+            self.moved[at.group][1] += total
+            if at.place == "buffered":
+                self.dram_bytes += total
+                self.moved[at.group][0] += total
 
-    def _sizes(self, part: Part) -> tuple[int, int]:
-        """Return the bytes of the whole operand and of one slab's part."""
-        box = part.operand.box
-        return volume(box(self.whole)) * part.element_bytes, volume(box(self.first)) * part.element_bytes
-
-    def read(self, index: int, held_whole: bool) -> tuple[int, int]:
-        """Count a read operand and return (slots, bytes of one slot)."""
-        part = self.problem.reads[index]
-        walks = sum(index in reads for reads, _ in self.problem.passes)
-        total, slab = self._sizes(part)
-        buffered = part.place == "buffered"
-        follows = slab < total
-        self.moved[part.group][0] += total * walks
-        if part.place != "resident":
-            times = walks if buffered and not held_whole and follows else 1
-            self.dram_bytes += total * times
-            self.moved[part.group][1] += total * times
-            if buffered and follows and not held_whole:
-                self.slot_bytes += total * times
-                self.slot_fills += self.slabs * times
-                self.slot_rounds = max(self.slot_rounds, self.slabs * times)
-        slots = 0 if not buffered else 1 if held_whole or not follows else 2
-        return slots, total if held_whole else slab
-
-    def write(self, part: Part) -> tuple[int, int]:
-        """Count a written operand and return (slots, bytes of one slot)."""
-        total, slab = self._sizes(part)
-        follows = _per_slab(part, self.problem.axes, self.cut)
-        self.moved[part.group][1] += total
-        if part.place != "buffered":
-            return 0, slab if follows else total
-        self.dram_bytes += total
-        self.moved[part.group][0] += total
-        return 2 if follows and self.slabs > 1 else 1, slab if follows else total
-
-
-def _first(axes: tuple[Axis, ...], cut: Cut) -> dict[str, Range]:
-    """Return the first, and so a largest, slab."""
-    steps = [a.unit if i < cut.axis else cut.step if i == cut.axis else a.size for i, a in enumerate(axes)]
-    return {a.name: (0, min(step, a.size)) for a, step in zip(axes, steps, strict=True)}
-
-
-def _widest(problem: SlabProblem, cut: Cut) -> int:
-    first = _first(problem.axes, cut)
-    parts = [*problem.reads, *(w for w in problem.writes if _per_slab(w, problem.axes, cut))]
-    return max((volume(p.operand.box(first)) * p.element_bytes for p in parts), default=0)
-
-
-def _per_slab(part: Part, axes: tuple[Axis, ...], cut: Cut) -> bool:
-    named = {d.axis for d in part.operand.dims if d.kind != "full"}
-    return all(a.name in named for a in axes[: cut.axis + 1] if a.size > 1)
-
-
-def _cuts(problem: SlabProblem) -> list[Cut]:
-    """Return the cuts of the separable axes, from none to the finest."""
-    axes = problem.axes
-    if not axes:
-        return [Cut(axis=0, step=1)]
-    cuts = [Cut(axis=0, step=axes[0].size)]
-    for index in range(problem.separable):
-        axis = axes[index]
-        step = axis.size
-        while step > axis.unit:
-            step = ceil_div(ceil_div(step, 2), axis.unit) * axis.unit
-            cuts.append(Cut(axis=index, step=step))
-    return cuts
+    def _read(self, at: Where, walks: int, total: int, fills: int) -> None:
+        """Count a read operand that ``walks`` go over, each with ``fills`` through slots; 0: filled once."""
+        self.moved[at.group][0] += total * walks
+        if at.place == "resident":
+            return
+        times = walks if fills else 1
+        self.dram_bytes += total * times
+        self.moved[at.group][1] += total * times
+        if fills:
+            self.slot_bytes += total * times
+            self.slot_fills += fills * times
+            self.slot_rounds = max(self.slot_rounds, fills * times)

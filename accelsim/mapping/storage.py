@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
-from accelsim.geometry import ceil_div
-from accelsim.graph.ir import Graph, Tensor
+from accelsim.geometry import Range, ceil_div, volume
+from accelsim.graph.ir import Graph, Op, Tensor
 from accelsim.mapping.kernels import Draft
 from accelsim.program.program import Data
 from accelsim.resolve.machine import Machine
@@ -29,13 +30,15 @@ def stored_format(machine: Machine, role: Role, dtype: Format, quantised: bool) 
 class Life:
     """One tensor's life in a step: made by kernel ``made`` (-1: there from the start), read by ``reads``.
 
-    ``successor`` names the tensor that takes its place in the next step, made by kernel ``renewed``.
+    ``whole`` are the readers that touch every element of it. ``successor`` names the tensor that takes its
+    place in the next step, made by kernel ``renewed``.
     """
 
     data: Data
     groups: tuple[str, ...]
     made: int = -1
     reads: list[int] = field(default_factory=list)
+    whole: set[int] = field(default_factory=set)
     successor: str | None = None
     predecessor: str | None = None
     renewed: int = -1
@@ -49,8 +52,11 @@ def lives(graph: Graph, machine: Machine, kernels: list[Draft]) -> dict[str, Lif
     """Return the life of every tensor that is read or written by a kernel."""
     result: dict[str, Life] = {}
     for kernel in kernels:
+        everything = _everything(kernel.leader)
         for operand, _ in kernel.reads:
             life = _life(result, graph, machine, operand.tensor)
+            if volume(operand.box(everything)) == math.prod(operand.shape):
+                life.whole.add(kernel.index)
             if not life.reads or life.reads[-1] != kernel.index:
                 life.reads.append(kernel.index)
         for operand, _ in kernel.writes:
@@ -62,6 +68,16 @@ def lives(graph: Graph, machine: Machine, kernels: list[Draft]) -> dict[str, Lif
             result[before].successor = name
             result[before].renewed = life.made
     return result
+
+
+def _everything(op: Op) -> dict[str, Range]:
+    """Return the ranges of a nest that is not cut."""
+    if op.gemm is not None:
+        axes = (*op.gemm.batch, *op.gemm.m, *op.gemm.n, *op.gemm.k)
+    else:
+        assert op.vector is not None
+        axes = op.vector.axes
+    return {a.name: (0, a.size) for a in axes}
 
 
 def _life(result: dict[str, Life], graph: Graph, machine: Machine, name: str) -> Life:

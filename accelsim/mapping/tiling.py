@@ -7,34 +7,96 @@ least DRAM traffic, then time (``"dram"``).
 
 from __future__ import annotations
 
-import itertools
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
-from accelsim.mapping.problem import ORDERS, Array, Budget, Choice, Problem
+from accelsim.mapping.problem import ORDERS, SIDES, Array, Budget, Choice, Places, Problem
+from accelsim.mapping.tile_shape import Shape
 from accelsim.mapping.tile_space import Space
 from accelsim.program.gemm_folds import ArrayShape
 from accelsim.resolve.machine import Machine
 
 STEP = 0.02  # of the least time: what is less apart counts as equally fast
 SMALL_BYTES = 64 * 1024  # buffers up to here count as equally small
+BUCKETS = 12  # of buffer bytes, per doubling
+DENSE = 1 << 18  # cells of a table over buckets of all groups; more are numbered by what occurs
+
+Int = NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class Table:
-    """The combinations of one problem worth keeping, whatever the budget, as columns."""
+    """The combinations of one problem worth keeping, whatever the budget, the most wanted first."""
 
-    problem: Problem
-    space: Space
-    time: Array
-    dram: Array
-    held: Array
-    tiles: Array
-    need: dict[str, Array]  # bytes per bank group
-    which: NDArray[np.int64]  # (entry, [order and keep, m, n, k])
-    known: dict[Budget, Choice | None]
+    def __init__(self, space: Space, objective: str) -> None:
+        self.space = space
+        time, dram, need = space.costs()
+        time = _in_steps(np.ascontiguousarray(np.broadcast_to(time, space.size)).reshape(-1))
+        near = self._near(time, need)
+        flat = {g: _taken(n, space.size, near) for g, n in need.items()}
+        time = time[near]
+        dram = _taken(dram, space.size, near)
+        tiles = _taken(space.shape.tiles, space.size, near)
+        kept = _worth_keeping(time, dram, tiles, [flat[g] for g in sorted(flat)])
+        held = sum((flat[g][kept] for g in sorted(flat)), np.zeros(kept.size))
+        size = np.ceil(np.log2(np.maximum(held, SMALL_BYTES)))
+        columns = [time[kept], tiles[kept], size, dram[kept]]
+        if objective != "dram":
+            columns = [*columns[1:], columns[0]]
+        kept = kept[np.lexsort(columns)]
+        self.time = time[kept]
+        self.dram = dram[kept]
+        self.which = near[kept]
+        banks = space.machine.banks
+        self.need = [(i, flat[g][kept]) for i, g in enumerate(banks) if g in flat]
+        self._known: dict[Budget, int] = {}
+
+    def _near(self, time: Array, need: dict[str, Array]) -> Int:
+        """Return the allowed combinations that may fit, and all that share a bucket with one."""
+        size = self.space.size
+        near = np.isfinite(time).reshape(size)
+        for group, nbytes in need.items():
+            most = self.space.machine.banks[group].capacity_bytes
+            near &= nbytes <= most * 2 ** (1.01 / BUCKETS)
+        return np.flatnonzero(near)
+
+    def best(self, budget: Budget) -> int:
+        """Return the best tile that fits the budget, or -1 if none does."""
+        found = self._known.get(budget)
+        if found is None:
+            found = self._known[budget] = self._first_fit(budget)
+        return found
+
+    def _first_fit(self, budget: Budget) -> int:
+        fits = np.ones(self.time.size, dtype=bool)
+        for group, nbytes in self.need:
+            fits &= nbytes <= budget[group]
+        if not fits.size:
+            return -1
+        first = int(fits.argmax())
+        return first if fits[first] else -1
+
+    def time_ps(self, entry: int) -> int:
+        """Return the expected time of an entry."""
+        return round(float(self.time[entry]))
+
+    def dram_bytes(self, entry: int) -> int:
+        """Return the expected DRAM traffic of an entry."""
+        return round(float(self.dram[entry]))
+
+    def choice(self, entry: int) -> Choice:
+        """Return an entry as whole numbers."""
+        space = self.space
+        order, a, b, *cuts = (int(i) for i in np.unravel_index(self.which[entry], space.size))
+        region, _ = space.shape.partial_sums_of(ORDERS[order])
+        psum = round(float(np.broadcast_to(region, space.shape.cuts)[tuple(cuts)]))
+        return Choice(
+            cuts=tuple(space.sides[s].list[i].cut for s, i in zip(SIDES, cuts, strict=True)),  # type: ignore[arg-type]
+            order=ORDERS[order],
+            keep=(bool(a), bool(b)),
+            psum_elements=psum // space.array.psum_bytes,
+            time_ps=self.time_ps(entry),
+            dram_bytes=self.dram_bytes(entry),
+        )
 
 
 class TileSearch:
@@ -43,53 +105,31 @@ class TileSearch:
     def __init__(self, machine: Machine, array: ArrayShape) -> None:
         self.machine = machine
         self.array = array
-        self._tables: dict[Problem, Table] = {}
+        self._shapes: dict[Problem, Shape] = {}
+        self._tables: dict[tuple[int, Places], Table] = {}
 
-    def table(self, problem: Problem) -> Table:
+    def shape(self, problem: Problem) -> Shape:
+        """Return what holds wherever the operands of a problem are."""
+        shape = self._shapes.get(problem)
+        if shape is None:
+            shape = self._shapes[problem] = Shape(self.machine, self.array, problem)
+        return shape
+
+    def has_table(self, shape: Shape, places: Places) -> bool:
+        """Return whether the costs of a problem's tiles have been computed."""
+        return (id(shape), places) in self._tables
+
+    def table(self, shape: Shape, places: Places) -> Table:
         """Return the costs of a problem's tiles."""
-        if problem not in self._tables:
-            self._tables[problem] = _table(self, problem)
-        return self._tables[problem]
+        key = (id(shape), places)
+        table = self._tables.get(key)
+        if table is None:
+            table = self._tables[key] = Table(Space(shape, places), self.machine.mapping.objective)
+        return table
 
 
-def best(table: Table, budget: Budget) -> Choice | None:
-    """Return the best tile that fits the budget, or None if none does."""
-    if budget not in table.known:
-        table.known[budget] = _chosen(table, table.problem, dict(budget))
-    return table.known[budget]
-
-
-def _table(search: TileSearch, problem: Problem) -> Table:
-    """Evaluate every combination and keep, per bucket of buffer sizes, the fastest and the leanest ones."""
-    space = Space(search.machine, search.array, problem)
-    runs = [(order, keep) for order in ORDERS for keep in _keeps(problem)]
-    results = [space.evaluate(order, keep) for order, keep in runs]
-    time = np.concatenate([r[0].ravel() for r in results])
-    dram = np.concatenate([r[1].ravel() for r in results])
-    groups = sorted({g for r in results for g in r[2]})
-    zero = np.zeros(space.shape)
-    need = {
-        g: np.concatenate([np.broadcast_to(r[2].get(g, zero), space.shape).ravel() for r in results])
-        for g in groups
-    }
-    held = sum(need.values(), np.zeros_like(time))
-    tiles = np.tile(np.broadcast_to(space.tiles, space.shape).ravel(), len(runs))
-    time = _in_steps(time)
-    kept = _worth_keeping(time, dram, tiles, list(need.values()))
-    points = int(np.prod(space.shape))
-    inner = np.stack(np.unravel_index(kept % points, space.shape), axis=1)
-    which = np.concatenate([(kept // points)[:, None], inner], axis=1)
-    return Table(
-        problem,
-        space,
-        time[kept],
-        dram[kept],
-        held[kept],
-        tiles[kept],
-        {g: n[kept] for g, n in need.items()},
-        which,
-        {},
-    )
+def _taken(values: Array, size: tuple[int, ...], places: Int) -> Array:
+    return np.broadcast_to(values, size).reshape(-1)[places]
 
 
 def _in_steps(time: Array) -> Array:
@@ -104,57 +144,40 @@ def _in_steps(time: Array) -> Array:
     return np.asarray(least * (1 + STEP * steps), dtype=np.float64)
 
 
-def _worth_keeping(time: Array, dram: Array, tiles: Array, need: list[Array]) -> NDArray[np.int64]:
-    """Return, per bucket of buffer bytes, the fastest, the leanest, and the leanest of the fast ones."""
-    finite = np.flatnonzero(np.isfinite(time))
-    if not finite.size:
-        return finite
-    bucket = np.zeros(finite.size, dtype=np.int64)
+def _worth_keeping(time: Array, dram: Array, tiles: Array, need: list[Array]) -> Int:
+    """Return, per bucket of buffer bytes, the leanest of the fastest, and the fastest of the leanest."""
+    cell, cells = _buckets(need, time.size)
+    keep = np.zeros(time.size, dtype=bool)
+    for keys in ((time, dram, tiles), (dram, time, tiles)):
+        keep[_firsts(cell, cells, keys)] = True
+    return np.flatnonzero(keep)
+
+
+def _buckets(need: list[Array], size: int) -> tuple[Int, int]:
+    """Return the bucket of every combination, and how many buckets there may be."""
+    cell, cells = np.zeros(size, dtype=np.int64), 1
+    if not size:
+        return cell, cells
     for nbytes in need:
-        twelfths = np.ceil(np.log2(np.maximum(nbytes[finite], 1.0)) * 12).astype(np.int64)
-        bucket = bucket * 1024 + twelfths
-    t, d, n = time[finite], dram[finite], tiles[finite]
-    _, group = np.unique(bucket, return_inverse=True)
-    least = np.full(int(group.max()) + 1, np.inf)
-    np.minimum.at(least, group, t)
-    fast = t <= least[group]
-    picks = []
-    for mask, keys in ((fast, (n, t, d)), (fast | True, (n, d, t)), (fast | True, (n, t, d))):
-        places = np.flatnonzero(mask)
-        ranked = places[np.lexsort([*(k[places] for k in keys), group[places]])]
-        _, first = np.unique(group[ranked], return_index=True)
-        picks.append(ranked[first])
-    return finite[np.unique(np.concatenate(picks))]
+        part = np.ceil(np.log2(np.maximum(nbytes, 1.0)) * BUCKETS).astype(np.int64)
+        least = int(part.min())
+        width = int(part.max()) - least + 1
+        cell, cells = cell * width + (part - least), cells * width
+    if cells > DENSE:
+        found, cell = np.unique(cell, return_inverse=True)
+        cells = found.size
+    return cell, cells
 
 
-def _chosen(table: Table, problem: Problem, budget: dict[str, int]) -> Choice | None:
-    fits = np.ones(table.time.shape, dtype=bool)
-    for group, nbytes in table.need.items():
-        fits &= nbytes <= budget[group]
-    if not fits.any():
-        return None
-    entry = _pick(table, np.where(fits, table.time, np.inf), problem.objective)
-    run, m, n, k = (int(i) for i in table.which[entry])
-    order, keep = [(o, x) for o in ORDERS for x in _keeps(problem)][run]
-    numbers = (float(table.time[entry]), float(table.dram[entry]), float(table.held[entry]))
-    return table.space.choice(order, keep, (m, n, k), *numbers)
-
-
-def _keeps(problem: Problem) -> list[tuple[bool, bool]]:
-    """Return which of a and b may be held whole for the kernel beside what the plan keeps anyway."""
-    a = [False, True] if problem.a.place == "buffered" and problem.batch == 1 else [False]
-    b = [False, True] if problem.b.place == "buffered" and problem.batch == 1 else [False]
-    return list(itertools.product(a, b))
-
-
-def _pick(table: Table, time: Array, objective: str) -> int:
-    """Return the entry to take: among equals the fewest tiles that leave room for what comes next."""
-    feasible = np.isfinite(time)
-    if objective == "dram":
-        near = feasible & (table.dram <= table.dram[feasible].min())
-    else:
-        near = feasible & (time <= time[feasible].min())
-    places = np.flatnonzero(near)
-    size = np.ceil(np.log2(np.maximum(table.held, SMALL_BYTES)))
-    ranked = np.lexsort([k[places] for k in (time, table.tiles, size, table.dram)])
-    return int(places[ranked[0]])
+def _firsts(cell: Int, cells: int, keys: tuple[Array, ...]) -> Int:
+    """Return the combination of every bucket that is least by ``keys``, the first of equals."""
+    places = np.arange(cell.size)
+    for key in keys:
+        here = key[places]
+        least = np.full(cells, np.inf)
+        np.minimum.at(least, cell, here)
+        equal = here == least[cell]
+        places, cell = places[equal], cell[equal]
+    first = np.full(cells, -1)
+    first[cell[::-1]] = places[::-1]  # of several for one bucket the last one written stays
+    return first[first >= 0]

@@ -15,6 +15,7 @@ from accelsim.geometry import Axis, Range, Tile
 from accelsim.program.program import Binding, Side
 
 Int = NDArray[np.int64]
+AHEAD = 2  # tiles that a fill into a copy may run ahead of, as one into two slots may
 NONE: Int = np.zeros(0, dtype=np.int64)
 
 
@@ -69,7 +70,9 @@ def fills_of(binding: Binding, sides: Sequence[SideTiles], visits: Int, count: i
     mask[tiles + 1] = 1
     wait = np.full(tiles.size, -1, dtype=np.int64)
     slots = len(binding.slots)
-    if binding.place == "buffered" and tiles.size > slots:
+    if binding.place == "kept":
+        wait = np.maximum(tiles - AHEAD, -1)
+    elif tiles.size > slots:
         # the slot's last reader is the visit before the one that began to read the next slot
         wait[slots:] = visits[places[1 : tiles.size - slots + 1] - 1]
     return Fills(tiles, np.cumsum(mask), wait, held)

@@ -86,7 +86,25 @@ def gemm_folds(kernel: Kernel, array: ArrayShape, at: GemmTile, parked: int) -> 
     single = e.folds(array.rows, array.cols) == 1
     chunks = _chunks(kernel, array, at.tile) if at.final else [(0, 0, e.streamed)]
     folds = _cut(e.over_rows, e.over_cols, array, e.streamed, chunks)
-    return [_fold(kernel, array, at, fold, parked, single) for fold in folds]
+    return _folds(kernel, array, at, folds, parked, single)
+
+
+def _folds(
+    kernel: Kernel, array: ArrayShape, at: GemmTile, cuts: list[_Fold], parked: int, single: bool
+) -> list[Fold]:
+    """Return the folds; those that nothing tells apart are one object."""
+    plain = array.dataflow != "os" and (kernel.psum is None or kernel.psum.region is None)
+    alike: dict[tuple[int, int, bool], Fold] = {}
+    found = []
+    for cut in cuts:
+        if not plain or cut.last_row:
+            found.append(_fold(kernel, array, at, cut, parked, single))
+            continue
+        key = (cut.rows, cut.cols, cut.first_row)
+        if key not in alike:
+            alike[key] = _fold(kernel, array, at, cut, parked, single)
+        found.append(alike[key])
+    return found
 
 
 def parked_rows(kernel: Kernel, array: ArrayShape) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass, field
 
 from accelsim.geometry import Box, Range, Tile
@@ -167,28 +168,39 @@ class TileJob:
     holds: dict[int, int] = field(default_factory=dict)  # read binding -> ordinal of the fill in that slot
     tile: dict[str, Range] = field(default_factory=dict)
     fold_kinds: list[int] = field(default_factory=list)
+    result_ends: list[int] = field(default_factory=list)
 
     @property
     def kinds(self) -> list[int]:
         """Numbers per fold: folds of equal number are alike in all but where their boxes lie."""
         if len(self.fold_kinds) != len(self.folds):
             seen: dict[tuple[object, ...], int] = {}
+            shapes: dict[int, int] = {}  # of folds, which may be one object several times over
+            for fold in self.folds:
+                if id(fold) not in shapes:
+                    shapes[id(fold)] = seen.setdefault(fold.shape(), len(seen))
+            numbers: dict[tuple[object, ...], int] = {}
             self.fold_kinds = [
-                seen.setdefault((*fold.shape(), *self._within(place)), len(seen))
+                numbers.setdefault((shapes[id(fold)], *self._within(place)), len(numbers))
                 for place, fold in enumerate(self.folds)
             ]
         return self.fold_kinds
 
     def _within(self, place: int) -> tuple[object, ...]:
-        """Return where in its result a fold is, and how large that result is."""
+        """Return whether a fold begins or ends its result, and how large that result is."""
         result = self.result_of(place)
         if result is None:
             return ()
-        return place - result.first, result.last - place, *(b.nbytes for b in result.write_backs)
+        return place == result.first, result.last == place, *(b.nbytes for b in result.write_backs)
 
     def result_of(self, place: int) -> Result | None:
         """Return the result that the fold at ``place`` belongs to."""
-        return next((r for r in self.results if r.first <= place <= r.last), None)
+        if len(self.result_ends) != len(self.results):
+            self.result_ends = [r.last for r in self.results]
+        at = bisect_left(self.result_ends, place)
+        if at == len(self.results) or place < self.results[at].first:
+            return None
+        return self.results[at]
 
     @property
     def write_backs(self) -> list[Transfer]:

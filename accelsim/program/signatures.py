@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from accelsim.geometry import Range
+from accelsim.geometry import DimMap, Range, Tile
 from accelsim.program.fills import Fills, Int, SideTiles
 from accelsim.program.program import Binding
 
@@ -69,9 +69,15 @@ def _kinds(side: SideTiles, bindings: tuple[Binding, ...]) -> Int:
     kinds = np.zeros(len(side.tiles), dtype=np.int64)
     for i, tile in enumerate(side.tiles):
         lengths = [_length(r) for r in tile.values()]
-        lengths += [_length(d.range(tile, size)) for d, size in dims]
+        lengths += [n for d, size in dims for n in _window(d, tile, size)]
         kinds[i] = seen.setdefault(tuple(lengths), len(seen))
     return kinds
+
+
+def _window(dim: DimMap, tile: Tile, size: int) -> tuple[int, int, int]:
+    """Return a window's length, and what the tensor's borders cut off of it."""
+    (low, high), (below, above) = dim.range(tile, size), dim.reach(tile)
+    return high - low, low - below, above - high
 
 
 def _length(span: Range) -> int:

@@ -20,9 +20,12 @@ if TYPE_CHECKING:
 Summary = Mapping[str, Any]
 
 
-def report(summary: Summary, ops: pa.Table, top: int = 10) -> RenderableType:
-    """Return the whole report of a run; ``top`` is the number of layers shown."""
-    parts: list[RenderableType] = [overview(summary)]
+def report(summary: Summary, skip: Summary, ops: pa.Table, top: int = 10) -> RenderableType:
+    """Return the whole report of a run; ``top`` is the number of layers shown.
+
+    ``skip`` is the manifest's record of what was simulated and what was skipped.
+    """
+    parts: list[RenderableType] = [overview(summary, skip)]
     if summary["unsupported_ops"]:
         parts.append(unsupported(summary))
     energy = Columns([energy_by(summary, "component"), energy_by(summary, "role")], padding=(0, 6))
@@ -36,12 +39,14 @@ def report(summary: Summary, ops: pa.Table, top: int = 10) -> RenderableType:
     return Group(*parts)
 
 
-def overview(summary: Summary) -> Group:
+def overview(summary: Summary, skip: Summary) -> Group:
     """Return the totals."""
     time_ps, total_pj = summary["time_ps"], summary["energy_pj"]["total"]
-    dram, estimate, skip = summary["dram_bytes"], summary["estimate"], summary["skip"]
+    dram, estimate = summary["dram_bytes"], summary["estimate"]
     step = "cold first step" if summary["cold"] else "steady step"
-    what = f"{summary['workload']}, batch {summary['batch']}, phase {summary['phase']}, {step}"
+    parts = summary.get("accumulate", 1)
+    batch = f"batch {summary['batch']}" + (f" in {parts} micro-batches" if parts > 1 else "")
+    what = f"{summary['workload']}, {batch}, phase {summary['phase']}, {step}"
     cycles = f"{summary['cycles']:,} cycles at {summary['clock_hz'] / 1e9:g} GHz"
     span_ps = time_ps + summary["host_gap_ps"]
     rows = [

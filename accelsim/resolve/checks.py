@@ -22,10 +22,9 @@ def cross_faults(spec: ArchSpec, origins: Origins) -> list[Fault]:
         if bank.iso_area and not spec.iso_area_with:
             what = "has no effect without iso_area_with, the machine whose bank area is to be matched"
             faults.append(origins.fault(("bank", name, "iso_area"), what))
-    for table in ("format", "placement"):
-        if "master_weight" in getattr(spec, table):
-            what = "no tensor has this role yet: parameters are stored and updated in the format of weight"
-            faults.append(origins.fault((table, "master_weight"), what, at_key=True))
+    if "master_weight" in spec.placement and "master_weight" not in spec.format:
+        what = "has no effect without [format] master_weight: weights are then updated in place"
+        faults.append(origins.fault(("placement", "master_weight"), what, at_key=True))
     return faults + _name_faults(spec, origins)
 
 

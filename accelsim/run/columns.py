@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from accelsim.graph.ir import Gemm, Graph, Op
 from accelsim.program.folds import compute_cycles, extents
 from accelsim.program.program import Kernel, Program
 from accelsim.resolve.machine import Machine
 from accelsim.run.energy import EnergyRow
-from accelsim.trace.recorder import OpTimes, Recorder
+from accelsim.trace.coded import Coded
+from accelsim.trace.recorder import OpTimes, Part, Recorder
 from accelsim.words import STALL_REASONS
+
+if TYPE_CHECKING:
+    from accelsim.trace.tables import Column
 
 Columns = Mapping[str, list[Any]]
 
@@ -115,78 +123,84 @@ def tile_text(kernel: Kernel) -> str:
     return " ".join(texts)
 
 
-def span_columns(recorder: Recorder, names: Iterable[str]) -> Columns:
+def span_columns(recorder: Recorder, names: Iterable[str]) -> Mapping[str, Column]:
     """Return the columns of ``spans.parquet``, by component and time."""
-    spans = sorted(recorder.spans, key=lambda s: (s.component, s.start_ps, s.end_ps, s.category))
-    values: dict[str, list[Any]] = {
-        "component": [s.component for s in spans],
-        "category": [s.category for s in spans],
-        "reason": [s.reason or (s.category == "stall" and s.reason) or "" for s in spans],
-        "op": [s.part.op for s in spans],
-        "layer": [s.part.layer for s in spans],
-        "phase": [s.part.phase for s in spans],
-        "tensor": [s.tensor for s in spans],
-        "queued_ps": [s.queued_ps for s in spans],
-        "start_ps": [s.start_ps for s in spans],
-        "end_ps": [s.end_ps for s in spans],
-        "busy_ps": [s.busy_ps for s in spans],
-        "count": [s.count for s in spans],
-        "bytes": [s.nbytes for s in spans],
-        "repeat": [1] * len(spans),
-        "period_ps": [0] * len(spans),
-    }
+    spans = recorder.spans
+    whole = {name: _whole(spans, name) for name in _SPAN_NUMBERS}
+    words = {name: Coded.of(map(attrgetter(name), spans)) for name in ("component", "category", "tensor")}
+    words["reason"] = Coded.of(s.reason or "" for s in spans)
+    words |= _part_columns([s.part for s in spans])
+    by = (_alphabetic(words["category"]), whole["end_ps"], whole["start_ps"], _alphabetic(words["component"]))
+    order = np.lexsort(by)
+    values: dict[str, Column] = {name: column.take(order) for name, column in words.items()}
+    values |= {column: whole[name][order] for name, column in _SPAN_NUMBERS.items()}
     return {name: values[name] for name in names}
 
 
-def energy_columns(rows: list[EnergyRow], names: Iterable[str]) -> Columns:
+_SPAN_NUMBERS = {  # of a span's row: their columns
+    "queued_ps": "queued_ps",
+    "start_ps": "start_ps",
+    "end_ps": "end_ps",
+    "busy_ps": "busy_ps",
+    "count": "count",
+    "nbytes": "bytes",
+    "repeat": "repeat",
+    "period_ps": "period_ps",
+}
+
+
+def _whole(rows: Sequence[object], name: str) -> NDArray[np.int64]:
+    return np.fromiter(map(attrgetter(name), rows), np.int64, len(rows))
+
+
+def _part_columns(parts: list[Part]) -> dict[str, Coded]:
+    """Return the columns of the ops: their parts are few objects, told by identity."""
+    found = {id(part): part for part in parts}
+    number = {key: i for i, key in enumerate(found)}
+    rows = np.fromiter(map(number.__getitem__, map(id, parts)), np.intp, len(parts))
+    return {
+        name: Coded.of(map(attrgetter(name), found.values())).take(rows) for name in ("op", "layer", "phase")
+    }
+
+
+def _alphabetic(column: Coded) -> NDArray[np.int64]:
+    """Return numbers that sort as the words do."""
+    place = {word: i for i, word in enumerate(sorted(column.words))}
+    return np.array([place[word] for word in column.words], dtype=np.int64)[column.codes]
+
+
+def energy_columns(rows: list[EnergyRow], names: Iterable[str]) -> Mapping[str, Column]:
     """Return the columns of ``energy.parquet``."""
-    return _columns(
-        (
-            {
-                "component": r.component,
-                "action": r.action,
-                "op": r.part.op,
-                "role": r.role,
-                "phase": r.part.phase,
-                "layer": r.part.layer,
-                "count": r.count,
-                "price_pj": r.price_pj,
-                "powered_ps": r.powered_ps,
-                "price_w": r.price_w,
-                "energy_pj": r.energy_pj,
-            }
-            for r in rows
-        ),
-        names,
-    )
+    values: dict[str, Column] = {
+        name: list(map(attrgetter(name), rows))
+        for name in ("component", "action", "role", "count", "price_pj", "powered_ps", "price_w", "energy_pj")
+    }
+    values |= {name: [getattr(r.part, name) for r in rows] for name in ("op", "phase", "layer")}
+    return {name: values[name] for name in names}
 
 
 def residency_columns(recorder: Recorder, names: Iterable[str]) -> Columns:
     """Return the columns of ``residencies.parquet``, sorted by all keys."""
-    rows = []
-    for (key, reader, index, number), sums in recorder.histogram.rows.items():
-        rows.append(
-            {
-                "bank_group": key.bank_group,
-                "tensor": key.tensor,
-                "role": key.role,
-                "copy_class": key.copy_class,
-                "parent_class": key.parent_class,
-                "origin": key.origin,
-                "fate": key.fate,
-                "phase_written": key.phase_written or "",
-                "phase_read": reader.phase,
-                "layer": key.layer,
-                "reader_layer": reader.layer,
-                "read_index": index,
-                "bin": number,
-                "count": sums.count,
-                "bytes": sums.nbytes,
-                "dwell_byte_ps": sums.dwell_byte_ps,
-                "gap_byte_ps": sums.gap_byte_ps,
-                "reads": sums.count,
-            }
-        )
+    found = recorder.histogram.rows
+    keys, readers, indices, bins = map(list, zip(*found, strict=True)) if found else ([], [], [], [])
+    sums = list(found.values())
+    values: dict[str, list[Any]] = {
+        name: [getattr(key, name) for key in keys]
+        for name in ("bank_group", "tensor", "role", "copy_class", "parent_class", "origin", "fate", "layer")
+    }
+    values |= {
+        "phase_written": [key.phase_written or "" for key in keys],
+        "phase_read": [reader.phase for reader in readers],
+        "reader_layer": [reader.layer for reader in readers],
+        "read_index": indices,
+        "bin": bins,
+        "count": [s.count for s in sums],
+        "bytes": [s.nbytes for s in sums],
+        "dwell_byte_ps": [s.dwell_byte_ps for s in sums],
+        "gap_byte_ps": [s.gap_byte_ps for s in sums],
+        "reads": [s.count for s in sums],
+    }
     listed = list(names)
-    rows.sort(key=lambda r: tuple(r[n] for n in listed[:13]))
-    return _columns(rows, listed)
+    ranks = list(zip(*(values[name] for name in listed[:13]), strict=True))
+    order = sorted(range(len(sums)), key=ranks.__getitem__)
+    return {name: [values[name][i] for i in order] for name in listed}

@@ -8,7 +8,7 @@ import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from fnmatch import fnmatchcase
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -18,12 +18,13 @@ from accelsim import MODEL_VERSION, __version__
 from accelsim.errors import GraphError, InputError
 from accelsim.frontend import Captured, load_workload
 from accelsim.graph.ir import Graph
+from accelsim.graph.master import with_master_weights
 from accelsim.graph.store import content_hash
 from accelsim.machine import run_program
-from accelsim.mapping import map_graph
 from accelsim.program.program import Program
 from accelsim.resolve import load_machine
 from accelsim.resolve.machine import Machine
+from accelsim.run.collector import seldom_collected
 from accelsim.run.columns import (
     energy_columns,
     op_rows,
@@ -33,6 +34,7 @@ from accelsim.run.columns import (
 )
 from accelsim.run.copies import copy_columns
 from accelsim.run.energy import energy_rows
+from accelsim.run.plans import program_of
 from accelsim.run.summary import JSON_KEYS, summarize_run
 from accelsim.trace.folder import RunFolder
 from accelsim.trace.recorder import Part, Recorder
@@ -47,6 +49,7 @@ class Result:
     """A finished run: its figures, its folder, and how long its stages took."""
 
     summary: dict[str, Any]
+    skip: dict[str, Any]
     run_dir: Path
     wall_s: dict[str, float]
 
@@ -54,6 +57,7 @@ class Result:
         """Return the object that ``accelsim run --json`` prints."""
         return {
             **{key: self.summary[key] for key in JSON_KEYS},
+            "skip": self.skip,
             "run_dir": str(self.run_dir),
             "wall_s": self.wall_s,
         }
@@ -81,11 +85,13 @@ class _Stages:
         self.wall_s[name] = round(time.perf_counter() - began, 6)
 
 
+@seldom_collected()
 def simulate(
     arch: str,
     workload: str,
     *,
     batch: int | None = None,
+    accumulate: int | None = None,
     phase: str = "all",
     cold: bool = False,
     allow_unsupported: bool = False,
@@ -93,6 +99,7 @@ def simulate(
     out: Path | str | None = None,
     force: bool = False,
     trace_tensors: Sequence[str] = (),
+    exact: bool = False,
     command: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> Result:
@@ -102,6 +109,7 @@ def simulate(
         arch: A machine: a shipped name or a TOML file.
         workload: A network: a shipped name, a TOML file, or a SCALE-Sim topology (.csv).
         batch: Samples per step, instead of the workload's.
+        accumulate: Micro-batches that a step's batch is split into, instead of the workload's.
         phase: ``all`` or ``forward``.
         cold: The first step, everything from DRAM, instead of the steady one.
         allow_unsupported: Cost ops without a lowering as elementwise ones, and say so everywhere.
@@ -109,6 +117,7 @@ def simulate(
         out: The run folder; else ``runs/<machine>_<workload>-<id>``.
         force: Replace another run at ``out``.
         trace_tensors: Globs of tensors whose single copies are kept in ``copies.parquet``.
+        exact: Simulate every tile, also those of a steady state; the same results, later.
         command: What the user typed, for the manifest.
         progress: Called with (stage, done, total).
 
@@ -119,25 +128,29 @@ def simulate(
     stages = _Stages(progress)
     machine = load_machine(arch, tuple(overrides))
     with stages.stage("capture"):
-        captured = load_workload(workload, batch=batch, phase=phase)
+        captured = load_workload(workload, batch=batch, accumulate=accumulate, phase=phase)
+        captured = replace(captured, graph=with_master_weights(captured.graph, machine.formats))
     if not allow_unsupported:
         _refuse_unsupported(captured.graph)
     _check_globs(captured.graph, trace_tensors)
     options = {"phase": str(captured.spec.get("phase", phase)), "cold": cold}
     decides = {**options, "trace_tensors": list(trace_tensors), "model_version": MODEL_VERSION, "seed": SEED}
-    run_id = _run_id(machine, captured.graph, decides)
+    graph_hash = content_hash(captured.graph)
+    run_id = _run_id(machine, graph_hash, decides)
     name = f"{machine.name}_{captured.graph.name}"
     target = Path(out) if out is not None else None
     with RunFolder.create(target, name, run_id, force) as folder:
         with stages.stage("map") as report:
-            program = map_graph(captured.graph, machine, cold=cold, progress=report)
+            program = program_of(captured.graph, graph_hash, machine, cold=cold, progress=report)
         with stages.stage("simulate") as report:
-            recorder = run_program(machine, program, trace_tensors, report)
+            recorder = run_program(machine, program, trace_tensors, report, exact=exact)
         with stages.stage("write"):
-            summary = _write(folder, machine, captured.graph, program, recorder, options)
-            manifest = _manifest(machine, captured, summary, command, decides)
+            told = {**options, "accumulate": int(captured.spec.get("accumulate", 1))}
+            summary = _write(folder, machine, captured.graph, program, recorder, told)
+            skip = _skip(recorder)
+            manifest = _manifest(machine, captured, graph_hash, skip, command, decides)
             folder.write_manifest({**manifest, "wall_s": dict(stages.wall_s)})
-    return Result(summary, folder.path, dict(stages.wall_s))
+    return Result(summary, skip, folder.path, dict(stages.wall_s))
 
 
 def _refuse_unsupported(graph: Graph) -> None:
@@ -157,9 +170,9 @@ def _check_globs(graph: Graph, globs: Sequence[str]) -> None:
             raise InputError(f"--trace-tensor {glob}: no tensor has such a name; there are {some}, ...")
 
 
-def _run_id(machine: Machine, graph: Graph, decides: dict[str, Any]) -> str:
+def _run_id(machine: Machine, graph_hash: str, decides: dict[str, Any]) -> str:
     """Return the hash of all that decides the result."""
-    everything = {"machine": asdict(machine), "graph": content_hash(graph), **decides}
+    everything = {"machine": asdict(machine), "graph": graph_hash, **decides}
     text = json.dumps(everything, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -190,7 +203,8 @@ def _write(
 def _manifest(
     machine: Machine,
     captured: Captured,
-    summary: dict[str, Any],
+    graph_hash: str,
+    skip: dict[str, Any],
     command: Sequence[str],
     decides: dict[str, Any],
 ) -> dict[str, Any]:
@@ -198,11 +212,21 @@ def _manifest(
         "machine": asdict(machine),
         "workload": captured.spec,
         "workload_files": [list(f) for f in captured.files],
-        "graph": content_hash(captured.graph),
+        "graph": graph_hash,
         "decides": decides,
         "versions": _versions(),
         "command": list(command),
-        "skip": summary["skip"],
+        "skip": skip,
+    }
+
+
+def _skip(recorder: Recorder) -> dict[str, Any]:
+    """Return what was simulated and what was accounted at once, and why not where nothing was."""
+    return {
+        "tiles_simulated": recorder.tiles,
+        "tiles_skipped": recorder.tiles_skipped,
+        "folds_skipped": recorder.folds_skipped,
+        "no_period": dict(sorted(recorder.no_period.items())),
     }
 
 

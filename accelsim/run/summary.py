@@ -27,7 +27,6 @@ JSON_KEYS = (
     "peak_occupancy_bytes",
     "area_mm2",
     "unsupported_ops",
-    "skip",
 )
 
 
@@ -74,7 +73,6 @@ def summarize_run(
         "assumed": list(assumed_keys(machine)),
         "sources": list(sources_used(machine)),
         "notes": _notes(machine, graph, program, options),
-        "skip": {"tiles_simulated": recorder.tiles, "tiles_skipped": 0},
     }
 
 

@@ -6,17 +6,20 @@ Events of the same instant fire in the order in which they were asked for (SimPy
 from __future__ import annotations
 
 import zlib
-from collections.abc import Generator
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import simpy
+from simpy.events import URGENT
 
 from accelsim.errors import DeadlockError
 
 PS_PER_S = 10**12
 Steps = Generator[simpy.Event, Any, Any]
 Tag = tuple[Any, ...] | None
+TIMER = ("timer",)
 
 
 class Clock:
@@ -44,6 +47,16 @@ class Clock:
         return -(-ps * self.hz // PS_PER_S)
 
 
+@dataclass(slots=True, eq=False)
+class _Timer:
+    """Something that happens at fixed instants, whatever is skipped between them."""
+
+    period_ps: int
+    at_ps: int
+    then: Callable[[], None]
+    armed: simpy.Event | None = None
+
+
 class Sim:
     """Simulated time, processes, and named random streams."""
 
@@ -51,6 +64,8 @@ class Sim:
         self.env = simpy.Environment()
         self.seed = seed
         self.skipped_ps = 0
+        self.fired = 0  # timers
+        self._timers: list[_Timer] = []
         self._processes: dict[str, simpy.Process] = {}
         self.waiting: dict[str, str] = {}
 
@@ -64,8 +79,46 @@ class Sim:
         return ps + self.skipped_ps
 
     def skip(self, ps: int) -> None:
-        """Let ``ps`` pass at once: everything pending lies as far ahead as before."""
+        """Let ``ps`` pass at once: everything pending lies as far ahead as before, but for timers.
+
+        Raises:
+            ValueError: if a timer would have fired meanwhile.
+        """
+        ahead = self.next_timer()
+        if ahead is not None and ps >= ahead:
+            raise ValueError(f"{ps} ps cannot be skipped: a timer fires in {ahead} ps")
         self.skipped_ps += ps
+        for timer in self._timers:
+            self._arm(timer)
+
+    def every(self, period_ps: int, then: Callable[[], None]) -> None:
+        """Call ``then`` every ``period_ps``, first one period from now, before all else of the instant."""
+        timer = _Timer(period_ps, self.stamp(self.now) + period_ps, then)
+        self._timers.append(timer)
+        self._arm(timer)
+
+    def next_timer(self) -> int | None:
+        """Return the picoseconds until a timer fires next; None: there is none."""
+        now = self.stamp(self.now)
+        return min((t.at_ps - now for t in self._timers), default=None)
+
+    def _arm(self, timer: _Timer) -> None:
+        """Let ``timer`` fire at its instant; what was armed before no longer does."""
+        event = self.env.event()
+        event.tag = TIMER  # type: ignore[attr-defined]
+        timer.armed = event
+        event._ok, event._value = True, None  # triggered, but later: what SimPy's Timeout does
+        assert event.callbacks is not None
+        event.callbacks.append(lambda _: self._fire(timer, event))
+        self.env.schedule(event, priority=URGENT, delay=timer.at_ps - self.stamp(self.now))
+
+    def _fire(self, timer: _Timer, event: simpy.Event) -> None:
+        if timer.armed is not event:
+            return
+        self.fired += 1
+        timer.then()
+        timer.at_ps += timer.period_ps
+        self._arm(timer)
 
     def delay(self, ps: int, tag: Tag = None) -> simpy.Event:
         """Return an event that fires ``ps`` picoseconds from now; ``tag`` says what then happens."""

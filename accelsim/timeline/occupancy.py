@@ -94,10 +94,11 @@ class Spans:
         """Busy time before each edge of spans that recur every ``period``."""
         length = (self.end - self.start)[rows, None]
         since = np.maximum(edges[None, :] - self.start[rows, None], 0)
-        period = self.period[rows, None]
-        done = np.minimum(since // period, self.repeat[rows, None])
-        partly = np.where(done < self.repeat[rows, None], np.minimum(since - done * period, length), 0)
-        total: Floats = (rate[:, None] * (done * length + partly)).sum(axis=0)
+        period, repeat = self.period[rows, None], self.repeat[rows, None]
+        ended = np.clip((since - length) // period + 1, 0, repeat)
+        begun = np.minimum(since // period + 1, repeat)  # a span may outlast a period: several are under way
+        under_way = (begun - ended) * since - period * (begun + ended - 1) * (begun - ended) / 2
+        total: Floats = (rate[:, None] * (ended * length + under_way)).sum(axis=0)
         return total
 
 

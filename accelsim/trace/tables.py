@@ -89,7 +89,8 @@ def read_table(path: Path) -> pa.Table:
     import pyarrow.parquet as pq
 
     try:
-        return pq.read_table(path)
+        with pq.ParquetFile(path) as file:  # not pq.read_table, which imports data sets of many files first
+            return file.read()
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; the run folder is incomplete, run it again") from None
     except pa.ArrowInvalid as fault:

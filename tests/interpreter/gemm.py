@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
 
 from accelsim.geometry import Axis, DimMap, Range
 from accelsim.program.folds import extents
@@ -15,6 +16,12 @@ from tests.interpreter.memory import Banks, BoundOperand, Hazard, Numbers, Place
 
 PARTNER = {"y": "p", "x": "q"}  # image axis -> kernel axis of a convolution
 TileRanges = dict[str, Range]
+
+
+def product(a: Numbers, b: Numbers) -> Numbers:
+    """Return ``a @ b``, by torch: numpy's threads get in each other's way on a busy machine."""
+    made: Numbers = (torch.from_numpy(a) @ torch.from_numpy(b)).numpy()
+    return made
 
 
 def gather(
@@ -54,7 +61,7 @@ def result_places(
 
 
 def _grid(axes: tuple[Axis, ...], tile: TileRanges) -> dict[str, Places]:
-    grid = {}
+    grid = {"one": np.zeros((), dtype=np.int64)}  # of an index that does not move, on whatever side it is
     for i, axis in enumerate(axes):
         along = [1] * len(axes)
         along[i] = -1
@@ -72,7 +79,7 @@ def _index(
     at = grid[dim.axis]
     if dim.kind == "direct":
         return at, np.ones((), dtype=bool)
-    tap = _tap(dim, grid, kernel) if image else np.zeros((), dtype=np.int64)
+    tap = _tap(dim, grid, kernel) if image and dim.axis in PARTNER else np.zeros((), dtype=np.int64)
     if dim.kind == "window":
         index = at * dim.stride - dim.pad + tap
         return index, (index >= 0) & (index < size)
@@ -180,7 +187,7 @@ class PartialSums:
         """Return the tile's sums, column block by column block and fold by fold."""
         total = np.zeros((a.shape[0], b.shape[1])) if before is None else before.copy()
         if self.array.dataflow == "os":
-            return total + a @ b
+            return total + product(a, b)
         by_rows = self.array.dataflow == "is"  # is: the array's columns are rows of the result
         e = extents(self.array.dataflow, a.shape[0], b.shape[1], a.shape[1])
         for low in range(0, e.over_cols, self.array.cols):
@@ -190,7 +197,7 @@ class PartialSums:
                 if k:
                     self._spill(total, where, at, k_tiles)
                 inner = slice(k, k + self.array.rows)
-                total[where] += a[where[0], inner] @ b[inner, where[1]]
+                total[where] += product(a[where[0], inner], b[inner, where[1]])
         return total
 
     def _spill(self, total: Numbers, where: tuple[slice, slice], at: dict[str, int], k_tiles: int) -> None:

@@ -109,10 +109,14 @@ class KernelRun:
     def _read(self, index: int, box: Box, job: TileJob, into: dict[str, Numbers]) -> None:
         """Read a box of read ``index`` from its bank into the tensors ``into``."""
         binding = self.kernel.reads[index]
-        bound = self._bound(binding, box, job.slots[index])
+        bound = self._bound(binding, box, self._slot(index, job))
         what = f"{self.kernel.leader.op} reads {binding.data.tensor}"
         values = self.mem.banks.read(bound.region, bound.element_bytes, self._places(bound), what)
         into.setdefault(binding.data.tensor, self.mem.blank(binding.data.tensor))[self._flat(bound)] = values
+
+    def _slot(self, index: int, job: TileJob) -> int:
+        """Return the slot that holds what ``job`` reads of read ``index``; -1 if that is in a copy."""
+        return job.slots.get(index, 0) if self.kernel.reads[index].copy is None else -1
 
     def _flat(self, bound: BoundOperand) -> Places:
         """Return where in its tensor every element is that ``bound`` touches."""
@@ -173,7 +177,7 @@ class GemmRun(KernelRun):
         a = self._operand(0, job, "m", "k")
         b = self._operand(1, job, "k", "n")
         total = self.sums.multiply(at, counts["k"], a, b)
-        self._count(job, counts)
+        self._count(counts)
         if at["k"] < counts["k"] - 1:
             return
         c = self.ops[0].outputs[0]
@@ -198,18 +202,18 @@ class GemmRun(KernelRun):
     def _operand(self, index: int, job: TileJob, rows: str, cols: str) -> Numbers:
         tile = self.nest[job.index][0]
         binding = self.kernel.reads[index]
-        bound = self._bound(binding, binding.operand.box(tile), job.slots[index])
+        bound = self._bound(binding, binding.operand.box(tile), self._slot(index, job))
         image = self.kernel.expanded == ("a", "b")[index]
         return gather(self.kernel, self.mem.banks, bound, tile, rows, cols, image)  # type: ignore[arg-type]
 
-    def _count(self, job: TileJob, counts: dict[str, int]) -> None:
+    def _count(self, counts: dict[str, int]) -> None:
         self.mem.paths["gemm tile"] += 1
         if counts["k"] > 1:
             self.mem.paths["k cut"] += 1
         if self.sums.moved:
             self.mem.paths["partial sums in a bank"] += 1
             self.sums.moved = 0
-        if job.slots and self.kernel.expanded:
+        if self.kernel.expanded:
             self.mem.paths["im2col"] += 1
 
 

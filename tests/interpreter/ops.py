@@ -14,6 +14,7 @@ from tests.interpreter.memory import Numbers
 assert optim.STATE  # importing it registers accelsim.sgd and its like
 
 NO_CLASS = -100  # the class that torch's losses leave out: what a missing label becomes
+SCATTERS = "max_pool2d_with_indices_backward"  # where a missing index would be the first place
 IGNORED = ("memory_format", "pin_memory", "device", "layout")
 DTYPES: dict[str, torch.dtype] = {"int64": torch.int64, "bool": torch.bool} | dict.fromkeys(
     ("float16", "bfloat16", "float32", "float64"), torch.float64
@@ -28,6 +29,8 @@ def call(graph: Graph, op: Op, held: dict[str, Numbers]) -> list[Numbers]:
     kwargs = {k: v for k, v in kwargs.items() if k not in IGNORED}
     space, name, overload = (*op.aten.split("."), "default")[:3]
     function = getattr(getattr(getattr(torch.ops, space), name), overload)
+    if SCATTERS in name:
+        args = _without_missing(args)
     made = function(*args, **kwargs)
     results = [r for r in (made if isinstance(made, tuple | list) else [made]) if r is not None]
     if name == "native_batch_norm":
@@ -35,6 +38,12 @@ def call(graph: Graph, op: Op, held: dict[str, Numbers]) -> list[Numbers]:
     if len(op.outputs) < len(results):
         results = [r for r in results if r.numel()]
     return [r.detach().to(torch.float64).reshape(-1).numpy() for r in results[: len(op.outputs)]]
+
+
+def _without_missing(args: list[Any]) -> list[Any]:
+    """Return a maximum pool's error and indices with nothing where an index is not known."""
+    missing = args[-1] < 0
+    return [args[0].masked_fill(missing, 0.0), *args[1:-1], args[-1].masked_fill(missing, 0)]
 
 
 def _value(graph: Graph, op: Op, arg: Any, held: dict[str, Numbers], seen: list[torch.Tensor]) -> Any:
@@ -49,6 +58,11 @@ def _value(graph: Graph, op: Op, arg: Any, held: dict[str, Numbers], seen: list[
     if isinstance(arg, dict) and "kwargs" in arg:
         return {"kwargs": {k: _value(graph, op, v, held, seen) for k, v in arg["kwargs"].items()}}
     return DTYPES.get(arg, arg) if isinstance(arg, str) else arg
+
+
+def argument(graph: Graph, op: Op, arg: Any, held: dict[str, Numbers]) -> torch.Tensor:
+    """Return one argument of ``op`` that is a tensor, as the op sees it."""
+    return _tensor(graph, op, arg, held)
 
 
 def _tensor(graph: Graph, op: Op, arg: dict[str, Any], held: dict[str, Numbers]) -> torch.Tensor:
@@ -68,6 +82,6 @@ def _typed(op: Op, dtype: str, values: Numbers) -> torch.Tensor:
     if dtype == "bool":
         return torch.from_numpy(np.nan_to_num(values) != 0)
     if "int" in dtype:
-        missing = NO_CLASS if "nll_loss" in op.aten else 0
+        missing = NO_CLASS if "nll_loss" in op.aten or SCATTERS in op.aten else 0
         return torch.from_numpy(np.where(np.isnan(values), missing, values).astype(np.int64))
     return torch.from_numpy(values.copy())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,13 +14,17 @@ from accelsim.frontend import optim
 from accelsim.frontend.build import build
 from accelsim.frontend.capture import Step, capture, real_arguments
 from accelsim.frontend.lower.walk import PLACES, lower
+from accelsim.frontend.slots import micro_batch
 from accelsim.frontend.spec import Workload
 from accelsim.graph.ir import Graph
+from accelsim.graph.master import with_master_weights
 from accelsim.program.program import Program
 from accelsim.resolve.machine import Machine
 from accelsim.resolve.shape import array_shape
-from tests.interpreter.kernels import Memories, kernel_run
+from accelsim.words import Format, Role
+from tests.interpreter.kernels import Memories
 from tests.interpreter.memory import Numbers
+from tests.interpreter.runs import kernel_run
 from tests.interpreter.schedule import Order, Schedule
 
 STATES = {"momentum": "momentum_buffer", "m": "exp_avg", "v": "exp_avg_sq", "sum": "sum"}
@@ -35,13 +41,21 @@ class Captured:
     expected: tuple[Results, ...]
 
 
-def captured(workload: Workload, steps: int) -> Captured:
-    """Capture ``workload`` and let torch train it for ``steps`` steps on one batch."""
+def captured(workload: Workload, steps: int, formats: Mapping[Role, Format | None] | None = None) -> Captured:
+    """Capture ``workload`` and let torch train it for ``steps`` steps on one batch.
+
+    ``formats`` are those of a machine: with master weights, these begin and end as the weights do, as
+    every format holds double precision here.
+    """
     step = capture(workload)
-    graph = lower(step, workload.name, workload.spec.batch)
+    graph = with_master_weights(lower(step, workload.name, workload.spec.batch), formats or {})
     values = tuple(v.double() if v.is_floating_point() else v for v in real_arguments(workload))
     named = {PLACES[s.kind].format(s.name): _plain(v) for s, v in zip(step.inputs, values, strict=True)}
-    return Captured(workload, graph, named, _by_torch(workload, step, values, steps))
+    expected = _by_torch(workload, step, values, steps)
+    masters = [n for n, t in graph.tensors.items() if t.role == "master_weight" and t.phase is None]
+    for results in (named, *expected):
+        results |= {name: results[name.removeprefix("master/")] for name in masters}
+    return Captured(workload, graph, named, expected)
 
 
 def _by_torch(
@@ -55,8 +69,12 @@ def _by_torch(
     found = []
     for number in range(1, steps + 1):
         optimizer.zero_grad()
-        loss = loss_of(model(of["input", "x"]), of["input", "target"])
-        loss.backward()
+        loss = torch.zeros((), dtype=torch.float64)
+        for i in range(parts := workload.spec.accumulate):
+            x, target = (of["input", micro_batch(name, i)] for name in ("x", "target"))
+            part = loss_of(model(x), target) / parts
+            part.backward()
+            loss += part.detach()
         optimizer.step()
         found.append(_results(workload, model, optimizer, loss))
         if ("state", "step") in of:
@@ -109,11 +127,9 @@ class ProgramSteps:
         Schedule(mem, runs, order).run()
         self.now |= {old: self._left_behind(old, new) for old, new in self.after.items()}
         mem.banks.forget_all_but([c.region for c in self.carried.values()])
-        loss = next(
-            op.outputs[0].tensor for op in self.graph.ops if op.layer == "loss" and op.aten.find("loss") > 0
-        )
+        loss = [op for op in self.graph.ops if op.layer == "loss" and op.phase == "forward"][-1].outputs[0]
         gradients = {n: v for n, v in mem.made.items() if n.startswith("grad/")}
-        return {"loss": mem.made[loss]} | gradients | self.now
+        return {"loss": mem.made[loss.tensor]} | gradients | self.now
 
     def _left_behind(self, old: str, new: str) -> Numbers:
         """Return what the next step finds in the place of ``old``: in its region, or in DRAM."""
@@ -122,3 +138,18 @@ class ProgramSteps:
             return self.mem.dram.whole(new)
         places = np.arange(self.graph.tensors[old].elements)
         return self.mem.banks.read(copy.region, copy.data.element_bytes, places, f"the next step, {old}")
+
+
+TOLERANCE = 1e-9  # of the largest number of a tensor
+
+
+def assert_trains_as_torch(what: Captured, machine: Machine, program: Program, order: Order) -> Counter[str]:
+    """Run a step for each that torch did and compare; return which ways the program took."""
+    trained = ProgramSteps(what.graph, program, machine, what.values)
+    for number, expected in enumerate(what.expected):
+        got = trained.step(order)
+        assert sorted(expected) == sorted(n for n in got if not n.startswith("batch/"))
+        for name, want in expected.items():
+            far = np.abs(got[name] - want).max() / max(np.abs(want).max(), 1e-300)
+            assert far <= TOLERANCE, f"step {number}, {order}: {name} is off by {far:.1e} of its largest"
+    return trained.mem.paths

@@ -21,6 +21,7 @@ from accelsim.frontend.lower.nodes import (
     tensor_argument,
 )
 from accelsim.frontend.lower.views import View, whole_view
+from accelsim.frontend.slots import micro_batch
 from accelsim.geometry import Axis
 from accelsim.graph.ir import Gemm, Op, Pass, Tensor, Unsupported, Vector
 from accelsim.words import Phase, Role
@@ -56,6 +57,7 @@ class Lowering:
         self.ops: list[Op] = []
         self.env: dict[Node, Any] = {}  # View, a tuple of them, or None
         self.current: dict[str, str] = {}  # storage -> the tensor in it now; absent before the first write
+        self.history: dict[str, list[str]] = {}  # storage -> the tensors in it, one after the other
         self.unsupported: Counter[tuple[str, str, Phase]] = Counter()
         self._gradients = gradients
         self._first_op: dict[str, str] = {}  # fx node -> op
@@ -101,12 +103,13 @@ class Lowering:
         return ""
 
     def op_name(self, node: Node, part: str = "") -> str:
-        """Return a new name ``[bwd/]layer:op[.part]``, numbered if it is taken."""
+        """Return a new name ``[bwd/]layer:op[.part][.mbN]``, numbered if it is taken."""
         phase = self.phase(node)
         name = aten(node).partition(".")[2]
         name = SHORT.get(name, name.strip("_"))
         owner = node.meta.get("param") or self.layer(node) or "step"
-        return self._new(f"{PREFIX[phase]}{owner}:{name}" + (f".{part}" if part else ""))
+        name = f"{PREFIX[phase]}{owner}:{name}" + (f".{part}" if part else "")
+        return self._new(micro_batch(name, node.meta.get("micro_batch", 0)))
 
     def _new(self, base: str) -> str:
         count = self._taken[base]
@@ -119,6 +122,7 @@ class Lowering:
         """Let ``node``, a placeholder, be ``tensor``."""
         self.tensors[tensor.name] = tensor
         self.current[node.name] = tensor.name
+        self.history[node.name] = [tensor.name]
         self.env[node] = whole_view(node.name, tensor.shape, tuple(node.meta["val"].shape))
 
     def blank(self, node: Node) -> View:
@@ -137,18 +141,39 @@ class Lowering:
         name: str | None = None,
         reads: Sequence[Node] = (),
         role: Role | None = None,
+        order: Sequence[int] | None = None,
     ) -> Write:
-        """Return a new tensor for output ``index`` of ``node``, written by ``op``."""
+        """Return a new tensor for output ``index`` of ``node``, written by ``op``.
+
+        ``order`` is that of the dimensions in storage, where it is not their own.
+        """
         val = node.meta["val"] if index is None else node.meta["val"][index]
         result = node if index is None else result_of(node, index)
         sizes = tuple(val.shape)
         shape = canonical(result, sizes) if result is not None else sizes or (1,)
         name = name or (self._gradients.name(node, index) if result is not None else None)
         name = self._new(name) if name else op + suffix
-        self._storages += 1
-        key = f"{node.name}#{self._storages}"
+        view = whole_view(self._storage(node), shape, sizes)
+        if order:
+            shape = tuple(sizes[i] for i in order)
+            back = sorted(range(len(order)), key=order.__getitem__)
+            view = whole_view(view.base, shape, shape).permute(back)
         self._declare(node, name, shape, val.dtype, role or self._role(node, index, reads))
-        return Write(name, whole_view(key, shape, sizes), tuple(follows))
+        return Write(name, view, tuple(follows))
+
+    def intermediate(
+        self, node: Node, name: str, sizes: Sequence[int], follows: Sequence[Follow], role: Role
+    ) -> Write:
+        """Return a new tensor between two ops that one ``node`` is lowered to."""
+        vals = node.meta["val"]
+        dtype = (vals[0] if isinstance(vals, tuple | list) else vals).dtype
+        self._declare(node, name, tuple(sizes), dtype, role)
+        return Write(name, whole_view(self._storage(node), tuple(sizes), tuple(sizes)), tuple(follows))
+
+    def _storage(self, node: Node) -> str:
+        """Return the key of a new storage."""
+        self._storages += 1
+        return f"{node.name}#{self._storages}"
 
     def overwrite(self, node: Node, target: Node, op: str, follows: Sequence[Follow]) -> Write:
         """Return a new tensor that takes the place of the one in ``target``'s storage."""
@@ -207,11 +232,12 @@ class Lowering:
         *,
         separable: int | None = None,
         elementwise: bool = False,
+        units: Mapping[str, int] | None = None,
         aten_name: str | None = None,
         args: tuple[Any, ...] | None = None,
     ) -> None:
         """Add a vector op; ``separable`` counts logical axes from the front (None: all)."""
-        nest = self.fit(sizes, reads, writes)
+        nest = self.fit(sizes, reads, writes).in_steps(units or {})
         names = list(sizes)
         cut = names if separable is None else names[:separable]
         nodes = [n for n, _ in reads]
@@ -303,6 +329,7 @@ class Lowering:
         self._first_op.setdefault(node.name, name)
         for write in writes:
             self.current[write.view.base] = write.tensor
+            self.history.setdefault(write.view.base, []).append(write.tensor)
 
     def arguments(self, node: Node, reads: Sequence[Source]) -> tuple[Any, ...]:
         """Return the call's arguments as plain data; keyword arguments last, as ``{"kwargs": ...}``."""

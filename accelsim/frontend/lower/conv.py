@@ -10,9 +10,8 @@ from torch.fx import Node
 
 from accelsim.frontend.lower.context import Lowering, Walk, Write
 from accelsim.frontend.lower.gemm import Handler, add_bias
-from accelsim.frontend.lower.nest import Follow
 from accelsim.frontend.lower.nodes import tensor_argument
-from accelsim.frontend.lower.views import View
+from accelsim.frontend.lower.views import Irregular, View
 from accelsim.geometry import DimMap
 
 Side = Literal["m", "n", "k", "batch"]
@@ -53,6 +52,7 @@ class Shape:
 
     def image(self, view: View, channels: int) -> View:
         """Return an image's view with its channels split by group, if there are groups."""
+        view = _rows(view)
         if self.groups == 1:
             return view
         b, _, h, w = view.sizes
@@ -60,6 +60,7 @@ class Shape:
 
     def filters(self, view: View) -> View:
         """Return the weight's view with its filters split by group, if there are groups."""
+        view = _rows(view)
         return view if self.groups == 1 else view.reshape((self.groups, self.o, self.c, *self.kernel))
 
     def named(self, *names: str) -> dict[str, int]:
@@ -72,6 +73,9 @@ class Shape:
 def shape_of(x: tuple[int, ...], weight: tuple[int, ...], y: tuple[int, ...], args: tuple[Any, ...]) -> Shape:
     """Return the sizes from those of input, weight and output and (stride, padding, dilation, .., groups)."""
     stride, pad, dilation, _, _, groups = args
+    if len(x) == 3:  # a signal is an image of one row
+        x, weight, y = ((*s[:2], 1, s[2]) for s in (x, weight, y))
+        stride, pad, dilation = [1, *stride], [0, *pad], [1, *dilation]
     return Shape(
         batch=x[0],
         groups=groups,
@@ -93,15 +97,22 @@ def _pair(value: list[int]) -> tuple[int, int]:
 
 
 def is_plain(node: Node) -> bool:
-    """Return whether a convolution (or its backward) is two-dimensional and not transposed."""
+    """Return whether a convolution (or its backward) is of images or signals and not transposed."""
     transposed = node.args[6 if node.target.__name__.startswith("convolution.") else 7]  # type: ignore[union-attr]
     weight = node.args[1 if node.target.__name__.startswith("convolution.") else 2]  # type: ignore[union-attr]
-    return not transposed and isinstance(weight, Node) and len(weight.meta["val"].shape) == 4
+    return not transposed and isinstance(weight, Node) and len(weight.meta["val"].shape) in (3, 4)
+
+
+def _rows(view: View) -> View:
+    """Return an image's or a filter's view; a signal's as an image of one row."""
+    return view if len(view.sizes) == 4 else view.unsqueeze(2)
 
 
 def convolution(low: Lowering, node: Node) -> View:
     """Forward: m = (b, y, x) of the output, n = filters, k = (c, p, q)."""
     x, weight, bias, *rest = node.args
+    if not is_plain(node):
+        raise Irregular
     assert isinstance(x, Node)
     assert isinstance(weight, Node)
     s = shape_of(low.sizes(x), low.sizes(weight), low.shape(node), tuple(rest))
@@ -125,7 +136,7 @@ def convolution(low: Lowering, node: Node) -> View:
         expanded="a",
         args=_forward_args(low, x, weight, rest),
     )
-    return add_bias(low, node, write.view, bias) if bias is not None else write.view
+    return add_bias(low, node, write.view, bias, channels=True) if bias is not None else write.view
 
 
 def _forward_args(low: Lowering, x: Node, weight: Node, rest: list[Any]) -> tuple[Any, ...]:
@@ -136,6 +147,8 @@ def _forward_args(low: Lowering, x: Node, weight: Node, rest: list[Any]) -> tupl
 def backward(low: Lowering, node: Node) -> tuple[View | None, ...]:
     """Up to three ops: input gradient, weight gradient, and the bias gradient as a reduction."""
     error, x, weight, _, *rest = node.args
+    if not is_plain(node):
+        raise Irregular
     assert isinstance(error, Node)
     assert isinstance(x, Node)
     assert isinstance(weight, Node)
@@ -199,16 +212,16 @@ def _weight_gradient(low: Lowering, node: Node, s: Shape, error: Node, x: Node) 
 def _bias_gradient(low: Lowering, node: Node, _: Shape, error: Node, __: Node) -> View:
     name = low.op_name(node, "bgrad")
     write = low.output(node, name, ("c",), index=2)
-    axes: tuple[Follow, ...] = ("b", "c", "y", "x")
+    axes = ("b", "c", "y", "x")[: len(low.sizes(error))]
     low.vector(
         node,
         name,
-        dict(zip(("b", "c", "y", "x"), low.sizes(error), strict=True)),
+        dict(zip(axes, low.sizes(error), strict=True)),
         [(error, axes)],
         [write],
         [Walk((("add", 1),))],
         aten_name="aten.sum.dim_IntList",
-        args=(tensor_argument(0, low.view(error)), [0, 2, 3]),
+        args=(tensor_argument(0, low.view(error)), [0, *range(2, len(axes))]),
     )
     return write.view
 

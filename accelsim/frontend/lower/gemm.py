@@ -63,16 +63,17 @@ def _kind(low: Lowering, node: Node) -> Kind:
     return "weight_gradient" if low.is_weight_gradient(node) else "input_gradient"
 
 
-def add_bias(low: Lowering, node: Node, summed: View, bias: object, *, scaled: bool = False) -> View:
-    """Add the op ``summed + bias``, the bias aligned at dimension 1 of an image, else at the last."""
+def add_bias(
+    low: Lowering, node: Node, summed: View, bias: object, *, scaled: bool = False, channels: bool = False
+) -> View:
+    """Add the op ``summed + bias``, the bias aligned at dimension 1 (``channels``) or at the last."""
     assert isinstance(bias, Node)
     shape = summed.sizes
     axes = axis_names(len(shape))
     name = low.op_name(node, "bias")
     write = low.output(node, name, axes)
-    image = len(shape) == 4 and len(low.sizes(bias)) == 1
-    follows = ["c"] if image else aligned(low.sizes(bias), shape, axes)
-    seen = ("view", [[1, shape[1], 1, 1]])
+    follows = [axes[1]] if channels else aligned(low.sizes(bias), shape, axes)
+    seen = ("view", [[1, shape[1], *[1] * (len(shape) - 2)]])
     low.vector(
         node,
         name,
@@ -84,7 +85,7 @@ def add_bias(low: Lowering, node: Node, summed: View, bias: object, *, scaled: b
         aten_name="aten.add.Tensor",
         args=(
             tensor_argument(0, summed),
-            tensor_argument(1, low.view(bias), *([seen] if image else [])),
+            tensor_argument(1, low.view(bias), *([seen] if channels else [])),
         ),
     )
     return write.view

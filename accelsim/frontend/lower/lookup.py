@@ -12,18 +12,22 @@ from accelsim.frontend.lower.gemm import Handler
 from accelsim.frontend.lower.nest import Follow
 from accelsim.frontend.lower.views import Irregular, View
 
+STRETCH = 16  # features of a row that are moved together, so that bursts of DRAM are full
+
 
 def nll_loss(low: Lowering, node: Node) -> tuple[View | None, ...]:
-    """Sum the log-probability of each sample's class; rows count as read whole."""
-    scores, target = node.args[:2]
+    """Sum the log-probability of each sample's class (or keep them apart); rows count as read whole."""
+    scores, target, _, reduced = node.args[:4]
     assert isinstance(scores, Node)
     assert isinstance(target, Node)
     names = _class_axes(low, scores)
     name = low.op_name(node)
-    writes = [low.output(node, name, [], index=i, suffix=("", ".weight")[i]) for i in (0, 1)]
+    samples = [n for n in names if n != "c"]
+    writes = [low.output(node, name, [] if reduced else samples, index=0)]
+    writes.append(low.output(node, name, [], index=1, suffix=".weight"))
     sizes = dict(zip(names, low.sizes(scores), strict=True))
-    reads = [(scores, names), (target, [n for n in names if n != "c"])]
-    low.vector(node, name, sizes, reads, writes, [Walk((("add", 1), ("mask", 1)))], separable=1)
+    reads = [(scores, names), (target, samples)]
+    low.vector(node, name, sizes, reads, writes, [Walk((("add", 1), ("mask", 1)))])
     return tuple(w.view for w in writes)
 
 
@@ -74,7 +78,7 @@ def _covers(tokens: int, rows: int) -> bool:
 
 
 def embedding_backward(low: Lowering, node: Node) -> View:
-    """Scatter-add the error's rows into a dense gradient; features may be cut apart."""
+    """Scatter-add the error's rows into a dense gradient: some features of all tokens, then row by row."""
     error, tokens = node.args[:2]
     assert isinstance(error, Node)
     assert isinstance(tokens, Node)
@@ -86,7 +90,7 @@ def embedding_backward(low: Lowering, node: Node) -> View:
     reads: list[tuple[Source, Sequence[Follow]]] = [(grads, [None, "e"]), (flat, [None])]
     args = low.arguments(node, [error, tokens])
     sizes = {"e": width, "r": rows}
-    low.vector(node, name, sizes, reads, [write], [Walk((("add", 1),))], separable=1, args=args)
+    low.vector(node, name, sizes, reads, [write], [Walk((("add", 1),))], units={"e": STRETCH}, args=args)
     return write.view
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -33,6 +33,15 @@ class Nest:
     def side(self, *names: str) -> tuple[Axis, ...]:
         """Return the axes of the logical ones ``names``, in this order."""
         return tuple(axis for name in names for axis in self.axes[name])
+
+    def in_steps(self, units: Mapping[str, int]) -> Nest:
+        """Return the nest with the axes of ``units`` to be cut at multiples of these, where they are one."""
+        axes = dict(self.axes)
+        for name, step in units.items():
+            if len(axes[name]) == 1:
+                (axis,) = axes[name]
+                axes[name] = (replace(axis, unit=min(math.lcm(axis.unit, step), axis.size)),)
+        return replace(self, axes=axes)
 
     def all(self, names: Sequence[str]) -> tuple[Axis, ...]:
         """Return the axes of ``names`` and, if an operand needs it, the axis of one step."""

@@ -28,6 +28,8 @@ SHORT = {
     "_log_softmax": "log_softmax",
     "_softmax_backward_data": "softmax_backward",
     "_log_softmax_backward_data": "log_softmax_backward",
+    "_scaled_dot_product_flash_attention_for_cpu": "attention",
+    "_scaled_dot_product_flash_attention_for_cpu_backward": "attention",
     "_to_copy": "cast",
     "nll_loss_forward": "nll_loss",
     "nll_loss2d_forward": "nll_loss",

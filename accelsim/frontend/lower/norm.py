@@ -16,6 +16,7 @@ STATISTICS: Functions = (("add", 2), ("mul", 1))  # sum and sum of squares
 APPLY: Functions = (("add", 1), ("mul", 1))
 GRADIENTS: Functions = (("add", 3), ("mul", 2))  # sums of dy and of dy * xhat; xhat by the way
 INPUT_GRADIENT: Functions = (("add", 3), ("mul", 3))
+PARTS = ((0, ""), (1, ".weight"), (2, ".bias"))  # of a backward's results
 
 
 def _nodes(*values: object) -> list[Node]:
@@ -63,7 +64,7 @@ def _emit(
         (n, [small] if len(low.sizes(n)) == 1 else axes) for n in reads
     ]
     sizes = dict(zip(axes, shape, strict=True))
-    low.vector(node, name, sizes, pairs, writes, walks, separable=2)
+    low.vector(node, name, sizes, pairs, writes, walks)
 
 
 def batch_norm_backward(low: Lowering, node: Node) -> tuple[View | None, ...]:
@@ -139,6 +140,63 @@ def layer_norm_backward(low: Lowering, node: Node) -> tuple[View | None, ...]:
     return tuple(made.get(i) for i in range(3))
 
 
+def _grouped(view: View, groups: int) -> View:
+    """Return an image's view, or a channel's, with its channels split by group."""
+    at = 1 if len(view.sizes) > 1 else 0
+    channels = view.sizes[at]
+    return view.reshape((*view.sizes[:at], groups, channels // groups, *view.sizes[at + 1 :]))
+
+
+def _group_axes(low: Lowering, x: Node, groups: int) -> tuple[View, list[str], dict[str, int]]:
+    """Return the grouped view of ``x``, its axes and their sizes."""
+    view = _grouped(low.view(x), groups)
+    axes = ["b", "g", "c", *(f"d{i}" for i in range(2, len(low.sizes(x))))]
+    return view, axes, dict(zip(axes, view.sizes, strict=True))
+
+
+def group_norm(low: Lowering, node: Node) -> tuple[View | None, ...]:
+    """A walk for the statistics of a sample's group, and one that applies them."""
+    x, weight, bias, _, _, _, groups, _ = node.args
+    assert isinstance(x, Node)
+    assert isinstance(groups, int)
+    view, axes, sizes = _group_axes(low, x, groups)
+    name = low.op_name(node)
+    out = low.output(node, name, (), index=0, reads=(x,))
+    saved = [low.output(node, name, ["b", "g"], index=i, suffix=s) for i, s in ((1, ".mean"), (2, ".rstd"))]
+    affine = [_grouped(low.view(n), groups) for n in _nodes(weight, bias)]
+    reads: list[tuple[Source, Sequence[Follow]]] = [(view, axes), *((v, ["g", "c"]) for v in affine)]
+    walks = [Walk(STATISTICS, (view,), (1, 2)), Walk(APPLY, None, (0,))]
+    writes = [Write(out.tensor, _grouped(out.view, groups), tuple(axes)), *saved]
+    args = low.arguments(node, [x, *_nodes(weight, bias)])
+    low.vector(node, name, sizes, reads, writes, walks, args=args)
+    return (out.view, saved[0].view, saved[1].view)
+
+
+def group_norm_backward(low: Lowering, node: Node) -> tuple[View | None, ...]:
+    """A walk for the sums, which are the gradients of weight and bias too, and one for the input's."""
+    error, x, mean, rstd, weight, _, _, _, groups, mask = node.args
+    assert isinstance(error, Node)
+    assert isinstance(x, Node)
+    assert isinstance(groups, int)
+    assert isinstance(mask, list | tuple)
+    view, axes, sizes = _group_axes(low, x, groups)
+    name = low.op_name(node)
+    made = {i: low.output(node, name, (), index=i, suffix=s) for i, s in PARTS if mask[i]}
+    writes = [
+        Write(w.tensor, _grouped(w.view, groups), tuple(axes) if i == 0 else ("g", "c"))
+        for i, w in made.items()
+    ]
+    reads: list[tuple[Source, Sequence[Follow]]] = [(_grouped(low.view(error), groups), axes), (view, axes)]
+    reads += [(n, ["b", "g"]) for n in _nodes(mean, rstd)]
+    reads += [(_grouped(low.view(n), groups), ["g", "c"]) for n in _nodes(weight)]
+    walks = [Walk(GRADIENTS, None, tuple(i for i, which in enumerate(made) if which))]
+    if mask[0]:
+        walks.append(Walk(INPUT_GRADIENT, None, (0,)))
+    args = low.arguments(node, [error, x, *_nodes(mean, rstd, weight)])
+    low.vector(node, name, sizes, reads, writes, walks, args=args)
+    return tuple(made[i].view if i in made else None for i in range(3))
+
+
 def softmax(low: Lowering, node: Node) -> View:
     """Walks for the maximum, the sum of exponentials, and the result."""
     x, dim = node.args[:2]
@@ -162,7 +220,7 @@ def softmax_backward(low: Lowering, node: Node) -> View:
 
 
 def _along(low: Lowering, node: Node, reads: list[Node], dim: int, walks: list[Walk]) -> View:
-    """Add an op on rows along ``dim``, which comes last and is not cut."""
+    """Add an op on rows along ``dim``, which comes last: rows are cut apart before they are cut."""
     shape = low.sizes(reads[0])
     names = axis_names(len(shape))
     dim %= len(shape)
@@ -171,7 +229,7 @@ def _along(low: Lowering, node: Node, reads: list[Node], dim: int, walks: list[W
     name = low.op_name(node)
     write = low.output(node, name, names, reads=reads)
     sizes = {n: of[n] for n in order}
-    low.vector(node, name, sizes, [(n, names) for n in reads], [write], walks, separable=len(order) - 1)
+    low.vector(node, name, sizes, [(n, names) for n in reads], [write], walks)
     return write.view
 
 
@@ -181,6 +239,8 @@ HANDLERS: dict[str, Handler] = {
     "aten.native_batch_norm_backward": batch_norm_backward,
     "aten.native_layer_norm": layer_norm,
     "aten.native_layer_norm_backward": layer_norm_backward,
+    "aten.native_group_norm": group_norm,
+    "aten.native_group_norm_backward": group_norm_backward,
     "aten._softmax": softmax,
     "aten._log_softmax": softmax,
     "aten._safe_softmax": softmax,

@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 from torch.fx import Node
 
-from accelsim.frontend.lower.context import Functions, Lowering, Walk, Write
+from accelsim.frontend.lower.context import Functions, Lowering, Read, Walk, Write
+from accelsim.frontend.lower.elementwise import aligned
 from accelsim.frontend.lower.gemm import Handler
 from accelsim.frontend.lower.nest import Follow
 from accelsim.frontend.lower.nodes import aten, axis_names
@@ -24,16 +25,34 @@ REDUCTIONS: dict[str, Functions] = {
     "aten.all": (("max", 1),),
     "aten.var": (("add", 2), ("mul", 1)),
     "aten.linalg_vector_norm": (("add", 1), ("mul", 1)),
+    "aten.std": (("add", 2), ("mul", 1)),
+    "aten.logsumexp": (("max", 1), ("add", 2), ("exp", 1)),
+    "aten.max": (("max", 1),),
+    "aten.min": (("max", 1),),
+    "aten.argmax": (("max", 1),),
+    "aten.argmin": (("max", 1),),
+    "aten.prod": (("mul", 1),),
+}
+WAITS = (
+    1 << 15
+)  # elements of a result that may wait for the end of the walk; of a larger one parts are summed
+LOSSES: dict[str, Functions] = {
     "aten.mse_loss": (("add", 2), ("mul", 1)),
+    "aten.smooth_l1_loss": (("add", 3), ("mul", 2), ("compare", 1)),
+    "aten.huber_loss": (("add", 3), ("mul", 2), ("compare", 1)),
+    "aten.binary_cross_entropy": (("add", 3), ("mul", 2), ("log", 2)),
+    "aten.binary_cross_entropy_with_logits": (("add", 4), ("mul", 1), ("max", 1), ("exp", 1), ("log", 1)),
 }
 
 
-def reduction(low: Lowering, node: Node) -> View:
-    """Reduce the dimensions named in the call (none: all) of the first argument."""
+def reduction(low: Lowering, node: Node) -> View | tuple[View | None, ...]:
+    """Reduce the dimensions named in the call (none: all) of the first argument; or several results."""
     source = node.args[0]
     assert isinstance(source, Node)
     shape = low.sizes(source)
-    out = tuple(node.meta["val"].shape)
+    vals = node.meta["val"]
+    several = isinstance(vals, tuple | list)
+    out = tuple((vals[0] if several else vals).shape)
     axes = axis_names(len(shape))
     gone = _reduced(node, len(shape), out)
     kept: list[Follow] = [None if i in gone else axes[i] for i in range(len(shape))]
@@ -41,15 +60,22 @@ def reduction(low: Lowering, node: Node) -> View:
         kept = [axes[i] for i in range(len(shape)) if i not in gone]
     name = low.op_name(node)
     others = [n for n in node.all_input_nodes if n is not source]
-    low_reads = [(source, axes), *((n, axes) for n in others)]
-    write = low.output(node, name, kept, reads=[source, *others])
-    sizes = dict(zip(axes, shape, strict=True)) or {"d0": 1}
-    low.vector(node, name, sizes, low_reads, [write], [Walk(REDUCTIONS[aten(node)])])
-    return write.view
+    reads: list[Read] = [(source, axes), *((n, aligned(low.sizes(n), shape, axes)) for n in others)]
+    nodes = [source, *others]
+    if several:
+        writes = [low.output(node, name, kept, index=i, suffix=("", ".indices")[i]) for i in range(len(vals))]
+    else:
+        writes = [low.output(node, name, kept, reads=nodes)]
+    order = list(range(len(shape)))
+    if math.prod(out) > WAITS:
+        order.sort(key=gone.__contains__)  # what is kept outside, what is summed inside
+    sizes = {axes[i]: shape[i] for i in order} or {"d0": 1}
+    low.vector(node, name, sizes, reads, writes, [Walk({**REDUCTIONS, **LOSSES}[aten(node)])])
+    return tuple(w.view for w in writes) if several else writes[0].view
 
 
 def _reduced(node: Node, rank: int, out: tuple[int, ...]) -> list[int]:
-    if aten(node) == "aten.mse_loss":
+    if aten(node) in LOSSES:
         return list(range(rank)) if not out else []
     dims: Any = node.args[1] if len(node.args) > 1 else node.kwargs.get("dim")
     if dims is None or dims == []:
@@ -112,19 +138,6 @@ def pool_backward(low: Lowering, node: Node) -> View:
     return write.view
 
 
-def adaptive_pool(low: Lowering, node: Node) -> View:
-    """Adaptive average pool, forward and backward: batch and channels apart, rows and columns whole."""
-    source = node.args[0]
-    assert isinstance(source, Node)
-    shape = low.shape(node)
-    taps = max(1, math.prod(low.sizes(source)) // max(1, math.prod(low.shape(node))))
-    name = low.op_name(node)
-    write = low.output(node, name, ("b", "c", "y", "x"), reads=(source,))
-    reads: list[tuple[Node, Sequence[Follow]]] = [(source, ("b", "c", None, None))]
-    _image(low, node, name, shape, reads, [write], (("add", taps), ("mul", 1)))
-    return write.view
-
-
 def _image(
     low: Lowering,
     node: Node,
@@ -135,7 +148,7 @@ def _image(
     functions: Functions,
 ) -> None:
     sizes = dict(zip(("b", "c", "y", "x"), shape, strict=True))
-    low.vector(node, name, sizes, reads, writes, [Walk(functions)], separable=2)
+    low.vector(node, name, sizes, reads, writes, [Walk(functions)], separable=3)
 
 
 def cat(low: Lowering, node: Node) -> View:
@@ -161,12 +174,10 @@ def cat(low: Lowering, node: Node) -> View:
 
 
 HANDLERS: dict[str, Handler] = {
-    **dict.fromkeys(REDUCTIONS, reduction),
+    **dict.fromkeys((*REDUCTIONS, *LOSSES), reduction),
     "aten.avg_pool2d": pool,
     "aten.max_pool2d_with_indices": pool,
     "aten.avg_pool2d_backward": pool_backward,
     "aten.max_pool2d_with_indices_backward": pool_backward,
-    "aten._adaptive_avg_pool2d": adaptive_pool,
-    "aten._adaptive_avg_pool2d_backward": adaptive_pool,
     "aten.cat": cat,
 }

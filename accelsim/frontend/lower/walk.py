@@ -9,20 +9,23 @@ from typing import Any
 from torch.fx import Node
 
 from accelsim.errors import GraphError
-from accelsim.frontend.capture import Slot, Step
-from accelsim.frontend.lower import conv, elementwise, folds, gemm, lookup, norm, reduce
+from accelsim.frontend.capture import Step
+from accelsim.frontend.lower import attention, conv, elementwise, folds, gemm, lookup, moves, norm, reduce
 from accelsim.frontend.lower.context import Lowering, Walk
 from accelsim.frontend.lower.gemm import Handler
 from accelsim.frontend.lower.gradients import Gradients
 from accelsim.frontend.lower.nodes import aten, axis_names, format_of
 from accelsim.frontend.lower.views import Irregular, View
+from accelsim.frontend.slots import Slot
 from accelsim.graph.ir import Graph, Tensor
 from accelsim.words import Role
 
 HANDLERS: dict[str, Handler] = {
+    **attention.HANDLERS,
     **conv.HANDLERS,
     **gemm.HANDLERS,
     **lookup.HANDLERS,
+    **moves.HANDLERS,
     **norm.HANDLERS,
     **reduce.HANDLERS,
 }
@@ -101,7 +104,10 @@ def _node(low: Lowering, node: Node) -> Any:
     if name in folds.VIEWS:
         return _view(low, node)
     if name in HANDLERS:
-        return HANDLERS[name](low, node)
+        try:
+            return HANDLERS[name](low, node)
+        except Irregular:  # a form of the op that its handler does not know; nothing was added yet
+            return _unsupported(low, node)
     made = elementwise.lower(low, node)
     return made if made is not None else _unsupported(low, node)
 
@@ -182,7 +188,7 @@ def _close(low: Lowering, step: Step, slots: dict[Node, Slot], output: Node) -> 
             continue
         low.replace_next(new, old)
         if slot.kind == "buffer":  # a buffer that changes is state, one that does not is a constant
-            for name in (old, new):
+            for name in low.history[low.view(node).base]:
                 low.tensors[name] = replace(low.tensors[name], role="optimizer_state")
 
 

@@ -1,0 +1,222 @@
+"""What one kernel costs: by where its operands are, and by the room that is left for its buffers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from accelsim.mapping.codes import BUFFERED, Codes
+from accelsim.mapping.kernels import Draft
+from accelsim.mapping.problem import Budget, Choice, Part, Piece, Places, Where
+from accelsim.mapping.questions import nameless, problem, slab_problem
+from accelsim.mapping.slabs import SlabChoice, Slabs, SlabSearch
+from accelsim.mapping.storage import Life
+from accelsim.mapping.tiling import Table, TileSearch
+from accelsim.resolve.machine import Machine
+
+MUCH = 1.02  # times faster: then buffers go to the emptiest group instead of their role's first
+QUANTUM = 64  # budgets are rounded down to 1/64 of their power of two, so that equal kernels share a choice
+SAFE = 1 - 1e-9  # of a bound, for what floats round off
+
+
+class Cost(NamedTuple):
+    """What a kernel is expected to cost, and how: an entry of a table, or a slab."""
+
+    time_ps: int
+    dram_bytes: int
+    where: tuple[Where, ...]
+    psum_group: str
+    table: Table | None
+    entry: int
+    slab: SlabChoice | None
+
+    @property
+    def tile(self) -> Choice | None:
+        """The tile chosen, of a GEMM."""
+        return self.table.choice(self.entry) if self.table is not None else None
+
+
+class Costs:
+    """The costs of one kernel, each computed once."""
+
+    def __init__(
+        self,
+        draft: Draft,
+        machine: Machine,
+        lives: Mapping[str, Life],
+        tiles: TileSearch,
+        slabs: SlabSearch,
+        compute_ps: int,
+    ) -> None:
+        self.draft = draft
+        self.machine = machine
+        self.tiles = tiles
+        self.slabs = slabs
+        self.compute_ps = compute_ps
+        self.banks = tuple(machine.banks)
+        self.capacity = [b.capacity_bytes for b in machine.banks.values()]
+        operands = [o for o, _ in (*draft.reads, *draft.writes)]
+        self.pieces = [Piece(nameless(o), lives[o.tensor].data.element_bytes) for o in operands]
+        self.groups = [self._numbers(lives[o.tensor].groups) for o in operands]
+        self.preferred = tuple(g[0] for g in self.groups)
+        self.choices = tuple(dict.fromkeys(self.groups))
+        regions = 2 * len(operands) + 1  # each rounded up to whole words
+        self.slack = [regions * machine.banks[g].word_bytes for g in self.banks]
+        reads, writes = tuple(self.pieces[: len(draft.reads)]), tuple(self.pieces[len(draft.reads) :])
+        op = draft.leader
+        self.shape = tiles.shape(problem(draft, machine, reads, writes)) if op.gemm else None
+        self.nest = None if op.gemm else slabs.nest(slab_problem(draft, machine, reads, writes))
+        self.known: dict[tuple[Codes, Budget], Cost | None] = {}
+        self._bounds: dict[Codes, tuple[int, int]] = {}
+        self._searched: dict[tuple[Codes, tuple[int, ...]], _Searched] = {}
+
+    def _numbers(self, groups: Sequence[str]) -> tuple[int, ...]:
+        return tuple(self.banks.index(g) for g in groups) or tuple(range(len(self.banks)))
+
+    # -- bounds ----------------------------------------------------------------------------------
+
+    def bound(self, codes: Codes) -> tuple[int, int]:
+        """Return a time and DRAM bytes that no tile betters, whatever the room."""
+        found = self._bounds.get(codes)
+        if found is None:
+            found = self._bounds[codes] = self._gemm_bound(codes) if self.shape else self._nest_bound(codes)
+        return found
+
+    def _gemm_bound(self, codes: Codes) -> tuple[int, int]:
+        shape = self.shape
+        assert shape is not None
+        reads = len(self.draft.reads)
+        fetched = [i for i in range(reads) if not codes[i] % 2]
+        nbytes = sum(shape.least_moved("read", i) for i in fetched)
+        nbytes += sum(
+            shape.least_moved("write", i) for i in range(len(codes) - reads) if not codes[reads + i]
+        )
+        steady = max(shape.least_array_ps, shape.riders_ps, nbytes * shape.dram_ps)
+        ends = self.machine.dram.latency_ps if fetched else 0
+        return math.floor((steady + ends) * SAFE), math.floor(nbytes * SAFE)
+
+    def _nest_bound(self, codes: Codes) -> tuple[int, int]:
+        """Return the bound of a vector kernel: what fits nowhere whole is read anew in every walk."""
+        nest, machine = self.nest, self.machine
+        assert nest is not None
+        nbytes = fetched = 0
+        for code, groups, total, walks in zip(codes, self.groups, nest.reads, nest.walks, strict=False):
+            if not code % 2:
+                fetched += 1
+                fits = code or any(total <= self.capacity[g] for g in groups)
+                nbytes += total if fits else total * max(1, walks)
+        nbytes += sum(n for code, n in zip(codes[len(nest.reads) :], nest.writes, strict=True) if not code)
+        steady = max(self.slabs.compute_ps(nest), nbytes * 1e12 / machine.dram.bandwidth_bytes_per_s)
+        ends = machine.dram.latency_ps if fetched else 0
+        return math.floor((steady + ends) * SAFE), nbytes
+
+    # -- costs -----------------------------------------------------------------------------------
+
+    def is_cheap(self, codes: Codes, free: Budget) -> bool:
+        """Return whether the cost takes no tile table that nobody has computed yet."""
+        if self.shape is None or (codes, free) in self.known:
+            return True
+        if not self._has_table(codes, free, True):
+            return False
+        first = self._try(codes, free, True)
+        return self._is_good(first) or self._has_table(codes, free, False)
+
+    def _has_table(self, codes: Codes, free: Budget, preferred: bool) -> bool:
+        assert self.shape is not None
+        homes = self._homes(free, preferred)
+        return (codes, homes) in self._searched or self.tiles.has_table(
+            self.shape, self._places(self._where(codes, homes))
+        )
+
+    def cost(self, codes: Codes, free: Budget) -> Cost | None:
+        """Return the cost with ``free`` bytes per bank group, or None if no tile fits."""
+        key = (codes, free)
+        if key not in self.known:
+            self.known[key] = self._cost(codes, free)
+        return self.known[key]
+
+    def _cost(self, codes: Codes, free: Budget) -> Cost | None:
+        """Return the better of two: buffers in their roles' first groups, or in the emptiest ones."""
+        first = self._try(codes, free, True)
+        if first is not None and self._is_good(first):
+            return first
+        other = self._try(codes, free, False)
+        if first is None or (other is not None and other.time_ps * MUCH < first.time_ps):
+            return other
+        return first
+
+    def _is_good(self, first: Cost | None) -> bool:
+        return first is not None and (len(self.banks) == 1 or first.time_ps <= MUCH * self.compute_ps)
+
+    def _homes(self, free: Budget, preferred: bool) -> tuple[int, ...]:
+        """Return the bank groups that would take the operands' buffers."""
+        if preferred:
+            return self.preferred
+        roomiest = {g: max(g, key=free.__getitem__) for g in self.choices}
+        return tuple([roomiest[g] for g in self.groups])
+
+    def _try(self, codes: Codes, free: Budget, preferred: bool) -> Cost | None:
+        budget = tuple([_rounded_budget(n - slack) for n, slack in zip(free, self.slack, strict=True)])
+        key = (codes, self._homes(free, preferred))
+        searched = self._searched.get(key)
+        if searched is None:
+            searched = self._searched[key] = self._search(*key)
+        if searched.table is not None:
+            entry = searched.table.best(budget)
+            if entry < 0:
+                return None
+            time, dram = searched.table.time_ps(entry), searched.table.dram_bytes(entry)
+            return Cost(time, dram, searched.where, searched.psum_group, searched.table, entry, None)
+        assert searched.slabs is not None
+        slab = self.slabs.best(searched.slabs, budget)
+        if slab is None:
+            return None
+        return Cost(slab.time_ps, slab.dram_bytes, searched.where, "", None, -1, slab)
+
+    def _search(self, codes: Codes, homes: tuple[int, ...]) -> _Searched:
+        where = self._where(codes, homes)
+        reads = len(self.draft.reads)
+        if self.shape is None:
+            assert self.nest is not None
+            return _Searched(where, "", None, self.slabs.slabs(self.nest, where[:reads], where[reads:]))
+        places = self._places(where)
+        return _Searched(where, places.psum_group, self.tiles.table(self.shape, places), None)
+
+    def _where(self, codes: Codes, homes: tuple[int, ...]) -> tuple[Where, ...]:
+        found = []
+        for code, home in zip(codes, homes, strict=True):
+            if code == BUFFERED:
+                found.append(Where("buffered", self.banks[home]))
+            else:
+                found.append(Where("resident" if code % 2 else "kept", self.banks[(code - 1) // 2]))
+        return tuple(found)
+
+    def _places(self, where: tuple[Where, ...]) -> Places:
+        reads, writes = where[: len(self.draft.reads)], where[len(self.draft.reads) :]
+        psum = self.machine.accumulator.overflow or (writes[0].group if writes else reads[0].group)
+        return Places(reads[0], reads[1], reads[2:], writes, psum)
+
+    def parts(self, where: tuple[Where, ...]) -> tuple[tuple[Part, ...], tuple[Part, ...]]:
+        """Return the operands read and written, each with its place."""
+        parts = tuple(
+            Part(piece.operand, piece.element_bytes, at.group, at.place)
+            for piece, at in zip(self.pieces, where, strict=True)
+        )
+        return parts[: len(self.draft.reads)], parts[len(self.draft.reads) :]
+
+
+class _Searched(NamedTuple):
+    """Where the operands are, and what tiles or slabs then cost."""
+
+    where: tuple[Where, ...]
+    psum_group: str
+    table: Table | None
+    slabs: Slabs | None
+
+
+def _rounded_budget(nbytes: int) -> int:
+    if nbytes <= QUANTUM:
+        return max(0, nbytes)
+    unit = 1 << (nbytes.bit_length() - 1)
+    return nbytes // (unit // QUANTUM) * (unit // QUANTUM)

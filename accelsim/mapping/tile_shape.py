@@ -1,0 +1,229 @@
+"""What every combination of cuts of one GEMM costs wherever its operands are, all at once, as arrays.
+
+Arrays run over (loop order, a held whole, b held whole, cuts of m, n, k); those of one order and no
+held operand over the cuts alone. Dimensions along which nothing changes have size 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from accelsim.mapping.footprint import CutSide, Footprint
+from accelsim.mapping.problem import ORDERS, SIDES, Array, Bool, Problem
+from accelsim.program.folds import first_load, fold_tail
+from accelsim.program.gemm_folds import ArrayShape
+from accelsim.program.program import Side
+from accelsim.resolve.machine import Machine
+
+Order = tuple[Side, Side, Side]
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """What an operand brings from DRAM: bytes in whole bursts and transfers per GEMM, bytes of all GEMMs."""
+
+    moved: Array
+    transfers: Array
+    filled: Array
+
+
+class Shape:
+    """All combinations of cuts and loop orders of one problem."""
+
+    def __init__(self, machine: Machine, array: ArrayShape, problem: Problem) -> None:
+        self.machine = machine
+        self.array = array
+        self.p = problem
+        self.period = 1e12 / machine.clock_hz
+        self.dram_ps = 1e12 / machine.dram.bandwidth_bytes_per_s
+        dataflow = array.dataflow
+        quantum = {
+            "ws": {"m": 1, "n": array.cols, "k": array.rows},
+            "is": {"m": array.cols, "n": 1, "k": array.rows},
+            "os": {"m": array.rows, "n": array.cols, "k": array.rows},
+        }[dataflow]
+        self.over: dict[str, Side] = {
+            "ws": {"rows": "k", "cols": "n", "streamed": "m"},
+            "is": {"rows": "k", "cols": "m", "streamed": "n"},
+            "os": {"rows": "m", "cols": "n", "streamed": "k"},
+        }[dataflow]  # type: ignore[assignment]
+        self.sides: dict[Side, CutSide] = {s: CutSide(problem, s, quantum[s], array.rows) for s in SIDES}
+        self.cuts = tuple(len(self.sides[s].list) for s in SIDES)
+        self.reads = [Footprint(problem, r, self.sides) for r in (problem.a, problem.b, *problem.reads)]
+        self.writes = [Footprint(problem, w, self.sides) for w in problem.writes]
+        self.tiles = self.sides["m"].count * self.sides["n"].count * self.sides["k"].count
+        self.points = float(self.sides["m"].size * self.sides["n"].size)
+        self.array_ps = _per_order(lambda order: self._array_cycles(order) * self.period)
+        self.least_array_ps = float(self.array_ps.min())
+        self.riders_ps = self.points * problem.batch * problem.rider_rate / machine.vector.lanes * self.period
+        self._bursts: dict[tuple[str, int], Array] = {}
+        self._flows: dict[tuple[int, bool], Flow] = {}
+        self._least: dict[tuple[str, int], float] = {}
+        self._sums: tuple[Array, Array] | None = None
+
+    # -- operands --------------------------------------------------------------------------------
+
+    def bursts(self, kind: str, index: int) -> Array:
+        """Return what short rows of a read or written operand cost; see ``Footprint.burst_factor``."""
+        key = (kind, index)
+        if key not in self._bursts:
+            footprint = (self.reads if kind == "read" else self.writes)[index]
+            self._bursts[key] = footprint.burst_factor(self.p, self.sides, self.machine.dma.burst_bytes)
+        return self._bursts[key]
+
+    def flow(self, index: int, once: bool) -> Flow:
+        """Return what a read operand brings, tile by tile or ``once`` as a whole."""
+        key = (index, once)
+        if key not in self._flows:
+            footprint = self.reads[index]
+            if once:
+                elements = np.full((1, 1, 1), footprint.whole / self.p.batch)
+                transfers = footprint.tiles
+            else:
+                times = _per_order(lambda order: footprint.again(order, self.sides))
+                elements, transfers = footprint.once * times, footprint.tiles * times
+            nbytes = elements * footprint.element_bytes
+            self._flows[key] = Flow(nbytes * self.bursts("read", index), transfers, nbytes * self.p.batch)
+        return self._flows[key]
+
+    def either_flow(self, index: int, once: bool, or_held: bool) -> Flow:
+        """Return ``flow``, and beside it, for a and b that may be held, that of holding it whole."""
+        flow = self.flow(index, once)
+        if not or_held:
+            return flow
+        held = self.flow(index, True)
+        return Flow(
+            beside(index, flow.moved, held.moved),
+            beside(index, flow.transfers, held.transfers),
+            beside(index, flow.filled, held.filled),
+        )
+
+    def moved_by_write(self, index: int) -> Array:
+        """Return the bytes, in whole bursts, that a written operand moves per GEMM."""
+        footprint = self.writes[index]
+        return footprint.once * (footprint.element_bytes * self.bursts("write", index))
+
+    def least_moved(self, kind: str, index: int) -> float:
+        """Return the least bytes that an operand moves to or from DRAM, all GEMMs together."""
+        key = (kind, index)
+        if key not in self._least:
+            if kind == "read":
+                least = min(float(self.flow(index, once).moved.min()) for once in (False, True))
+            else:
+                least = float(self.moved_by_write(index).min())
+            self._least[key] = least * self.p.batch
+        return self._least[key]
+
+    # -- the array -------------------------------------------------------------------------------
+
+    def single_fold(self) -> Bool:
+        """Return where a tile is one fold."""
+        array = self.array
+        return (self.sides[self.over["rows"]].largest <= array.rows) & (
+            self.sides[self.over["cols"]].largest <= array.cols
+        )
+
+    def _array_cycles(self, order: Order) -> Array:
+        array = self.array
+        rows, cols, streamed = (self.sides[self.over[x]] for x in ("rows", "cols", "streamed"))
+        load = first_load(array.dataflow, array.rows)
+        tail = fold_tail(array.convention, array.dataflow, array.rows, array.cols)
+        folds = rows.row_blocks * cols.blocks
+        going_on = self.single_fold() if order[-1] == self.over["streamed"] else np.zeros((1, 1, 1), bool)
+        if array.convention == "scale-sim":
+            split = folds * (streamed.size + streamed.count * (tail + load))
+            return np.where(going_on, folds * (streamed.size + tail + load), split) * self.p.batch
+        period = np.where(going_on, max(array.rows, streamed.size), streamed.padded)
+        return folds * period * self.p.batch + load + tail
+
+    def allowed(self) -> Bool | None:
+        """Return where the convention allows the cut: scale-sim does not split the streamed side."""
+        if self.array.convention != "scale-sim":
+            return None
+        streamed = self.over["streamed"]
+        whole: Bool = self.sides[streamed].count == 1
+        orders = [whole | self.single_fold() if o[-1] == streamed else whole for o in ORDERS]
+        return _stacked(orders).astype(bool)
+
+    # -- partial sums ----------------------------------------------------------------------------
+
+    def partial_sums(self) -> tuple[Array, Array]:
+        """Return the bytes of the partial sums' region and the bytes they move each way, per order."""
+        if self._sums is None:
+            pairs = [self.partial_sums_of(order) for order in ORDERS]
+            self._sums = _stacked([p[0] for p in pairs]), _stacked([p[1] for p in pairs])
+        return self._sums
+
+    def partial_sums_of(self, order: Order) -> tuple[Array, Array]:
+        """Return ``partial_sums`` of one loop order, over the cuts alone."""
+        array = self.array
+        waiting = self._psum_elements(order)
+        outside = np.where(waiting > array.accumulator_elements, waiting, 0.0)
+        outside = outside * self._outside_share(order)
+        share = outside / np.maximum(waiting, 1.0)
+        moved = share * (self.sides["k"].count - 1) * self.points
+        region = outside
+        if array.dataflow != "os":
+            column = self.sides[self.over["streamed"]].largest * np.minimum(
+                self.sides[self.over["cols"]].largest, array.cols
+            )
+            excess = np.maximum(0.0, column - array.accumulator_elements)
+            rounds = np.maximum(0.0, self.sides["k"].row_blocks - self.sides["k"].count)
+            moved = moved + np.where(column > 0, excess / column, 0.0) * rounds * self.points
+            region = np.where((excess > 0) & (rounds > 0), np.maximum(region, excess), region)
+        return region * array.psum_bytes, moved * array.psum_bytes * self.p.batch
+
+    def _psum_elements(self, order: Order) -> Array:
+        """Return the elements of partial sums that wait between k tiles; 0 where k is not cut."""
+        inside = order[order.index("k") + 1 :]
+        block: Array = np.ones((1, 1, 1))
+        for name in ("m", "n"):
+            side = self.sides[name]
+            block = block * (float(side.size) if name in inside else side.largest)
+        waiting: Array = np.where(self.sides["k"].count > 1, block, 0.0)
+        if self.array.dataflow == "os" and order[-1] == "k":  # one fold goes on over all k tiles
+            waiting = np.where(self.single_fold(), 0.0, waiting)
+        return waiting
+
+    def _outside_share(self, order: Order) -> Array:
+        """Return what of the partial sums waits outside of an accumulator that cannot hold them whole.
+
+        See ``program.gemm_folds.parked_rows``.
+        """
+        array = self.array
+        if array.dataflow == "os":
+            return np.ones((1, 1, 1))
+        cols, streamed = self.sides[self.over["cols"]], self.sides[self.over["streamed"]]
+        inside = order[order.index("k") + 1 :]
+        blocks = cols.blocks if self.over["cols"] in inside else np.ceil(cols.largest / array.cols)
+        if self.over["streamed"] in inside:
+            blocks = blocks * streamed.count
+        room = array.accumulator_elements // array.cols
+        whole = np.floor((room - streamed.largest) / np.maximum(1.0, blocks - 1))
+        whole = np.where(blocks > 1, whole, 0.0)
+        parked = np.where(self.sides["k"].largest > array.rows, whole, np.floor(room / blocks))
+        return np.asarray(1 - np.clip(parked / streamed.largest, 0.0, 1.0), dtype=np.float64)
+
+
+def _per_order(values: Callable[[Order], Array]) -> Array:
+    """Return ``values`` of every loop order, stacked."""
+    return _stacked([values(order) for order in ORDERS])
+
+
+def _stacked(arrays: list[Array] | list[Bool]) -> Array:
+    """Return arrays over the cuts, one per order, as one array over all dimensions."""
+    shape = np.broadcast_shapes(*(a.shape for a in arrays))
+    stacked = np.empty((len(arrays), 1, 1, *shape))
+    for i, one in enumerate(arrays):
+        stacked[i, 0, 0] = one
+    return stacked
+
+
+def beside(index: int, free: Array, held: Array) -> Array:
+    """Return values of operand ``index`` (0: a, 1: b) when fetched tile by tile, and when held whole."""
+    free, held = (x if x.ndim == 6 else x[None, None, None] for x in (free, held))
+    pair = np.broadcast_arrays(free, held)
+    return np.concatenate(pair, axis=1 + index)
