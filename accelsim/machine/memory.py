@@ -72,6 +72,8 @@ class Bank:
         self.chunk_bytes = max(1, granularity_bytes // beat) * beat
         self.read_port = Port()
         self.write_port = self.read_port if spec.ports == "1rw" else Port()
+        self._read_delay = spec.read_latency_ps - spec.read_cycle_ps  # after the port is free again
+        self._costs: dict[tuple[Action, int], tuple[int, int]] = {}
         self._write_cause: StallReason = "write_pulse" if spec.technology == "stt-mram" else "port_busy"
 
     def words(self, nbytes: int) -> int:
@@ -83,14 +85,19 @@ class Bank:
         beats = ceil_div(self.words(nbytes), self.spec.lanes)
         return beats * (self.spec.read_cycle_ps if action == "read" else self.spec.write_cycle_ps)
 
+    def cost(self, action: Action, nbytes: int) -> tuple[int, int]:
+        """Return for how long an access holds its port, and how many words it takes."""
+        known = self._costs.get((action, nbytes))
+        if known is None:
+            known = self._costs[(action, nbytes)] = self.hold_ps(action, nbytes), self.words(nbytes)
+        return known
+
     def access(self, action: Action, nbytes: int) -> Access:
         """Reserve a port for ``nbytes``, now."""
-        spec, now = self.spec, self.sim.now
-        beats = ceil_div(ceil_div(nbytes, spec.word_bytes), spec.count * spec.subbanks)
+        now, hold = self.sim.now, self.cost(action, nbytes)[0]
         if action == "read":
-            start, cause = self.read_port.reserve(now, beats * spec.read_cycle_ps, "port_busy")
-            return Access(now, start, start + spec.read_latency_ps + (beats - 1) * spec.read_cycle_ps, cause)
-        hold = beats * spec.write_cycle_ps
+            start, cause = self.read_port.reserve(now, hold, "port_busy")
+            return Access(now, start, start + hold + self._read_delay, cause)
         start, cause = self.write_port.reserve(now, hold, self._write_cause)
         return Access(now, start, start + hold, cause)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
-from accelsim.geometry import ceil_div
 from accelsim.machine.memory import Access
 from accelsim.machine.state import State
 from accelsim.trace.recorder import Part
@@ -31,7 +30,6 @@ class StreamRun:
         "_bank",
         "_done_to",
         "_pending",
-        "_port",
         "action",
         "group",
         "latency",
@@ -66,19 +64,19 @@ class StreamRun:
         self.moved = _Moved()
         self.latency = state.machine.noc.latency_ps
         self._bank = state.banks[group]
-        self._port = self._bank.read_port if action == "read" else self._bank.write_port
         self._pending: deque[tuple[int, Access]] = deque()
         self._done_to = 0
 
     def request(self, step: int) -> None:
         """Ask for the chunks that the steps up to ``step`` need, now."""
-        last = min(step, self.steps - 1)
-        self._move_to(ceil_div(self.nbytes * (last + 1), self.steps), whole=True)
+        if self.moved.moved < self.nbytes:
+            last = min(step, self.steps - 1)
+            self._move_to(-(-self.nbytes * (last + 1) // self.steps), whole=True)
 
     def ready(self, step: int) -> Access | None:
         """Return the access that brings the last byte that ``step`` needs; None: nothing to read."""
         self.request(step)
-        target = ceil_div(self.nbytes * (step + 1), self.steps)
+        target = -(-self.nbytes * (step + 1) // self.steps)
         access = None
         while self._done_to < target:
             self._done_to, access = self._pending.popleft()
@@ -98,10 +96,10 @@ class StreamRun:
             if not whole and not rest and target - moved.moved < chunk:
                 break
             size = min(chunk, self.nbytes - moved.moved) if whole else min(chunk, target - moved.moved)
-            before = self._port.busy_ps
             access = self._bank.access(self.action, size)  # type: ignore[arg-type]
-            moved.busy_ps += self._port.busy_ps - before
-            moved.words += self._bank.words(size)
+            hold, words = self._bank.cost(self.action, size)  # type: ignore[arg-type]
+            moved.busy_ps += hold
+            moved.words += words
             moved.moved += size
             moved.first = moved.first or access
             moved.last = access

@@ -155,19 +155,10 @@ class KernelSteps:
         out = current.drained(self.rate) if fold.emit and (fold.writes or fold.psum_write) else None
         if out is not None:
             self.drain.begin(out)
-        given = 0
-        for step in range(current.steps):
-            yield from self._operands(current, step)
-            if out is not None and not fold.emit_at_end:
-                share = fold.emit * (step + 1) // current.steps
-                yield from self._take_credit(share - given)
-            self._look_ahead(current, step)
-            self.end = self.start + fold.cycles * (step + 1) // current.steps + self._bubbles
-            if out is not None and not fold.emit_at_end:
-                self.drain.put(out, step, share - given, self.clock.edge(self.end + self.tail))
-                given = share
-        if self.sim.now < self.clock.edge(self.end):
-            yield self.sim.at(self.clock.edge(self.end))
+        yield from self._steps(current, fold, None if fold.emit_at_end else out)
+        ends = self.clock.edge(self.end)
+        if self.sim.now < ends and not self.sim.advance(ends):
+            yield self.sim.at(ends)
         self._current = None
         current.close()
         if out is not None and fold.emit_at_end:
@@ -176,9 +167,35 @@ class KernelSteps:
         self.streamed = fold.cycles + (self.streamed if fold.continues else 0)
         self.before = fold
 
+    def _steps(self, current: FoldRun, fold: Fold, out: DrainFold | None) -> Steps:
+        """Stream the operands step by step; ``out`` takes the results that leave meanwhile."""
+        sim, edge, credit = self.sim, self.clock.edge, self.drain.credit
+        noc = self.state.machine.noc.latency_ps
+        steps, given, share = current.steps, 0, 0
+        for step in range(steps):
+            due = edge(self.end)
+            if sim.now < due and not sim.advance(due):
+                yield sim.at(due)
+            access = current.ready(step)
+            if access is not None and access.done_ps + noc > due:
+                yield from self._operand_there(access, due)
+            if out is not None:
+                share = fold.emit * (step + 1) // steps
+                if credit.used and credit.used + share - given > credit.limit:
+                    yield from self._credit_there(share - given)
+                credit.used += share - given
+            self._look_ahead(current, step)
+            self.end = self.start + fold.cycles * (step + 1) // steps + self._bubbles
+            if out is not None:
+                self.drain.put(out, step, share - given, edge(self.end + self.tail))
+                given = share
+
     def _emit_at_end(self, out: DrainFold, fold: Fold) -> Steps:
         """Let an output-stationary fold's results leave through the drain chain, a row a cycle."""
-        yield from self._take_credit(fold.emit)
+        credit = self.drain.credit
+        if credit.used and credit.used + fold.emit > credit.limit:
+            yield from self._credit_there(fold.emit)
+        credit.used += fold.emit
         rows = self.state.array.rows
         given = 0
         for step in range(out.steps):
@@ -234,14 +251,8 @@ class KernelSteps:
             self.start = max(self.start, cycle)
         current.read_partial_sums()
 
-    def _operands(self, current: FoldRun, step: int) -> Steps:
-        """Go to the cycle at which ``step`` begins, later if an operand is late."""
-        due = self.clock.edge(self.end)
-        if self.sim.now < due:
-            yield self.sim.at(due)
-        access = current.ready(step)
-        if access is None:
-            return
+    def _operand_there(self, access: Access, due: int) -> Steps:
+        """Wait for the cycle at which a late operand is there."""
         cycle = self._late(access, self.end, due)
         if cycle > self.end:
             self._bubbles += cycle - self.end
@@ -263,12 +274,12 @@ class KernelSteps:
         self._stall_until(until, "noc", max(cycle, min(noc, until)))
         return until
 
-    def _take_credit(self, elements: int) -> Steps:
+    def _credit_there(self, elements: int) -> Steps:
+        """Wait until ``elements`` more results may be on their way."""
         credit = self.drain.credit
         while credit.used and credit.used + elements > credit.limit:
             self.sim.waiting["units"] = f"room for results of {self.kernel.leader.op}"
             yield self.drain.progress()
-        credit.used += elements
         cycle = self.clock.at_or_after(self.sim.now)
         if cycle > self.end:
             self._stall_until(cycle, "drain_blocked", self.end)

@@ -7,6 +7,8 @@ exact integers.
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_right
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -20,6 +22,7 @@ from accelsim.words import Phase, Role
 Int = NDArray[np.int64]
 
 EDGES_PS: Int = np.array(sorted({round(10 ** (k / 10)) for k in range(161)}), dtype=np.int64)
+_EDGES: list[int] = EDGES_PS.tolist()
 UNWRITTEN = np.iinfo(np.int64).min
 
 
@@ -157,6 +160,17 @@ class Histogram:
             row.dwell_byte_ps += n * d
             row.gap_byte_ps += n * g
 
+    def add_one(self, key: CopyKey, reader: Reader, index: int, dwell: int, gap: int, nbytes: int) -> None:
+        """Add one read of one cell."""
+        number = max(0, bisect_right(_EDGES, dwell) - 1)
+        row = self.rows.get((key, reader, index, number))
+        if row is None:
+            row = self.rows[(key, reader, index, number)] = Sums()
+        row.count += 1
+        row.nbytes += nbytes
+        row.dwell_byte_ps += nbytes * dwell
+        row.gap_byte_ps += nbytes * gap
+
     def take(self) -> dict[RowKey, Sums]:
         """Return the rows and begin anew."""
         rows, self.rows = self.rows, {}
@@ -220,9 +234,12 @@ class TrackedCopy:
             self._late.append((box, at_ps, reader))
             return
         where = self.grid.where(box)
+        if not self._traced and all(s.stop - s.start == 1 for s in where):
+            self._read_cell(tuple(s.start for s in where), box, at_ps, reader)
+            return
         written = self.grid.written[where]
         if written.size and int(written.min()) == UNWRITTEN:
-            raise RunError(f"{self.key.copy_class}: {box} is read at {at_ps} ps before it is written")
+            raise self._unwritten(box, at_ps)
         nbytes = self.grid.elements(where) * self.element_bytes
         dwell, gap = at_ps - written, at_ps - self.grid.touched[where]
         self.histogram.add(self.key, reader, self.grid.reads[where], dwell, gap, nbytes)
@@ -230,6 +247,21 @@ class TrackedCopy:
             self._trace(where, at_ps, reader, nbytes)
         self.grid.reads[where] += 1
         self.grid.touched[where] = np.maximum(self.grid.touched[where], at_ps)
+
+    def _unwritten(self, box: Box, at_ps: int) -> RunError:
+        return RunError(f"{self.key.copy_class}: {box} is read at {at_ps} ps before it is written")
+
+    def _read_cell(self, cell: tuple[int, ...], box: Box, at_ps: int, reader: Reader) -> None:
+        """Note that a box of one cell was read."""
+        grid = self.grid
+        written, touched = int(grid.written[cell]), int(grid.touched[cell])
+        if written == UNWRITTEN:
+            raise self._unwritten(box, at_ps)
+        nbytes = math.prod(high - low for low, high in box) * self.element_bytes
+        index = int(grid.reads[cell])
+        self.histogram.add_one(self.key, reader, index, at_ps - written, at_ps - touched, nbytes)
+        grid.reads[cell] = index + 1
+        grid.touched[cell] = max(touched, at_ps)
 
     def _trace(self, where: tuple[slice, ...], at_ps: int, reader: Reader, nbytes: Int) -> None:
         for cell in np.ndindex(nbytes.shape):

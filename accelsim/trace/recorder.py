@@ -42,7 +42,7 @@ class OpTimes:
     dram_write_bytes: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SpanRow:
     """One stretch of a component's time; see ``trace.schema.SPANS``.
 
