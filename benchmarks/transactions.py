@@ -2,7 +2,7 @@
 
     python benchmarks/transactions.py [ARCH] [WORKLOAD] [BATCH]
 
-A transaction is one request of a bank or DRAM port. Bare SimPy does for each what a naive simulator would:
+A transaction is one request of a bank or DRAM port; every tile is simulated. Bare SimPy does for each what a naive simulator would:
 request, timeout, release of one Resource. Only the ratio means something: machines differ.
 """
 
@@ -51,7 +51,7 @@ def main(arch: str = "tpu-like-hybrid", workload: str = "resnet18-cifar", batch:
     for _ in range(ROUNDS):
         bare.append(bare_simpy(BARE) / BARE)
         began = time.process_time()
-        recorder = run_program(machine, program)
+        recorder = run_program(machine, program, exact=True)
         ours.append(time.process_time() - began)
         count = recorder.transactions
     each, alone = sorted(ours)[ROUNDS // 2] / count, sorted(bare)[ROUNDS // 2]
