@@ -21,13 +21,58 @@ from accelsim.trace.recorder import Part
 WRITE_BACK_READER = "dma"  # reader_layer of reads that take a copy to DRAM
 
 
+@dataclass(slots=True)
+class _Tally:
+    """What the chunks of one transfer took of a port."""
+
+    first: Access | None = None
+    end_ps: int = 0
+    busy_ps: int = 0
+    count: int = 0
+    nbytes: int = 0
+
+    def add(self, access: Access, end_ps: int, busy_ps: int, count: int, nbytes: int) -> None:
+        """Add a chunk."""
+        self.first = self.first or access
+        self.end_ps = max(self.end_ps, end_ps)
+        self.busy_ps += busy_ps
+        self.count += count
+        self.nbytes += nbytes
+
+    def tell(self, state: State, component: str, action: Action, part: Part, tensor: str) -> None:
+        """Record the span of all chunks."""
+        if self.first is not None:
+            state.span(
+                component,
+                action,
+                part,
+                tensor,
+                self.first,
+                self.end_ps,
+                self.busy_ps,
+                self.count,
+                self.nbytes,
+            )
+
+
+class _Books:
+    """The tallies of one transfer."""
+
+    __slots__ = ("bank", "dram")
+
+    def __init__(self) -> None:
+        self.bank = _Tally()
+        self.dram = _Tally()
+
+
 class _Fill(NamedTuple):
-    """A fill under way: its number, its tile and place there, its binding."""
+    """A fill under way: its number, its tile and place there, its binding, its books."""
 
     number: int
     tile: int
     place: int
     binding: int
+    books: _Books
 
 
 @dataclass(slots=True, eq=False)
@@ -42,6 +87,7 @@ class _Back:
     read_ps: int
     job: Transfer
     at: tuple[int, int, int] | None
+    books: _Books
 
 
 class _Engine:
@@ -151,10 +197,22 @@ class _Engine:
                     return n
         return None
 
+    def goes_on_alone(self, current: KernelRun, inside: bool) -> bool:
+        """Return whether the engine is on its way through other tiles than those the loop goes through.
+
+        That is, through another kernel's, or, ``inside`` a tile, through any: then no state recurs.
+        """
+        if self.stage in ("", "done") or not (inside or self.run_ is not current):
+            return False
+        return not self.blocked(current)
+
     def blocked(self, current: KernelRun) -> bool:
         """Return whether the engine waits for a counter, with nothing in flight."""
-        counters = (current.consumed, current.tiles, current.results, self.state.flushed)
-        return self.in_flight == 0 and any(tag == (self.name,) for c in counters for _, tag in c.waits())
+        if self.in_flight:
+            return False
+        runs = [current] if self.run_ is None or self.run_ is current else [current, self.run_]
+        counters = [c for r in runs for c in (r.consumed, r.tiles, r.results)]
+        return any(tag == (self.name,) for c in (*counters, self.state.flushed) for _, tag in c.waits())
 
     def further(self, current: KernelRun, tile: int, results: int, stands: bool) -> None:
         """Go on to what lies as much further inside ``tile`` as was skipped of it."""
@@ -179,28 +237,29 @@ class _Engine:
         recorder.count("dram", action, part, role, dram_bytes * 8)
         recorder.dram(action, part, dram_bytes)
 
-    def _bank_books(
-        self, run: KernelRun, binding: Binding, action: Action, nbytes: int, access: Access
-    ) -> None:
-        """Enter one access of a bank: its words, and its span."""
-        state, part = self.state, run.parts[binding.op]
-        bank = state.banks[binding.group]
-        words = bank.words(nbytes)
-        state.recorder.count(f"spad.{binding.group}", action, part, binding.data.role, words)
-        component = state.bank_component(binding.group, action)
-        busy = bank.hold_ps(action, nbytes)
-        end = max(access.done_ps, access.start_ps + busy)
-        state.span(component, action, part, binding.data.tensor, access, end, busy, words, nbytes)
+    def _bank_access(self, books: _Books, binding: Binding, action: Action, nbytes: int) -> Access:
+        """Move one chunk through a bank's port."""
+        bank = self.state.banks[binding.group]
+        access = bank.access(action, nbytes)
+        busy, words = bank.cost(action, nbytes)
+        books.bank.add(access, max(access.done_ps, access.start_ps + busy), busy, words, nbytes)
+        return access
 
-    def _dram_span(
-        self, run: KernelRun, binding: Binding, action: Action, nbytes: int, access: Access
-    ) -> None:
-        """Record the time in which DRAM's channel serves one chunk."""
-        latency = self.state.machine.dram.latency_ps if action == "read" else 0
-        end = access.done_ps - latency
-        part = run.parts[binding.op]
-        busy = end - access.start_ps
-        self.state.span("dram", action, part, binding.data.tensor, access, end, busy, 1, nbytes)
+    def _dram_access(self, books: _Books, action: Action, nbytes: int) -> Access:
+        """Move one chunk over DRAM's channel."""
+        access = self.state.dram.access(action, nbytes)
+        end = access.done_ps - (self.state.machine.dram.latency_ps if action == "read" else 0)
+        books.dram.add(access, end, end - access.start_ps, 1, nbytes)
+        return access
+
+    def _close(self, run: KernelRun, binding: Binding, books: _Books, fills: bool) -> None:
+        """Enter what a transfer moved: words of its bank, and a span each of bank and DRAM."""
+        state, part, tensor = self.state, run.parts[binding.op], binding.data.tensor
+        into: Action = "write" if fills else "read"
+        words = books.bank.count
+        state.recorder.count(f"spad.{binding.group}", into, part, binding.data.role, words)
+        books.bank.tell(state, state.bank_component(binding.group, into), into, part, tensor)
+        books.dram.tell(state, "dram", "read" if fills else "write", part, tensor)
 
     def _dram_bytes(self, job: Transfer) -> int:
         burst = self.state.machine.dma.burst_bytes
@@ -237,6 +296,7 @@ class FillEngine(_Engine):
                     yield from self._ready(run)
                     yield from self._fill(run)
                 self.tile = run.next_fill(self.tile + 1)
+        self.stage = "done"
 
     def _ready(self, run: KernelRun) -> Steps:
         fill = run.job(self.tile).fills[self.place]
@@ -266,19 +326,17 @@ class FillEngine(_Engine):
         self._count(part, run.kernel.reads[fill.binding].data.role, "read", self._dram_bytes(fill))
         self.stage = "descriptor"
         yield state.sim.delay(state.machine.dma.descriptor_latency_ps, (self.name,))
-        at = _Fill(number, self.tile, self.place, fill.binding)
+        at = _Fill(number, self.tile, self.place, fill.binding, _Books())
         for chunk, (dram_bytes, bank_bytes) in enumerate(chunks):
             self.chunk = chunk
             yield from self._slot()
-            access = state.dram.access("read", dram_bytes)
-            self._dram_span(run, run.kernel.reads[fill.binding], "read", dram_bytes, access)
+            access = self._dram_access(at.books, "read", dram_bytes)
             tag = ("arrive", run, "fill", number, bank_bytes)
             self._at(access.done_ps, tag, self._arrive(run, at, bank_bytes, left))
 
     def _arrive(self, run: KernelRun, fill: _Fill, nbytes: int, left: list[int]) -> Callable[[], None]:
         """Return what happens when a chunk has come from DRAM: it is written into its bank."""
         binding = run.kernel.reads[fill.binding]
-        bank = self.state.banks[binding.group]
 
         def arrived() -> None:
             times = run.fill_times[fill.number]
@@ -286,8 +344,7 @@ class FillEngine(_Engine):
             if nbytes == 0:
                 written = Access(times.arrived_ps, times.arrived_ps, times.arrived_ps, None)
             else:
-                written = bank.access("write", nbytes)
-                self._bank_books(run, binding, "write", nbytes, written)
+                written = self._bank_access(fill.books, binding, "write", nbytes)
             times.cause = written.cause
             self._at(written.done_ps, ("fill landed", run, "fill", fill.number), landed)
 
@@ -310,6 +367,7 @@ class FillEngine(_Engine):
         else:
             slot = state.slot_copy(run, binding, fill.binding, fill.ordinal, fill.box, out=False)
             slot.write_whole(state.sim.stamp(now))
+        self._close(run, binding, at.books, fills=True)
         access = Access(times.issued_ps, times.issued_ps, now, None)
         part = run.parts[binding.op]
         state.span(
@@ -404,16 +462,16 @@ class WriteBackEngine(_Engine):
         self._count(part, binding.data.role, "write", self._dram_bytes(job))
         self.stage = "descriptor"
         yield state.sim.delay(state.machine.dma.descriptor_latency_ps, (self.name,))
-        bank = state.banks[binding.group]
+        books = _Books()
         for chunk, (dram_bytes, bank_bytes) in enumerate(chunks):
             self.chunk = chunk
             yield from self._slot()
             now = state.sim.now
-            read = bank.access("read", bank_bytes) if bank_bytes else Access(now, now, now, None)
+            read = Access(now, now, now, None)
             if bank_bytes:
-                self._bank_books(run, binding, "read", bank_bytes, read)
+                read = self._bank_access(books, binding, "read", bank_bytes)
             at = (self.tile, self.place, index) if index is not None else None
-            mark = _Back(issued, number, read.done_ps, job, at)
+            mark = _Back(issued, number, read.done_ps, job, at, books)
             self._backs.append(mark)
             tag = ("leave", run, "back", number, dram_bytes)
             self._at(read.done_ps, tag, self._leave(run, binding, dram_bytes, left, mark))
@@ -424,8 +482,7 @@ class WriteBackEngine(_Engine):
         """Return what happens when a chunk has left its bank: DRAM takes it."""
 
         def left_bank() -> None:
-            access = self.state.dram.access("write", nbytes)
-            self._dram_span(run, binding, "write", nbytes, access)
+            access = self._dram_access(mark.books, "write", nbytes)
             tag = ("back landed", run, "back", mark.number, ("ps", mark.read_ps))
             self._at(access.done_ps, tag, landed)
 
@@ -450,6 +507,7 @@ class WriteBackEngine(_Engine):
             tile, result, place = mark.at
             back = run.job(tile).results[result].write_backs[place]
             run.slots[(True, back.binding, back.ordinal)].read_whole(read_ps, reader)
+        self._close(run, binding, mark.books, fills=False)
         run.backs_done[mark.number] = True
         done = run.write_backs.value
         while done < len(run.backs_done) and run.backs_done[done]:

@@ -24,6 +24,9 @@ class Engine(Protocol):
     def blocked(self, current: KernelRun) -> bool:
         """Return whether it waits for a counter, with nothing in flight."""
 
+    def goes_on_alone(self, current: KernelRun, inside: bool) -> bool:
+        """Return whether it goes through other tiles than the loop does."""
+
     def waits_for(self, current: KernelRun) -> int | None:
         """Return how many tiles must be done before it goes on."""
 

@@ -57,6 +57,8 @@ class Steady:
         jobs = self.run.jobs
         if not self.on or len(jobs) < LEAST_TILES or units.tile + 2 >= self.run.count:
             return
+        if self.engines[0].goes_on_alone(self.run, False):
+            return
         found = self._look(units, None, self._tiles, jobs.base(units.tile + self.run.start.tiles))
         self.skipped += found.tiles * found.times if found is not None else 0
 
@@ -64,6 +66,8 @@ class Steady:
         """Look at the state before a fold, and skip the folds of its tile that are bound to recur."""
         job = self.run.job(units.tile)
         if not self.on or len(job.folds) < LEAST_FOLDS or units.place + 2 >= len(job.folds):
+            return
+        if self.engines[0].goes_on_alone(self.run, True):
             return
         base = self.run.jobs.base_at(units.tile + self.run.start.tiles, job, units.place)
         found = self._look(units, units.place, self._folds, base)
