@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, fields, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, assume, event, given, settings
 from hypothesis import strategies as st
 
+from accelsim.config.locate import names
 from accelsim.geometry import Axis
 from accelsim.graph.ir import Graph
 from accelsim.machine import run_program
@@ -20,6 +22,7 @@ from accelsim.program.program import Cut, Kernel, Program, Psum, Region
 from accelsim.resolve import load_machine
 from accelsim.resolve.machine import Machine
 from accelsim.resolve.shape import array_shape
+from accelsim.run import simulate
 from accelsim.trace.recorder import Recorder
 from tests.strategies import convs, gemms, machines, mapped, shipped_graph, step_graph
 
@@ -164,3 +167,42 @@ def test_random_nests_agree(data: st.DataObject, graph: Graph, on: Machine) -> N
     recorder = agree(on, program)
     event("tiles skipped" if recorder.tiles_skipped else "no tiles skipped")
     event("folds skipped" if recorder.folds_skipped else "no folds skipped")
+
+
+SAME = ("ops.parquet", "energy.parquet", "residencies.parquet", "summary.json")
+
+
+@pytest.mark.parametrize(
+    ("arch", "workload", "batch"),
+    [
+        ("edge-hybrid", "lenet5", 64),
+        ("edge-mram-iso-area", "mlp", 512),
+        ("tpu-like-hybrid", "resnet18-cifar", 8),
+    ],
+)
+def test_run_folders_hold_the_same_bytes(arch: str, workload: str, batch: int, tmp_path: Path) -> None:
+    """With and without --exact: the tables and the summary; the manifest says what was skipped."""
+    skips = []
+    for name, exact in (("exact", True), ("skipped", False)):
+        result = simulate(arch, workload, batch=batch, exact=exact, out=tmp_path / name)
+        skips.append(result.skip)
+    for name in SAME:
+        assert (tmp_path / "exact" / name).read_bytes() == (tmp_path / "skipped" / name).read_bytes(), name
+    assert skips[0]["tiles_skipped"] == 0 < skips[1]["tiles_skipped"]
+    assert skips[0]["tiles_simulated"] == skips[1]["tiles_simulated"] + skips[1]["tiles_skipped"]
+
+
+@pytest.mark.parametrize("arch", names("arch"))
+@pytest.mark.parametrize(("workload", "batch"), [("mlp", 32), ("lenet5", 16), ("lenet-tinydnn", 8)])
+def test_every_machine_agrees(arch: str, workload: str, batch: int) -> None:
+    """All shipped machines, whole steps of the small workloads."""
+    on = load_machine(arch, ())
+    agree(on, map_graph(shipped_graph(workload, batch), on))
+
+
+@pytest.mark.parametrize("workload", ["resnet18", "mobilenetv2", "gpt2-small"])
+def test_a_forward_pass_of_a_large_network_agrees(workload: str) -> None:
+    """One sample, forward: every kind of layer that these have."""
+    on = load_machine("tpu-like-hybrid", ())
+    recorder = agree(on, map_graph(shipped_graph(workload, 1, "forward"), on))
+    assert recorder.tiles_skipped > 0

@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from torch.fx import Node
 
 from accelsim.frontend.lower.context import Lowering, Source, Walk
+from accelsim.frontend.lower.elementwise import aligned
 from accelsim.frontend.lower.gemm import Handler
 from accelsim.frontend.lower.nest import Follow
+from accelsim.frontend.lower.nodes import axis_names
 from accelsim.frontend.lower.views import Irregular, View
 
 STRETCH = 16  # features of a row that are moved together, so that bursts of DRAM are full
@@ -65,7 +67,7 @@ def embedding(low: Lowering, node: Node) -> View:
     out = type(write)(write.tensor, write.view.reshape((count, width)), ("t", "e"))
     reads: list[tuple[Source, Sequence[Follow]]] = [
         (table, ["t" if _covers(count, rows) else None, "e"]),
-        (flat, ["t"]),
+        (flat, _along(flat, "t")),
     ]
     args = low.arguments(node, [table, tokens])
     low.vector(node, name, {"t": count, "e": width}, reads, [out], [Walk((("move", 1),))], args=args)
@@ -87,7 +89,7 @@ def embedding_backward(low: Lowering, node: Node) -> View:
     grads = low.view(error).reshape((math.prod(flat.sizes), width))
     name = low.op_name(node)
     write = low.output(node, name, ["r", "e"])
-    reads: list[tuple[Source, Sequence[Follow]]] = [(grads, [None, "e"]), (flat, [None])]
+    reads: list[tuple[Source, Sequence[Follow]]] = [(grads, [None, "e"]), (flat, _along(flat, None))]
     args = low.arguments(node, [error, tokens])
     sizes = {"e": width, "r": rows}
     low.vector(node, name, sizes, reads, [write], [Walk((("add", 1),))], units={"e": STRETCH}, args=args)
@@ -102,11 +104,75 @@ def _flat(low: Lowering, tokens: Node) -> View:
         return view
 
 
+def _along(tokens: View, axis: Follow) -> Sequence[Follow]:
+    """Return what ``tokens`` follow in a walk along all of them: if repeated, they are read whole."""
+    return [axis] if len(tokens.sizes) == 1 else [None] * len(tokens.sizes)
+
+
+def index(low: Lowering, node: Node) -> View:
+    """Pick by one tensor of indices or several, which broadcast; dimensions picked from are read whole."""
+    source, picks = _picks(node)
+    rank, shape = len(low.sizes(source)), low.shape(node)
+    axes = axis_names(len(shape))
+    picked = _picked(list(picks), len(shape), rank)
+    kept = iter([axis for axis in axes if axis not in axes[picked]])
+    reads: list[tuple[Source, Sequence[Follow]]] = [
+        (source, [None if dim in picks else next(kept) for dim in range(rank)])
+    ]
+    for n in dict.fromkeys(picks.values()):
+        reads.append((n, aligned(low.sizes(n), shape[picked], axes[picked])))
+    name = low.op_name(node)
+    write = low.output(node, name, axes, reads=(source,))
+    low.vector(node, name, dict(zip(axes, shape, strict=True)), reads, [write], [Walk((("move", 1),))])
+    return write.view
+
+
+def index_put(low: Lowering, node: Node) -> View:
+    """Put, or add, what ``index`` would pick; along dimensions picked from it is read whole."""
+    source, picks = _picks(node)
+    values = node.args[2]
+    assert isinstance(values, Node)
+    axes = axis_names(len(low.sizes(source)))
+    follows: list[Follow] = [axis for dim, axis in enumerate(axes) if dim not in picks]
+    rank = len(low.sizes(values))
+    picked = _picked(list(picks), rank, len(axes))
+    follows[picked.start : picked.start] = [None] * (picked.stop - picked.start)
+    alike = len(follows) == rank and not any(a and n == 1 for a, n in zip(follows, low.sizes(values), strict=True))
+    reads: list[tuple[Source, Sequence[Follow]]] = [(source, axes)] if low.exists(source) else []
+    reads.append((values, follows if alike else [None] * rank))
+    reads += [(n, [None] * len(low.sizes(n))) for n in dict.fromkeys(picks.values())]
+    name = low.op_name(node)
+    write = low.output(node, name, axes)
+    adds = len(node.args) > 3 and node.args[3]
+    walk = Walk((("add" if adds else "move", 1),))
+    low.vector(node, name, dict(zip(axes, low.sizes(source), strict=True)), reads, [write], [walk])
+    return write.view
+
+
+def _picks(node: Node) -> tuple[Node, dict[int, Node]]:
+    """Return what is picked from, and the indices by dimension."""
+    source, indices = node.args[:2]
+    assert isinstance(source, Node)
+    assert isinstance(indices, list | tuple)
+    return source, {dim: n for dim, n in enumerate(indices) if isinstance(n, Node)}
+
+
+def _picked(dims: Sequence[int], rank: int, source_rank: int) -> slice:
+    """Return where in a result of ``rank`` the dimensions of the indices of ``dims`` stand.
+
+    In the place of ``dims``, if these are neighbours; else in front, as in numpy.
+    """
+    first = dims[0] if dims[-1] - dims[0] == len(dims) - 1 else 0
+    return slice(first, first + rank - (source_rank - len(dims)))
+
+
 HANDLERS: dict[str, Handler] = {
     "aten.nll_loss_forward": nll_loss,
     "aten.nll_loss_backward": nll_loss_backward,
     "aten.nll_loss2d_forward": nll_loss,
     "aten.nll_loss2d_backward": nll_loss_backward,
+    "aten.index": index,
+    "aten.index_put": index_put,
     "aten.embedding": embedding,
     "aten.embedding_dense_backward": embedding_backward,
 }

@@ -92,7 +92,7 @@ def _dim(
     pieces = merge(view.dims[dim])
     if isinstance(follow, str):
         several = axes[follow]
-        if len(several) > 1:
+        if len(several) > 1 and pieces:  # a broadcast dimension has none
             return [(p, _at(p, direct(a.name))) for p, a in zip(factors(view, dim), several, strict=True)]
         follow = direct(several[0].name)
     if len(pieces) != 1 or follow is None:  # pieces apart in storage: read whole

@@ -1,4 +1,4 @@
-"""Normalisations: batch norm, layer norm and softmax, forward and backward, as walks of the vector unit."""
+"""Walks of the vector unit along rows: batch norm, layer norm and softmax, forward and backward; running sums."""
 
 from __future__ import annotations
 
@@ -219,6 +219,13 @@ def softmax_backward(low: Lowering, node: Node) -> View:
     return _along(low, node, [error, y], int(str(dim)), walks)
 
 
+def cumulated(low: Lowering, node: Node) -> View:
+    """One walk, in order."""
+    x, dim = node.args[:2]
+    assert isinstance(x, Node)
+    return _along(low, node, [x], int(str(dim)), [Walk((("add", 1),))])
+
+
 def _along(low: Lowering, node: Node, reads: list[Node], dim: int, walks: list[Walk]) -> View:
     """Add an op on rows along ``dim``, which comes last: rows are cut apart before they are cut."""
     shape = low.sizes(reads[0])
@@ -241,6 +248,7 @@ HANDLERS: dict[str, Handler] = {
     "aten.native_layer_norm_backward": layer_norm_backward,
     "aten.native_group_norm": group_norm,
     "aten.native_group_norm_backward": group_norm_backward,
+    "aten.cumsum": cumulated,
     "aten._softmax": softmax,
     "aten._log_softmax": softmax,
     "aten._safe_softmax": softmax,
