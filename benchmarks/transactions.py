@@ -2,8 +2,9 @@
 
     python benchmarks/transactions.py [ARCH] [WORKLOAD] [BATCH]
 
-A transaction is one request of a bank or DRAM port; every tile is simulated. Bare SimPy does for each what a naive simulator would:
-request, timeout, release of one Resource. Only the ratio means something: machines differ.
+A transaction is one request of a bank or DRAM port; every tile is simulated. Bare SimPy does for each what
+a naive simulator would: request, timeout, release of one Resource. Only the ratio means something:
+machines differ.
 """
 
 from __future__ import annotations

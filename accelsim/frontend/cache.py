@@ -37,8 +37,8 @@ def default_folder() -> Path:
 
 def key_of(spec: dict[str, Any], source: str, phase: str) -> str:
     """Return the name of the entry for a resolved workload in the file ``source``."""
-    torch = _version("torch")
-    what = [VERSION, store.FORMAT_VERSION, _own_hash(), torch, source, phase, spec]
+    makers = [_version("torch"), _version("transformers")]  # whose code decides what is captured
+    what = [VERSION, store.FORMAT_VERSION, _own_hash(), makers, source, phase, spec]
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
 
 

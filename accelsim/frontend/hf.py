@@ -17,7 +17,7 @@ from accelsim.config.faults import did_you_mean
 
 INSTALL = "transformers is not installed; pip install 'accelsim[hf]'"
 WANTED = ("loss", "logits", "last_hidden_state")
-BESIDE = ("attn_implementation", "num_labels")  # what every configuration takes beside its fields
+BESIDE = ("attn_implementation", "experts_implementation", "num_labels")  # beside a configuration's fields
 
 
 def model(architecture: str, config: Mapping[str, Any] | None = None) -> torch.nn.Module:
@@ -60,8 +60,9 @@ def _transformers() -> ModuleType:
 
 def _class(library: ModuleType, name: str) -> Any:
     """Return the class of models ``name``."""
-    found = getattr(library, name, None)
-    if isinstance(found, type) and issubclass(found, library.PreTrainedModel) and found.config_class:
+    found: Any = getattr(library, name, None)
+    is_model = isinstance(found, type) and issubclass(found, library.PreTrainedModel)
+    if is_model and found.config_class:
         return found
     version = f"transformers {library.__version__}"
     if found is not None:

@@ -75,18 +75,13 @@ class _Fill(NamedTuple):
     books: _Books
 
 
-@dataclass(slots=True, eq=False)
-class _Back:
-    """A write-back under way: when it was issued, its number, when its last chunk left the bank.
-
-    ``at`` is its tile, its result, and its place among the result's; None: a whole copy.
-    """
+class _Back(NamedTuple):
+    """A write-back under way: when it was issued, its number, when the chunk left the bank, its books."""
 
     issued_ps: int
     number: int
     read_ps: int
     job: Transfer
-    at: tuple[int, int, int] | None
     books: _Books
 
 
@@ -384,18 +379,11 @@ class WriteBackEngine(_Engine):
 
     name = "dma.write"
 
-    def __init__(self, state: State) -> None:
-        super().__init__(state)
-        self._backs: list[_Back] = []  # chunks on their way
-
     def further(self, current: KernelRun, tile: int, results: int, stands: bool) -> None:
         if self.run_ is not current:
             return
         if not stands and self.tile == tile and self.stage != "end":
             self.place += results
-        for back in self._backs:
-            if back.at is not None and back.at[0] == tile:
-                back.at = (tile, back.at[1] + results, back.at[2])
 
     def run(self) -> Steps:
         """Serve the write-backs of all kernels in order."""
@@ -427,7 +415,7 @@ class WriteBackEngine(_Engine):
             yield run.results.reached(result.number + 1, (self.name,))
         for index in range(len(result.write_backs)):
             back = run.job(self.tile).results[self.place].write_backs[index]
-            yield from self._write_back(run, run.kernel.writes[back.binding], back, index)
+            yield from self._write_back(run, run.kernel.writes[back.binding], back)
 
     def _drain(self) -> Steps:
         self.stage = "drain"
@@ -448,10 +436,9 @@ class WriteBackEngine(_Engine):
             copy=number,
         )
         box = tuple((0, s) for s in copy.data.shape)
-        yield from self._write_back(run, binding, transfer(binding, -1, box, -1), None)
+        yield from self._write_back(run, binding, transfer(binding, -1, box, -1))
 
-    def _write_back(self, run: KernelRun, binding: Binding, job: Transfer, index: int | None) -> Steps:
-        """Write back what ``job`` names; ``index`` is its place among the result's, None: a whole copy."""
+    def _write_back(self, run: KernelRun, binding: Binding, job: Transfer) -> Steps:
         state = self.state
         part = run.parts[binding.op]
         issued = state.sim.now
@@ -470,9 +457,7 @@ class WriteBackEngine(_Engine):
             read = Access(now, now, now, None)
             if bank_bytes:
                 read = self._bank_access(books, binding, "read", bank_bytes)
-            at = (self.tile, self.place, index) if index is not None else None
-            mark = _Back(issued, number, read.done_ps, job, at, books)
-            self._backs.append(mark)
+            mark = _Back(issued, number, read.done_ps, job, books)
             tag = ("leave", run, "back", number, dram_bytes)
             self._at(read.done_ps, tag, self._leave(run, binding, dram_bytes, left, mark))
 
@@ -488,7 +473,6 @@ class WriteBackEngine(_Engine):
 
         def landed() -> None:
             self._land()
-            self._backs.remove(mark)
             left[0] -= 1
             if left[0] == 0:
                 self._written(run, binding, mark)
@@ -503,10 +487,7 @@ class WriteBackEngine(_Engine):
         if binding.copy is not None:
             state.copies[binding.copy].read(mark.job.box, read_ps, reader)
         else:
-            assert mark.at is not None
-            tile, result, place = mark.at
-            back = run.job(tile).results[result].write_backs[place]
-            run.slots[(True, back.binding, back.ordinal)].read_whole(read_ps, reader)
+            run.slots[(True, mark.job.binding, mark.job.ordinal)].read_whole(read_ps, reader)
         self._close(run, binding, mark.books, fills=False)
         run.backs_done[mark.number] = True
         done = run.write_backs.value

@@ -74,10 +74,11 @@ def _kinds(side: SideTiles, bindings: tuple[Binding, ...]) -> Int:
     return kinds
 
 
-def _window(dim: DimMap, tile: Tile, size: int) -> tuple[int, int, int]:
-    """Return a window's length, and what the tensor's borders cut off of it."""
+def _window(dim: DimMap, tile: Tile, size: int) -> tuple[int, int, int, int]:
+    """Return a window's length, what the tensor's borders cut off of it, and an inverse one's phase."""
     (low, high), (below, above) = dim.range(tile, size), dim.reach(tile)
-    return high - low, low - below, above - high
+    phase = (tile[dim.axis][0] + dim.pad) % dim.stride if dim.kind == "inverse" else 0
+    return high - low, low - below, above - high, phase
 
 
 def _length(span: Range) -> int:

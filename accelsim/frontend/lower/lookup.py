@@ -137,7 +137,9 @@ def index_put(low: Lowering, node: Node) -> View:
     rank = len(low.sizes(values))
     picked = _picked(list(picks), rank, len(axes))
     follows[picked.start : picked.start] = [None] * (picked.stop - picked.start)
-    alike = len(follows) == rank and not any(a and n == 1 for a, n in zip(follows, low.sizes(values), strict=True))
+    alike = len(follows) == rank and not any(
+        a and n == 1 for a, n in zip(follows, low.sizes(values), strict=True)
+    )
     reads: list[tuple[Source, Sequence[Follow]]] = [(source, axes)] if low.exists(source) else []
     reads.append((values, follows if alike else [None] * rank))
     reads += [(n, [None] * len(low.sizes(n))) for n in dict.fromkeys(picks.values())]

@@ -1,4 +1,4 @@
-"""Walks of the vector unit along rows: batch norm, layer norm and softmax, forward and backward; running sums."""
+"""Walks of the vector unit: batch norm, layer norm and softmax, forward and backward; running sums."""
 
 from __future__ import annotations
 
