@@ -146,6 +146,7 @@ def test_convolution_jobs_by_index(graph: Graph, on: Machine) -> None:
     _check(graph, on)
 
 
+@pytest.mark.filterwarnings("ignore:Generating overly large repr")
 @RELAXED
 @given(step_graphs, machines(), st.booleans())
 def test_step_jobs_by_index(graph: Graph, on: Machine, cold: bool) -> None:

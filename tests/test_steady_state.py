@@ -97,9 +97,9 @@ def _cut(draw: st.DrawFn, axes: tuple[Axis, ...]) -> Cut:
 def _nest(draw: st.DrawFn, kernel: Kernel, on: Machine) -> Kernel:
     """Return the kernel with other cuts, another order, other slots; places need not fit their banks."""
     cuts = {side: draw(_cut(axes)) for side, axes in kernel.sides.items()}
-    slots = draw(st.integers(1, 3))
+    slots = draw(st.integers(1, 5))
     bindings = {
-        name: tuple(replace(b, slots=(b.slots * 3)[:slots]) if b.slots else b for b in getattr(kernel, name))
+        name: tuple(replace(b, slots=(b.slots * 5)[:slots]) if b.slots else b for b in getattr(kernel, name))
         for name in ("reads", "writes")
     }
     if kernel.unit == "vector":
@@ -154,11 +154,13 @@ long = st.integers(8, 40)
 graphs = st.one_of(
     st.tuples(long, long, long).map(lambda s: gemms(s)),
     st.tuples(long, long, st.just(8)).map(lambda s: gemms(s, s)),
+    st.tuples(st.integers(60, 200), st.integers(1, 8), st.integers(1, 20)).map(lambda s: gemms(s)),
     st.sampled_from([convs((12, 9, 3, 3, 3, 6, 1)), convs((13, 16, 2, 3, 4, 8, 2))]),
     st.sampled_from(["cnn", "perceptron"]).map(step_graph),
 )
 
 
+@pytest.mark.filterwarnings("ignore:Generating overly large repr")  # of a strategy's arguments
 @many
 @given(st.data(), graphs, steady_machines)
 def test_random_nests_agree(data: st.DataObject, graph: Graph, on: Machine) -> None:
