@@ -197,7 +197,7 @@ def test_buffers_of_all_micro_batches_are_state(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("batch", "accumulate", "text"),
     [
-        (7, 2, "--set accumulate: the step's batch of 7 cannot be split into 2 equal micro-batches; "),
+        (7, 2, "--accumulate: the step's batch of 7 cannot be split into 2 equal micro-batches; "),
         (7, None, "net.toml:3:14: accumulate: the step's batch of 7 cannot be split into 3 equal micro-"),
     ],
 )

@@ -206,3 +206,16 @@ def test_random_streams_go_by_name() -> None:
 def test_a_stream_is_pinned() -> None:
     """The numbers of a seed and a name are promised for this version."""
     assert Sim(seed=3).rng("spad.mram").integers(0, 1000, 4).tolist() == [777, 289, 260, 359]
+
+
+def test_a_timer_keeps_no_dead_run_alive() -> None:
+    """Where all wait for each other, timers end too, and the run says who waits."""
+    sim = Sim()
+
+    def waits() -> Steps:
+        yield sim.event()
+
+    sim.process("p", waits())
+    sim.every(1_000, lambda: None)
+    with pytest.raises(DeadlockError, match="p waits for an event"):
+        sim.run("p")

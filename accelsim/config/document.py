@@ -27,7 +27,12 @@ Table = dict[str, Any]
 
 
 def load_spec(
-    path: Path, spec: type[Spec], *, overrides: Sequence[str] = (), resolve_name: ResolveName
+    path: Path,
+    spec: type[Spec],
+    *,
+    overrides: Sequence[str] = (),
+    option: str = "--set ",
+    resolve_name: ResolveName,
 ) -> tuple[Spec, Origins]:
     """Load the description at ``path`` as a ``spec``, and where each of its keys stands.
 
@@ -35,6 +40,7 @@ def load_spec(
         path: The TOML file.
         spec: The pydantic model that it must satisfy.
         overrides: Texts ``key.path=value``, applied in order.
+        option: What the user typed before the key of an override.
         resolve_name: From a bare name in ``extends`` to a file; may raise InputError.
 
     Raises:
@@ -44,7 +50,7 @@ def load_spec(
     merged = _Merge(resolve_name, path)
     merged.file(path, ())
     for text in overrides:
-        merged.override(text)
+        merged.override(text, option)
     try:
         return spec.model_validate(merged.data), merged.origins
     except ValidationError as exc:
@@ -105,10 +111,10 @@ class _Merge:
             raise InputError(f'no such file "{name}" beside {path.name}')
         return base
 
-    def override(self, text: str) -> None:
+    def override(self, text: str, option: str) -> None:
         """Lay ``key.path=value`` over what is there."""
         keys, value = _parse_override(text)
-        place = Place(self._next_source(), f"--set {'.'.join(keys)}", None)
+        place = Place(self._next_source(), f"{option}{'.'.join(keys)}", None)
         data: Any = value
         for key in reversed(keys):
             data = {key: data}

@@ -57,7 +57,7 @@ class Origins:
 
 def _fault(place: Place, name: str, what: str, at_key: bool) -> Fault:
     if place.at is None:
-        prefix = place.label if place.label == f"--set {name}" else f"{place.label}: {name}"
+        prefix = place.label if place.label in (f"--set {name}", f"--{name}") else f"{place.label}: {name}"
         return Fault(place.source, 0, 0, f"{prefix}: {what}")
     line, column = place.at[:2] if at_key else place.at[2:]
     return Fault(place.source, line, column, f"{place.label}:{line}:{column}: {name}: {what}")

@@ -141,6 +141,7 @@ def load(path: Path, batch: int | None = None, accumulate: int | None = None) ->
         path,
         WorkloadSpec,
         overrides=[f"{key}={value}" for key, value in given.items() if value is not None],
+        option="--",
         resolve_name=lambda name: find("workloads", name),
     )
     workload = Workload(path, spec, origins)

@@ -62,9 +62,14 @@ def overview(summary: Summary, skip: Summary) -> Group:
         ("parameters", human.count(summary["parameters"])),
         ("DRAM traffic", f"{human.traffic(dram['read'])} read, {human.traffic(dram['write'])} written"),
         ("scratchpad area", f"{summary['area_mm2']:.3g} mm2"),
-        ("tiles", f"{skip['tiles_simulated']:,} simulated, {skip['tiles_skipped']:,} skipped as periodic"),
+        ("tiles", f"{skip['tiles_simulated']:,} simulated, {_skipped(skip)}"),
     ]
     return grid("Summary", ("", ""), rows, text_columns=2)
+
+
+def _skipped(skip: Summary) -> str:
+    folds = f", {skip['folds_skipped']:,} folds of others" if skip["folds_skipped"] else ""
+    return f"{skip['tiles_skipped']:,} skipped as periodic{folds}"
 
 
 def unsupported(summary: Summary) -> Group:

@@ -129,7 +129,8 @@ class Sim:
         self.fired += 1
         timer.then()
         timer.at_ps += timer.period_ps
-        self._arm(timer)
+        if any(getattr(e, "tag", None) != TIMER for *_, e in self.env._queue):  # else nothing can go on
+            self._arm(timer)
 
     def delay(self, ps: int, tag: Tag = None) -> simpy.Event:
         """Return an event that fires ``ps`` picoseconds from now; ``tag`` says what then happens."""
