@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 
 from accelsim.geometry import Box, Range, Tile, ceil_div, run_length, volume
 from accelsim.program.fills import AHEAD
 from accelsim.program.gemm_folds import STREAMED, ArrayShape, GemmTile, gemm_folds, parked_rows
 from accelsim.program.jobs import Fold, Result, Stream, TileJob, Transfer
+from accelsim.program.nests import follows, nest
 from accelsim.program.program import Binding, Kernel
 from accelsim.program.ranges import tiles_of
 
@@ -116,17 +116,6 @@ def _fillers(kernel: Kernel) -> list[_Filler]:
     return fillers
 
 
-def nest(kernel: Kernel) -> Iterator[tuple[dict[str, Range], dict[str, int], dict[str, int]]]:
-    """Yield every tile with the index and the count of tiles per side, in the order of the nest."""
-    per_side = [tiles_of(kernel.sides[s], kernel.cuts[s]) for s in kernel.order]
-    counts: dict[str, int] = {s: len(t) for s, t in zip(kernel.order, per_side, strict=True)}
-    for chosen in itertools.product(*(enumerate(t) for t in per_side)):
-        tile: dict[str, Range] = {}
-        for _, ranges in chosen:
-            tile.update(ranges)
-        yield tile, {s: i for s, (i, _) in zip(kernel.order, chosen, strict=True)}, counts
-
-
 class _Results:
     """The results of a kernel as they leave, with their slots."""
 
@@ -181,14 +170,6 @@ def _place_in_nest(
         same=inner == streamed and at[streamed] > 0,
         same_next=inner == streamed and at[streamed] < counts[streamed] - 1,
     )
-
-
-def follows(binding: Binding, kernel: Kernel) -> bool:
-    """Return whether every slab of a vector nest has a part of this binding of its own."""
-    axes = kernel.sides["m"]
-    cut = kernel.cuts["m"]
-    named = {d.axis for d in binding.operand.dims if d.kind != "full"}
-    return all(a.name in named for a in axes[: cut.axis + 1] if a.size > 1)
 
 
 def _vector_jobs(kernel: Kernel, cycles: dict[str, int], lanes: int) -> Iterator[TileJob]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -43,7 +44,7 @@ def transfer(binding: Binding, index: int, box: Box, ordinal: int, wait_tile: in
     )
 
 
-class Jobs:
+class Jobs(ABC):
     """The tile jobs of one kernel.
 
     ``job(i, start)`` is job ``i`` with everything that counts (tiles, fills, results, write-backs) counted
@@ -76,9 +77,9 @@ class Jobs:
         """Return the ranges of tile ``i``."""
         return {name: r for s in self.sides for name, r in s.tiles[int(s.at[i])].items()}
 
+    @abstractmethod
     def job(self, i: int, start: Base = START) -> TileJob:
         """Return job ``i``."""
-        raise NotImplementedError
 
     def base(self, i: int) -> Base:
         """Return what the tiles before ``i`` have counted up to."""
@@ -134,9 +135,9 @@ class Jobs:
         """Return the tiles among which are the ones with the largest results and partial sums."""
         return [0]
 
+    @abstractmethod
     def marks(self) -> list[Int]:
         """Return per tile what beside the sizes of its ranges and its fills decides its job."""
-        raise NotImplementedError
 
     def _transfers(self, i: int, tile: Tile, start: Base, reads: tuple[int, ...]) -> list[Transfer]:
         found = []
@@ -201,9 +202,9 @@ class Jobs:
             needed = self._issued_with(number - self.depth) - start.backs
         job.results.append(Result(number - start.results, first, last, backs, needed))
 
+    @abstractmethod
     def _issued_with(self, result: int) -> int:
         """Return the write-backs issued up to and including result number ``result``."""
-        raise NotImplementedError
 
 
 class GemmJobs(Jobs):
