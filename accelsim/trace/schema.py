@@ -104,6 +104,35 @@ COPIES: Final[dict[str, str]] = {
     "bytes": "int64",
 }
 
+ERRORS: Final[dict[str, str]] = {  # of runs on machines where a bank group has a device
+    "bank_group": "dict",
+    "tensor": "dict",
+    "role": "dict",
+    "copy_class": "dict",
+    "parent_class": "dict",
+    "origin": "dict",
+    "layer": "dict",
+    "reader_layer": "dict",
+    "phase_written": "dict",
+    "phase_read": "dict",
+    "read_index": "int64",
+    "bit_field": "dict",  # all, unless a tensor is split by bits
+    "reads": "int64",
+    "bits": "int64",  # read, all reads together
+    "dwell_ps": "double",  # mean time since the write
+    "gap_ps": "double",  # mean time since the copy's access before
+    "p_write": "double",
+    "p_retention": "double",
+    "p_read_disturb": "double",
+    "p_sense": "double",
+    "p_inherited": "double",
+    "p_stored": "double",
+    "p_new": "double",
+    "p_back": "double",
+    "p_total": "double",
+    "expected_flips": "double",
+}
+
 TABLES: Final[dict[str, dict[str, str]]] = {
     "ops": OPS,
     "spans": SPANS,
