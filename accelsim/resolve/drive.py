@@ -26,7 +26,7 @@ def largest_delta(
     0.3 T. Source: docs/sources.md#mtj-points.
 
     >>> round(largest_delta(40.82e-6, 5e-9), 1), round(largest_delta(80e-6, 10e-9), 0)
-    (14.6, 47.0)
+    (14.4, 47.0)
     """
     per_delta = ic0_per_delta_a or float(
         critical_current(1.0, alpha=DAMPING, efficiency=EFFICIENCY, temperature_k=temperature_k)
