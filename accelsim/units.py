@@ -1,8 +1,9 @@
 """Quantities: a number and a unit in a string, to a number in the base unit.
 
 Base units: bytes, picoseconds, hertz, bytes per second, nanometres (whole numbers); picojoules, pJ/bit,
-pJ/bit/mm, milliwatts, mm2, millimetres, kelvin (floats). kB MB GB are decimal, KiB MiB GiB binary.
-Parsing is exact; a time is rounded up to whole picoseconds.
+pJ/bit/mm, milliwatts, mm2, millimetres, kelvin, and of devices seconds, metres, tesla, A/m, amperes, ohms
+(floats). kB MB GB are decimal, KiB MiB GiB binary. Parsing is exact; a time of the machine is rounded up to
+whole picoseconds.
 """
 
 from __future__ import annotations
@@ -109,6 +110,21 @@ POWER: Final = Dimension("a power", "12 mW", "mW", _si("W", "mnup-", -3))
 AREA: Final = Dimension("an area", "0.5 mm2", "mm2", {"mm2": Fraction(1), "um2": Fraction(1, 10**6)})
 LENGTH: Final = Dimension("a length", "2 mm", "mm", {"mm": Fraction(1), "um": Fraction(1, 1000)})
 NODE: Final = Dimension("a technology node", "22 nm", "nm", {"nm": Fraction(1)}, positive=True)
+_DAY: Final = Fraction(86_400)
+LIFETIME: Final = Dimension(
+    "a time",
+    "10 ms",
+    "s",
+    _si("s", "pnum-")
+    | {"min": Fraction(60), "h": Fraction(3600), "d": _DAY}
+    | dict.fromkeys(("y", "year", "years"), Fraction(1461, 4) * _DAY),
+    positive=True,
+)
+EXTENT: Final = Dimension("a length", "50 nm", "m", _si("m", "nu"), positive=True)
+FIELD: Final = Dimension("a magnetic field", "0.3 T", "T", _si("T", "m-"), positive=True)
+MAGNETISATION: Final = Dimension("a magnetisation", "1200 kA/m", "A/m", _si("A/m", "-kM"), positive=True)
+CURRENT: Final = Dimension("a current", "40 uA", "A", _si("A", "num-"), positive=True)
+RESISTANCE: Final = Dimension("a resistance", "6 kohm", "ohm", _si("ohm", "-kM"), positive=True)
 _ZERO_CELSIUS: Final = Fraction(27315, 100)
 TEMPERATURE: Final = Dimension(
     "a temperature", "350 K", "K", dict.fromkeys(("K", "C", "degC"), Fraction(1)), -_ZERO_CELSIUS

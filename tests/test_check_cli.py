@@ -11,7 +11,7 @@ import pytest
 
 from accelsim.cli.check import check, schema
 from accelsim.config.locate import names, shipped
-from accelsim.config.reference import arch_reference
+from accelsim.config.reference import arch_reference, device_reference
 
 DOC = shipped("arch").parent / "docs" / "arch-reference.md"
 
@@ -86,8 +86,17 @@ def test_the_reference_is_up_to_date(regen: bool) -> None:
     assert DOC.read_text() == arch_reference()
 
 
+def test_the_reference_of_devices_is_up_to_date(regen: bool) -> None:
+    """docs/device-reference.md likewise."""
+    page = DOC.parent / "device-reference.md"
+    if regen:
+        page.write_text(device_reference())
+    assert page.read_text() == device_reference()
+
+
 def test_every_key_has_a_meaning() -> None:
-    """No row of the reference is without one."""
-    rows = [line for line in arch_reference().splitlines() if line.startswith("| `")]
+    """No row of the references is without one."""
+    text = arch_reference() + device_reference()
+    rows = [line for line in text.splitlines() if line.startswith("| `")]
     assert len(rows) > 50
     assert all(len(row.split(" | ")) == 4 and not row.endswith("|  |") for row in rows)

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rich.console import RenderableType
 
-    from accelsim.resolve.summary import GroupSummary, MachineSummary
+    from accelsim.resolve.summary import DeviceSummary, GroupSummary, MachineSummary
 
 Arch = Annotated[str, typer.Argument(help="A machine: the name of a shipped one, or a .toml file.")]
 Overrides = Annotated[
@@ -49,6 +51,8 @@ def _print(summary: MachineSummary) -> None:
     console.print(_overview(summary))
     console.print(_banks(summary))
     console.print(_costs(summary))
+    if any(g.device is not None for g in summary.groups):
+        console.print(_devices(summary))
     console.print(paragraph("sources", ", ".join(summary.sources) or "none"))
     console.print(paragraph(f"assumed values: {len(summary.assumed)}", _tables_of(summary.assumed)))
 
@@ -114,6 +118,30 @@ def _costs(s: MachineSummary) -> RenderableType:
         "fit",
     )
     return grid("per macro and word; leakage and area of the group", columns, [_cost(g) for g in s.groups])
+
+
+def _devices(s: MachineSummary) -> RenderableType:
+    from accelsim.report.layout import grid
+    from accelsim.report.si import lifetime, si
+
+    with_device = [(g, g.device) for g in s.groups if g.device is not None]
+    lines: list[tuple[str, Callable[[GroupSummary, DeviceSummary], str]]] = [
+        ("device", lambda _, d: d.name),
+        ("thermal stability", lambda _, d: f"{d.delta:.2f}"),
+        ("mean retention", lambda _, d: lifetime(d.retention_s)),
+        ("write pulse", lambda _, d: si(d.pulse_s, "s")),
+        ("write current", lambda _, d: f"{si(d.write_current_a, 'A')} ({d.overdrive:.2f} x critical)"),
+        ("current of the macro's cell", lambda _, d: si(d.cell_current_a, "A")),
+        ("write error rate", lambda _, d: f"{d.write_error_rate:.2e}"),
+        ("read disturb per read", lambda _, d: f"{d.read_disturb:.2e}"),
+        (
+            "macro's own pulse writes as well",
+            lambda _, d: f"delta <= {d.largest_delta:.1f}" if d.largest_delta else "no delta of 8 or more",
+        ),
+        ("error correction", lambda g, _: g.ecc),
+    ]
+    rows = [(name, *(text(g, d) for g, d in with_device)) for name, text in lines]
+    return grid(f"devices at {s.temperature_k:g} K", ("", *(g.name for g, _ in with_device)), rows)
 
 
 def _cost(g: GroupSummary) -> tuple[str, ...]:

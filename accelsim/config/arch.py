@@ -13,6 +13,7 @@ from accelsim.config.spec import (
     Bytes,
     BytesPerSecond,
     Count,
+    CountOrZero,
     Flag,
     Hertz,
     Kelvin,
@@ -137,6 +138,38 @@ class BankSpec(Block):
     """Of the whole group, at the machine's temperature."""
     area: SquareMm | None = None
     """Of the whole group."""
+    device: Text = ""
+    """Magnetic tunnel junction of the cells: a shipped name (`mram-1s`) or a `.toml` file. Its pulse and cell
+    energy take the place of the macro's; empty: the macro's own pulse, and no errors."""
+    access_width_scale: Annotated[float, Field(ge=1, le=8)] = 1.0
+    """Width of the access transistors over that of `macro`: more write current, a larger cell."""
+    ecc: Literal["none", "secded"] = "none"
+    """Single error correction, double error detection; its check bits take a part of `capacity`."""
+    ecc_word: SomeBytes = written("64 bit")
+    """Data bits of a code word; a write of less is a read-modify-write."""
+    ecc_latency: Time = written("0 ns")
+    """Of decoding; added to every read."""
+    scrub_interval: Time | None = None
+    """Every word is read, corrected and written back once in this time; needs `ecc`."""
+    refresh_interval: Time | None = None
+    """Every word is read and written back, uncorrected, once in this time."""
+    refresh_model: Literal["physical", "literature"] = "physical"
+    """`physical`: thermal flips have no memory, so refresh alone saves nothing; `literature`: refresh resets
+    the time since the write, as papers on low-retention caches assume."""
+    early_termination: Flag = False
+    """Drivers stop when a bit has switched, or need not."""
+    differential_write: Flag = False
+    """The old word is read first and only bits that change are driven."""
+    max_dwell: Text = ""
+    """Time for which data may lie here, such as `"20 us"`; what is expected to lie longer is placed
+    elsewhere. Or `"ber:1e-6"`: the time after which the device has flipped that share of the bits."""
+    write_retries: CountOrZero = 0
+    """Every write is verified by a read and tried again up to so many times."""
+    power_gating: Literal["none", "empty", "idle"] = "none"
+    """What is off: `empty` words of the group during each op, or also the whole group during ops that do not
+    touch it (`idle`; stt-mram only, as sram would lose its content)."""
+    gated_leakage: Annotated[float, Field(ge=0, le=1)] = 0.1
+    """Share of the leakage that remains where power is off."""
     iso_area: Flag | None = None
     """Solve this group's capacity under `iso_area_with`; default: the stt-mram groups, if no group says
     true."""
@@ -253,6 +286,8 @@ class ArchSpec(Spec):
     mapping: MappingSpec = MappingSpec()
     static: StaticSpec = StaticSpec()
     host: HostSpec = HostSpec()
+    toggle_rate: dict[Role, Annotated[float, Field(ge=0, le=1)]] = Field(default_factory=dict)
+    """Share of a written word's bits that change, by role; default 0.5."""
     format: dict[Role, Format] = Field(default_factory=dict)
     """What each role is stored in, and what its MACs cost; default: the workload's own. `master_weight`, if
     given and not what weights are stored in: each parameter has a master copy in this format, which the

@@ -8,16 +8,17 @@ from typing import Final, Literal
 from accelsim.config.faults import did_you_mean
 from accelsim.errors import InputError
 
-Kind = Literal["arch", "workloads"]
+Kind = Literal["arch", "workloads", "devices"]
 
 _PACKAGE: Final = Path(__file__).resolve().parents[1]
-_NOUN: Final[dict[Kind, str]] = {"arch": "machine", "workloads": "workload"}
+_NOUN: Final[dict[Kind, str]] = {"arch": "machine", "workloads": "workload", "devices": "device"}
+_FOLDER: Final[dict[Kind, str]] = {"arch": "arch", "workloads": "workloads", "devices": "arch/devices"}
 
 
 def shipped(kind: Kind) -> Path:
     """Return the folder of the shipped files: inside the wheel, or beside the package in a checkout."""
-    inside = _PACKAGE / "_data" / kind
-    return inside if inside.is_dir() else _PACKAGE.parent / kind
+    inside = _PACKAGE / "_data" / _FOLDER[kind]
+    return inside if inside.is_dir() else _PACKAGE.parent / _FOLDER[kind]
 
 
 def names(kind: Kind) -> list[str]:

@@ -8,6 +8,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from accelsim.config.arch import ArchSpec
+from accelsim.config.device import DeviceSpec, GeometrySpec
 from accelsim.config.faults import toml_text
 from accelsim.config.spec import Quantity
 
@@ -29,6 +30,27 @@ Every key of a machine's TOML file. This page is made from the specs in `accelsi
   fit over capacity in log-log, never beyond the table; `accelsim check` prints how far the fit is off.
 - Names that are refused for now say so: `interleave = "line"`, `fusion = "epilogue+stats"` and the like.
 """
+
+
+_DEVICE_HEAD = """# Device reference
+
+Every key of a device's TOML file (shipped ones are in `arch/devices/`). This page is made from the specs in
+`accelsim/config/device.py`. A bank group uses a device with `device = "mram-1s"` (a name) or
+`device = "mine.toml"` (a path, relative to the file that names it). Quantities are strings with units; ratios
+and probabilities are bare numbers. What the keys mean in physics, and the laws: [physics](physics.md).
+
+- One of `delta`, `retention` and `[geometry]` is given, one of `pulse` and `target_wer`, one of
+  `write_overdrive` and `write_current`; what is not given is derived, at the machine's temperature.
+- `source` covers the numbers that the file writes, but for the keys that `assumed` lists.
+"""
+
+
+def device_reference() -> str:
+    """Return the page of devices, in Markdown."""
+    top = [(name, f) for name, f in DeviceSpec.model_fields.items() if name != "geometry"]
+    geometry = list(GeometrySpec.model_fields.items())
+    parts = [_DEVICE_HEAD, "## Above the first table\n", _table(top), "## `[geometry]`\n"]
+    return "\n".join([*parts, "The free layer, from which delta follows.\n", _table(geometry)])
 
 
 def arch_reference() -> str:
@@ -86,7 +108,7 @@ def _kind(annotation: Any) -> str:
         return _kind(args[0])
     if args:
         return " ".join(f"`{a}`" for a in args)
-    return {int: "a whole number", bool: "true or false", str: "a string"}[annotation]
+    return {int: "a whole number", float: "a number", bool: "true or false", str: "a string"}[annotation]
 
 
 def _default(field: FieldInfo) -> str:

@@ -58,9 +58,10 @@ class _Tally:
 class _Books:
     """The tallies of one transfer."""
 
-    __slots__ = ("bank", "dram")
+    __slots__ = ("bank", "dram", "narrow")
 
     def __init__(self) -> None:
+        self.narrow = 0  # code words of the bank written in part
         self.bank = _Tally()
         self.dram = _Tally()
 
@@ -237,6 +238,8 @@ class _Engine:
         bank = self.state.banks[binding.group]
         access = bank.access(action, nbytes)
         busy, words = bank.cost(action, nbytes)
+        if action == "write":
+            books.narrow += bank.narrow(nbytes)
         books.bank.add(access, max(access.done_ps, access.start_ps + busy), busy, words, nbytes)
         return access
 
@@ -253,6 +256,7 @@ class _Engine:
         into: Action = "write" if fills else "read"
         words = books.bank.count
         state.recorder.count(f"spad.{binding.group}", into, part, binding.data.role, words)
+        state.recorder.count(f"spad.{binding.group}", "rmw", part, binding.data.role, books.narrow)
         books.bank.tell(state, state.bank_component(binding.group, into), into, part, tensor)
         books.dram.tell(state, "dram", "read" if fills else "write", part, tensor)
 

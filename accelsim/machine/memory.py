@@ -72,6 +72,7 @@ class Bank:
         self.chunk_bytes = max(1, granularity_bytes // beat) * beat
         self.read_port = Port()
         self.write_port = self.read_port if spec.ports == "1rw" else Port()
+        self.code_bytes = spec.ecc.data_bits // 8 if spec.ecc is not None else 1
         self._read_delay = spec.read_latency_ps - spec.read_cycle_ps  # after the port is free again
         self._costs: dict[tuple[Action, int], tuple[int, int]] = {}
         self._write_cause: StallReason = "write_pulse" if spec.technology == "stt-mram" else "port_busy"
@@ -82,8 +83,14 @@ class Bank:
 
     def hold_ps(self, action: Action, nbytes: int) -> int:
         """Return for how long an access holds its port."""
-        beats = ceil_div(self.words(nbytes), self.spec.lanes)
-        return beats * (self.spec.read_cycle_ps if action == "read" else self.spec.write_cycle_ps)
+        beats, spec = ceil_div(self.words(nbytes), self.spec.lanes), self.spec
+        if action == "read":
+            return beats * spec.read_cycle_ps
+        return beats * spec.write_cycle_ps + self.narrow(nbytes) * spec.read_cycle_ps
+
+    def narrow(self, nbytes: int) -> int:
+        """Return how many code words a write of ``nbytes`` fills in part: those are read first."""
+        return 1 if nbytes % self.code_bytes else 0
 
     def cost(self, action: Action, nbytes: int) -> tuple[int, int]:
         """Return for how long an access holds its port, and how many words it takes."""

@@ -10,6 +10,7 @@ from accelsim.machine.dma import FillEngine, WriteBackEngine
 from accelsim.machine.memory import Port
 from accelsim.machine.state import State
 from accelsim.machine.unit import Units
+from accelsim.machine.upkeep import keep_up
 from accelsim.program.program import Program
 from accelsim.resolve.machine import Machine
 from accelsim.sim import Sim
@@ -41,6 +42,7 @@ def run_program(
         _report(state, progress)
     for steal in steals:
         sim.every(steal.period_ps, partial(_steal, state, steal))
+    keep_up(state)
     fills, backs = FillEngine(state), WriteBackEngine(state)
     state.engines = (fills, backs)
     units = Units(state, (fills, backs))

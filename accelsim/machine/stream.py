@@ -13,10 +13,11 @@ from accelsim.trace.recorder import Part
 class _Moved:
     """The accounts of one stream: words, port time, first and last access."""
 
-    __slots__ = ("busy_ps", "first", "last", "moved", "words")
+    __slots__ = ("busy_ps", "first", "last", "moved", "narrow", "words")
 
     def __init__(self) -> None:
         self.words = 0
+        self.narrow = 0  # code words written in part
         self.busy_ps = 0
         self.moved = 0
         self.first: Access | None = None
@@ -100,6 +101,8 @@ class StreamRun:
             hold, words = self._bank.cost(self.action, size)  # type: ignore[arg-type]
             moved.busy_ps += hold
             moved.words += words
+            if not whole:
+                moved.narrow += self._bank.narrow(size)
             moved.moved += size
             moved.first = moved.first or access
             moved.last = access
@@ -125,6 +128,7 @@ class StreamRun:
             return self.state.sim.now
         recorder, component = self.state.recorder, f"spad.{self.group}"
         recorder.count(component, self.action, self.part, self.role, moved.words)
+        recorder.count(component, "rmw", self.part, self.role, moved.narrow)
         recorder.count("noc", "transfer", self.part, self.role, moved.moved * 8)
         self.state.span(
             self.state.bank_component(self.group, self.action),  # type: ignore[arg-type]

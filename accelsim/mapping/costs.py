@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from accelsim.mapping.codes import BUFFERED, Codes
+from accelsim.mapping.dwells import for_as_long
 from accelsim.mapping.kernels import Draft
 from accelsim.mapping.problem import Budget, Choice, Part, Piece, Places, Where
 from accelsim.mapping.questions import nameless, problem, slab_problem
@@ -72,7 +73,11 @@ class Costs:
         self._searched: dict[tuple[Codes, tuple[int, ...]], _Searched] = {}
 
     def _numbers(self, groups: Sequence[str]) -> tuple[int, ...]:
-        return tuple(self.banks.index(g) for g in groups) or tuple(range(len(self.banks)))
+        """Return the groups that may hold a buffer: those of the role, else any; rather ones for so long."""
+        named = groups or self.banks
+        brief = for_as_long(self.machine.banks, named, self.compute_ps)
+        brief = brief or for_as_long(self.machine.banks, self.banks, self.compute_ps)
+        return tuple(self.banks.index(g) for g in brief or named)
 
     # -- bounds ----------------------------------------------------------------------------------
 

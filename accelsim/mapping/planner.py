@@ -89,7 +89,7 @@ class Planner:
         self.costs = [
             Costs(d, machine, lives, tiles, slabs, ps) for d, ps in zip(drafts, compute_ps, strict=True)
         ]
-        self.residencies = ResidencyPlanner(lives, machine, len(drafts), cyclic)
+        self.residencies = ResidencyPlanner(lives, machine, compute_ps, cyclic)
         self.codes = CodeBook(drafts, machine, lives, self.residencies.gaps)
 
     def _compute_ps(self, draft: Draft) -> int:

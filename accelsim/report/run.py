@@ -126,11 +126,17 @@ def energy_by(summary: Summary, key: str) -> Group:
 def bank_energy(summary: Summary) -> Group:
     """Return the energy of every bank group by action: what trades SRAM against STT-MRAM."""
     by_action = summary["energy_pj"]["by_action"]
-    rows = []
+    upkeep = [
+        a
+        for a in ("rmw", "scrub")
+        if any(key.endswith(f" {a}") and key.startswith("spad.") for key in by_action)
+    ]
+    actions, rows = ["read", "write", "leakage", *upkeep], []
     for group in summary["capacity_bytes"]:
-        parts = [by_action.get(f"spad.{group} {action}", 0.0) for action in ("read", "write", "leakage")]
-        rows.append((group, *(human.energy(pj) for pj in parts), human.energy(sum(parts))))
-    return grid("Scratchpad energy", ("bank group", "read", "write", "leakage", "total"), rows)
+        own = {a.rpartition(" ")[2]: pj for a, pj in by_action.items() if a.startswith(f"spad.{group} ")}
+        parts = [own.get(action, 0.0) for action in actions]
+        rows.append((group, *(human.energy(pj) for pj in parts), human.energy(sum(own.values()))))
+    return grid("Scratchpad energy", ("bank group", *actions, "total"), rows)
 
 
 def costliest_layers(summary: Summary, ops: pa.Table, top: int = 10) -> Group:

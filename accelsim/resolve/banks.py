@@ -10,8 +10,10 @@ from accelsim.config.arch import ArchSpec, BankSpec
 from accelsim.config.origins import Fault, Origins
 from accelsim.config.positions import KeyPath
 from accelsim.device.macros import SOURCE, Macro, NotInTable, Series, macro_leakage_mw, series
+from accelsim.resolve.cells import PS_PER_S, CellWrite, cell_of, cell_write, technique_faults
 from accelsim.resolve.ledger import Ledger
 from accelsim.resolve.machine import BankGroup
+from accelsim.resolve.techniques import data_capacity, ecc_of, upkeep_fault, with_techniques
 
 Values = dict[str, float | int]
 
@@ -49,11 +51,6 @@ class Where:
         return self.origins.fault(("bank", name, key), what)
 
 
-def cell_of(bank: BankSpec) -> str:
-    """Return the cell of the array table that ``bank`` uses."""
-    return bank.macro or ("sram" if bank.technology == "sram" else "stt34")
-
-
 def series_of(bank: BankSpec, spec: ArchSpec) -> Series:
     """Return the array table's macros for ``bank``."""
     return series(cell_of(bank), spec.node, bank.flavour, bank.word * 8)
@@ -63,16 +60,20 @@ def resolve_bank(
     name: str, bank: BankSpec, capacity: int, where: Where, ledger: Ledger
 ) -> BankGroup | list[Fault]:
     """Return the bank group ``name`` at ``capacity`` bytes, or what is wrong with it."""
-    faults = _shape_faults(name, bank, capacity, where)
+    faults = _shape_faults(name, bank, capacity, where) + technique_faults(name, bank, where.origins)
     if faults:
         return faults
+    write = cell_write(bank, where.spec, where.origins, name)
+    if isinstance(write, list):
+        return write
     values = _explicit(bank, where.spec.clock)
     if "read_latency" in values:
         values.setdefault("read_cycle", values["read_latency"])
     given = tuple(values)
     if any(key not in values for key, _ in _KEYS):
         try:
-            values = _from_table(bank, capacity, where.spec, with_leakage="leakage" not in values) | values
+            table = _from_table(bank, capacity, where.spec, write, with_leakage="leakage" not in values)
+            values = table | values
         except NotInTable as exc:
             return [where.fault(name, exc.key, str(exc))]
     zero = [key for key in ("read_cycle", "write_cycle") if not values[key]]
@@ -80,14 +81,34 @@ def resolve_bank(
         return [
             where.fault(name, key, "a port cannot serve a word in no time; give more than 0") for key in zero
         ]
+    if write is not None and write.device is not None:
+        if values["write_cycle"] < write.device.pulse_s * PS_PER_S:
+            what = f"is shorter than the pulse of {write.device.name}, {write.device.pulse_s * 1e9:.4g} ns"
+            return [where.fault(name, "write_cycle", what)]
+        for s in write.sources:
+            ledger.note(("bank", name, "device", s.key), s.value, s.unit, s.source)
     _note(name, bank, values, given, ledger)
     _note_residuals(name, bank, capacity, values, given, where.spec, ledger)
+    group = with_techniques(_group(name, bank, capacity, values, write, where.spec.clock), bank, where.spec)
+    return [
+        where.fault(name, key, what)
+        for key, interval in (("scrub_interval", group.scrub_ps), ("refresh_interval", group.refresh_ps))
+        if interval and (what := upkeep_fault(group, interval))
+    ] or group
+
+
+def _group(
+    name: str, bank: BankSpec, capacity: int, values: Values, write: CellWrite | None, clock_hz: int
+) -> BankGroup:
+    """Return the bare bank group, before what techniques make of it."""
+    cells_pj = bank.word * 8 * write.bit_pj if write is not None else 0.0
+    ecc = ecc_of(bank, clock_hz)
     return BankGroup(
         name=name,
         technology=bank.technology,
         count=bank.count,
         subbanks=bank.subbanks,
-        capacity_bytes=capacity,
+        capacity_bytes=data_capacity(capacity, bank, ecc),
         word_bytes=bank.word,
         ports=bank.ports,
         read_latency_ps=int(values["read_latency"]),
@@ -97,6 +118,11 @@ def resolve_bank(
         write_pj=float(values["write_energy"]),
         leakage_mw=float(values["leakage"]),
         area_mm2=float(values["area"]),
+        cell=cell_of(bank),
+        cell_current_a=write.available_a if write is not None else 0.0,
+        write_cell_pj=min(float(values["write_energy"]), cells_pj),
+        device=write.device if write is not None else None,
+        ecc=ecc,
     )
 
 
@@ -130,17 +156,24 @@ def _explicit(bank: BankSpec, clock_hz: int) -> Values:
     return values
 
 
-def _from_table(bank: BankSpec, capacity: int, spec: ArchSpec, *, with_leakage: bool) -> Values:
-    """Return the values of the array table; a cycle is at least one clock period."""
+def _from_table(
+    bank: BankSpec, capacity: int, spec: ArchSpec, write: CellWrite | None, *, with_leakage: bool
+) -> Values:
+    """Return the values of the array table; a cycle is at least one clock period.
+
+    A device's pulse and cell energy take the place of the cell's own.
+    """
     macro, lanes = macro_of(bank, capacity, spec), bank.count * bank.subbanks
     period = _period(spec)
+    write_ns = macro.write_ns + (write.longer_ns if write is not None else 0.0)
+    write_pj = macro.write_pj + (bank.word * 8 * write.dearer_pj if write is not None else 0.0)
     values: Values = {
         "read_latency": _ps(macro.read_ns),
         "read_cycle": max(_ps(macro.read_cycle_ns), period),
-        "write_cycle": max(_ps(macro.write_ns), period),
+        "write_cycle": max(_ps(write_ns), period),
         "read_energy": macro.read_pj,
-        "write_energy": macro.write_pj,
-        "area": lanes * macro.area_mm2,
+        "write_energy": write_pj,
+        "area": lanes * macro.area_mm2 * (write.area_ratio if write is not None else 1.0),
     }
     if with_leakage:
         values["leakage"] = lanes * macro_leakage_mw(macro, spec.node, bank.flavour, spec.temperature)

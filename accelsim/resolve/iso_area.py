@@ -14,6 +14,7 @@ from accelsim.config.arch import ArchSpec, BankSpec
 from accelsim.config.origins import Fault, error
 from accelsim.device.macros import NotInTable
 from accelsim.resolve.banks import Where, resolve_bank, series_of
+from accelsim.resolve.cells import cell_area_ratio
 from accelsim.resolve.ledger import Ledger
 from accelsim.resolve.machine import Machine
 from accelsim.units import size_text
@@ -90,7 +91,9 @@ def _macro_bytes(where: Where, other: Machine, groups: dict[str, BankSpec], left
     high = min(table.capacities[1] for table in tables.values())
 
     def area(size: int) -> float:
-        return sum(b.count * b.subbanks * tables[n].area_mm2(size) for n, b in groups.items())
+        return sum(
+            b.count * b.subbanks * tables[n].area_mm2(size) * cell_area_ratio(b) for n, b in groups.items()
+        )
 
     if area(low) > left or area(high) < left:
         end, which = (low, "smallest") if area(low) > left else (high, "largest")

@@ -129,6 +129,7 @@ class BankGroup:
         refresh_ps: Every word is read and written back, uncorrected, once in this time; 0: never.
         refresh_model: Whether errors know of refresh: ``literature`` lets it reset the dwell.
         write_retries: Times that a failed write is tried again.
+        max_dwell_ps: Data that would lie longer are not kept here by the mapping; 0: no limit.
         gated_leakage: Share of the leakage that remains where power is gated.
     """
 
@@ -146,6 +147,8 @@ class BankGroup:
     write_pj: float
     leakage_mw: float  # of the whole group
     area_mm2: float
+    cell: str = ""  # of the array table
+    cell_current_a: float = 0.0  # that its access transistor gives
     write_cell_pj: float = 0.0
     unchanged_cost: float = 1.0
     changed_cost: float = 1.0
@@ -155,6 +158,7 @@ class BankGroup:
     refresh_ps: int = 0
     refresh_model: Literal["physical", "literature"] = "physical"
     write_retries: int = 0
+    max_dwell_ps: int = 0
     power_gating: Literal["none", "empty", "idle"] = "none"
     gated_leakage: float = 0.0
 

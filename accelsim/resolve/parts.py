@@ -20,6 +20,7 @@ from accelsim.resolve.machine import (
     PeArray,
     VectorUnit,
 )
+from accelsim.resolve.techniques import TOGGLE
 from accelsim.words import FORMAT_BYTES, FORMATS, ROLES
 
 
@@ -27,6 +28,9 @@ def assemble(name: str, spec: ArchSpec, banks: Mapping[str, BankGroup], ledger: 
     """Return the whole machine ``name``; every number is noted in ``ledger``."""
     _choices(spec, banks, ledger)
     ledger.written(("static", "power"), spec.static.power, "mW")
+    if any(bank.device or bank.differential_write for bank in spec.bank.values()):
+        for role in ROLES:
+            ledger.written(("toggle_rate", role), spec.toggle_rate.get(role, TOGGLE), "1")
     host_gap = spec.host.gap.ps(spec.clock)
     ledger.written(("host", "gap"), host_gap, "ps")
     return Machine(
@@ -54,6 +58,7 @@ def assemble(name: str, spec: ArchSpec, banks: Mapping[str, BankGroup], ledger: 
         formats={role: spec.format.get(role) for role in ROLES},
         placement={role: spec.placement.get(role, tuple(banks)) for role in ROLES},
         sources=ledger.sources(),
+        toggle={role: spec.toggle_rate.get(role, TOGGLE) for role in ROLES},
     )
 
 

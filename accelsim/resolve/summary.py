@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from accelsim.device.cells import cell
+from accelsim.device.laws import laws
+from accelsim.device.mtj import thermal_stability_at
+from accelsim.resolve.drive import largest_delta
 from accelsim.resolve.ledger import ASSUMED, CHOICE
 from accelsim.resolve.machine import BankGroup, Machine
 from accelsim.words import FORMAT_BYTES, Role
@@ -31,6 +35,29 @@ class GroupSummary:
     leakage_mw: float
     area_mm2: float
     fit_residual: float  # largest of its numbers from the array table; 0 is exact
+    ecc: str  # "none", or data + check bits of a code word
+    device: DeviceSummary | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceSummary:
+    """What the cells of an STT-MRAM group are; without a device only what their macro could write.
+
+    ``largest_delta`` is the largest thermal stability at the machine's temperature that the macro's own pulse
+    and current write at ``target_wer``; 0: none.
+    """
+
+    name: str
+    delta: float
+    retention_s: float
+    pulse_s: float
+    overdrive: float
+    write_current_a: float
+    cell_current_a: float  # that the macro's access transistor gives
+    write_error_rate: float  # 0 -> 1
+    read_disturb: float
+    target_wer: float
+    largest_delta: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,4 +183,37 @@ def _group(machine: Machine, bank: BankGroup) -> GroupSummary:
         leakage_mw=bank.leakage_mw,
         area_mm2=bank.area_mm2,
         fit_residual=max(residuals, default=0.0),
+        ecc=f"SECDED({bank.ecc.code_bits},{bank.ecc.data_bits})" if bank.ecc is not None else "none",
+        device=_device(bank),
+    )
+
+
+def _device(bank: BankGroup) -> DeviceSummary | None:
+    """Return what the group's device comes to, and what the macro could write."""
+    if bank.device is None:
+        return None
+    device, law = bank.device, laws(bank.device.law)
+    nodes, weights = law.nodes(device)
+    up, down = law.rates_per_s(replace(device, delta_cv=0.0), law.nodes(replace(device, delta_cv=0.0))[0])
+    wer = law.write_error_rate(device, 0, 1)
+    delta = float(thermal_stability_at(device.delta, device.temperature_k, device.reference_k))
+    own = cell(bank.cell)
+    return DeviceSummary(
+        name=device.name,
+        delta=delta,
+        retention_s=2 / float(up[0] + down[0]),
+        pulse_s=device.pulse_s,
+        overdrive=device.overdrive,
+        write_current_a=device.write_current_a,
+        cell_current_a=bank.cell_current_a,
+        write_error_rate=wer,
+        read_disturb=float(weights @ law.read_disturb_probability(device, nodes)),
+        target_wer=wer,
+        largest_delta=largest_delta(
+            bank.cell_current_a,
+            own.set_pulse_s,
+            wer,
+            ic0_per_delta_a=device.write_current_a / device.overdrive / delta,
+            intrinsic_time_s=device.intrinsic_time_s,
+        ),
     )

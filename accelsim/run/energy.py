@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from accelsim.errors import RunError
-from accelsim.resolve.machine import Machine
+from accelsim.resolve.machine import BankGroup, Machine
 from accelsim.trace.recorder import Part, Recorder
 
 PER_BIT = {"noc", "dma", "dram"}
@@ -33,8 +33,8 @@ class EnergyRow:
         return self.count * self.price_pj + self.powered_ps * self.price_w
 
 
-def price_pj(machine: Machine, component: str, action: str) -> float:
-    """Return the energy of one action in pJ.
+def price_pj(machine: Machine, component: str, action: str, role: str = "") -> float:
+    """Return the energy of one action in pJ; ``role`` of the data decides how many bits a write changes.
 
     Raises:
         RunError: if the machine has no price for it, naming the key to set.
@@ -57,13 +57,27 @@ def price_pj(machine: Machine, component: str, action: str) -> float:
     if component == "dram":
         return machine.dram.read_pj_per_bit if action == "read" else machine.dram.write_pj_per_bit
     bank = machine.banks[component.removeprefix("spad.")]
-    return bank.read_pj if action == "read" else bank.write_pj
+    return write_price_pj(bank, machine.toggle.get(role, 0.5)) if action == "write" else bank.read_pj  # type: ignore[call-overload]
 
 
-def energy_rows(machine: Machine, recorder: Recorder, parts: Iterable[Part]) -> list[EnergyRow]:
-    """Return the priced counts and the standing power of every op's window, in a fixed order."""
+def write_price_pj(bank: BankGroup, toggle: float) -> float:
+    """Return the energy of a word's write of which a share ``toggle`` of the bits change."""
+    driven = toggle * bank.changed_cost + (1 - toggle) * bank.unchanged_cost
+    return bank.write_pj - bank.write_cell_pj * (1 - driven)
+
+
+def energy_rows(
+    machine: Machine,
+    recorder: Recorder,
+    parts: Iterable[Part],
+    powered: Mapping[tuple[str, str], float] | None = None,
+) -> list[EnergyRow]:
+    """Return the priced counts and the standing power of every op's window, in a fixed order.
+
+    ``powered`` is the share of its leakage that a bank group draws, by op and group; 1 where it says nothing.
+    """
     rows = [
-        EnergyRow(component, action, part, role, n, price_pj(machine, component, action), 0, 0.0)
+        EnergyRow(component, action, part, role, n, price_pj(machine, component, action, role), 0, 0.0)
         for (component, action, part, role), n in recorder.counts.items()
     ]
     powers = _standing_w(machine)
@@ -72,7 +86,9 @@ def energy_rows(machine: Machine, recorder: Recorder, parts: Iterable[Part]) -> 
         times = recorder.ops.get(part.op)
         if times is None or times.end_ps == times.start_ps:
             continue
-        rows += [EnergyRow(c, a, part, "", 0, 0.0, times.end_ps - times.start_ps, w) for c, a, w in powers]
+        window = times.end_ps - times.start_ps
+        drawn = _drawn(powers, part.op, powered or {})
+        rows += [EnergyRow(c, a, part, "", 0, 0.0, window, w) for c, a, w in drawn]
         if times.end_ps > last_end:
             last_end, last_phase = times.end_ps, Part(STEP_END, "", part.phase)
     rest = recorder.end_ps - last_end + machine.host_gap_ps
@@ -84,9 +100,27 @@ def energy_rows(machine: Machine, recorder: Recorder, parts: Iterable[Part]) -> 
 def _standing_w(machine: Machine) -> list[tuple[str, str, float]]:
     """Return (component, action, watts) of everything that draws power all the time."""
     powers = [(f"spad.{n}", "leakage", b.leakage_mw * 1e-3) for n, b in machine.banks.items()]
+    powers += [(f"spad.{n}", "scrub", upkeep_w(b)) for n, b in machine.banks.items()]
     powers.append(("dram", "background", machine.dram.background_mw * 1e-3))
     powers.append(("static", "logic", machine.static_mw * 1e-3))
     return [p for p in powers if p[2]]
+
+
+def _drawn(
+    powers: list[tuple[str, str, float]], op: str, powered: Mapping[tuple[str, str], float]
+) -> list[tuple[str, str, float]]:
+    """Return the standing powers during an op, with what is gated off."""
+    if not powered:
+        return powers
+    share = {f"spad.{group}": part for (of, group), part in powered.items() if of == op}
+    return [(c, a, w * share.get(c, 1.0) if a == "leakage" else w) for c, a, w in powers]
+
+
+def upkeep_w(bank: BankGroup) -> float:
+    """Return the power of scrub and refresh: all words read and written back, unchanged, per interval."""
+    words = bank.capacity_bytes // bank.word_bytes
+    per_pass = words * (bank.read_pj + write_price_pj(bank, 0.0))  # pJ; 1 pJ per ps is 1 W
+    return sum(per_pass / interval for interval in (bank.scrub_ps, bank.refresh_ps) if interval)
 
 
 def sums(rows: Iterable[EnergyRow]) -> dict[str, object]:

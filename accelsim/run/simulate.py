@@ -34,6 +34,7 @@ from accelsim.run.columns import (
 )
 from accelsim.run.copies import copy_columns
 from accelsim.run.energy import energy_rows
+from accelsim.run.gating import powered_shares
 from accelsim.run.plans import program_of
 from accelsim.run.summary import JSON_KEYS, summarize_run
 from accelsim.trace.folder import RunFolder
@@ -188,7 +189,7 @@ def _write(
     """Write the tables and the summary; return the summary."""
     rows = op_rows(graph, program, recorder)
     parts = [Part(op.name, op.layer, op.phase) for op in graph.ops]
-    energy = energy_rows(machine, recorder, parts)
+    energy = energy_rows(machine, recorder, parts, powered_shares(machine, program, recorder))
     folder.write_table("ops", ops_columns(rows, machine, OPS))
     folder.write_table("spans", span_columns(recorder, SPANS))
     folder.write_table("energy", energy_columns(energy, ENERGY))

@@ -72,7 +72,7 @@ def summarize_run(
         "estimate": {"time_ps": program.estimate_ps, "dram_bytes": program.estimate_dram_bytes},
         "assumed": list(assumed_keys(machine)),
         "sources": list(sources_used(machine)),
-        "notes": _notes(machine, graph, program, options),
+        "notes": [*_notes(machine, graph, program, options), *_dwell_notes(machine, recorder)],
     }
 
 
@@ -105,6 +105,20 @@ def _phases(rows: list[OpRow], end_ps: int) -> dict[str, Any]:
         phases[last_phase]["time_ps"] += end_ps - last_end
         phases[last_phase]["idle_ps"] += end_ps - last_end
     return {p: phases[p] for p in PHASES if p in phases}
+
+
+def _dwell_notes(machine: Machine, recorder: Recorder) -> list[str]:
+    """Return the groups in which data lay longer than they should: placement goes by estimated times."""
+    longest: dict[str, int] = {}
+    for (key, _, _, _), row in recorder.histogram.rows.items():
+        dwell = row.dwell_byte_ps // max(1, row.nbytes)
+        longest[key.bank_group] = max(longest.get(key.bank_group, 0), dwell)
+    return [
+        f"{name}: data lay up to {longest[name] / 1e6:.4g} us, longer than its max_dwell of "
+        f"{bank.max_dwell_ps / 1e6:.4g} us: placement goes by the times that the units need at least"
+        for name, bank in machine.banks.items()
+        if 0 < bank.max_dwell_ps < longest.get(name, 0)
+    ]
 
 
 def _notes(machine: Machine, graph: Graph, program: Program, options: dict[str, Any]) -> list[str]:

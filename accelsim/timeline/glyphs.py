@@ -20,6 +20,7 @@ GLYPHS: Final[dict[str, tuple[str, str]]] = {
     "write": ("W", "yellow"),
     "fill": ("F", "bright_blue"),
     "writeback": ("B", "bright_yellow"),
+    "scrub": ("S", "light_salmon1"),
     "stall: operand_late": ("o", "red"),
     "stall: drain_blocked": ("d", "magenta"),
     "stall: port_busy": ("p", "bright_red"),

@@ -1,0 +1,162 @@
+"""The cells of a bank group: the macro's own, or a device in its place, with what speaks against it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from accelsim.config.arch import ArchSpec, BankSpec
+from accelsim.config.origins import Fault, Origins
+from accelsim.device.cells import Cell, cell
+from accelsim.errors import ConfigError, InputError
+from accelsim.resolve.device import described_device, share_of
+from accelsim.resolve.machine import Device, Sourced
+from accelsim.units import LIFETIME, UnitError
+
+PS_PER_S: Final = 10**12
+
+
+@dataclass(frozen=True, slots=True)
+class CellWrite:
+    """How a bit of a group is written; ``device`` None: by the macro's own pulse, with no errors known."""
+
+    cell: Cell
+    device: Device | None
+    width_scale: float
+    sources: tuple[Sourced, ...] = ()  # of the device's numbers
+
+    @property
+    def available_a(self) -> float:
+        """Current that the access transistor gives."""
+        return self.cell.set_current_a * self.width_scale
+
+    @property
+    def bit_pj(self) -> float:
+        """Energy of one bit's write: current squared, write path, pulse."""
+        if self.device is None:
+            return self.cell.set_energy_pj
+        return self.device.write_current_a**2 * self.device.cell_ohm * self.device.pulse_s * 1e12
+
+    @property
+    def longer_ns(self) -> float:
+        """By how much the pulse is longer than the macro's own."""
+        return (self.device.pulse_s - self.cell.set_pulse_s) * 1e9 if self.device is not None else 0.0
+
+    @property
+    def dearer_pj(self) -> float:
+        """By how much a bit's write costs more than the macro's own."""
+        return self.bit_pj - self.cell.set_energy_pj
+
+    @property
+    def area_ratio(self) -> float:
+        """The cell's area over the macro's own."""
+        return self.cell.area_ratio(self.width_scale)
+
+
+def cell_of(bank: BankSpec) -> str:
+    """Return the cell of the array table that ``bank`` uses."""
+    return bank.macro or ("sram" if bank.technology == "sram" else "stt34")
+
+
+def cell_area_ratio(bank: BankSpec) -> float:
+    """Return the area of a group's cells over that of its macro's."""
+    return 1.0 if bank.technology == "sram" else cell(cell_of(bank)).area_ratio(bank.access_width_scale)
+
+
+def cell_write(bank: BankSpec, spec: ArchSpec, origins: Origins, name: str) -> CellWrite | list[Fault] | None:
+    """Return how cells of an STT-MRAM group are written, None for SRAM, or what is wrong with the device."""
+    if bank.technology == "sram":
+        return None
+    own = cell(cell_of(bank))
+    if not bank.device:
+        return CellWrite(own, None, bank.access_width_scale)
+    try:
+        device, sources = described_device(_beside(bank.device, origins, name), spec.temperature)
+    except ConfigError as exc:  # its faults stand in its own file
+        return [origins.fault(("bank", name, "device"), f"{bank.device}: {line}") for line in exc.faults]
+    except InputError as exc:
+        return [origins.fault(("bank", name, "device"), str(exc))]
+    write = CellWrite(own, replace(device, cell_ohm=own.path_ohm), bank.access_width_scale, sources)
+    fault = _drive_fault(write)
+    return [origins.fault(("bank", name, "device"), fault)] if fault else write
+
+
+def _drive_fault(write: CellWrite) -> str:
+    """Return what is wrong if the access transistor cannot give the write current; else nothing."""
+    assert write.device is not None
+    needed, own = write.device.write_current_a, write.cell.set_current_a
+    if needed <= write.available_a * (1 + 1e-9):
+        return ""
+    return (
+        f"{write.device.name} is written with {needed * 1e6:.4g} uA, but the cell of macro {write.cell.name} "
+        f"gives "
+        f"{write.available_a * 1e6:.4g} uA; use access_width_scale = {needed / own:.3g} or more (a larger "
+        f"cell), another macro, or a device that needs less"
+    )
+
+
+def technique_faults(name: str, bank: BankSpec, origins: Origins) -> list[Fault]:
+    """Return the keys of a bank group that contradict each other, or have no effect."""
+    wrong = _device_faults(bank) + _upkeep_faults(bank)
+    return [origins.fault(("bank", name, key), what) for key, what in wrong]
+
+
+def _device_faults(bank: BankSpec) -> list[tuple[str, str]]:
+    mram, wrong = bank.technology == "stt-mram", []
+    if bank.device and not mram:
+        wrong.append(("device", 'is of stt-mram; this group is technology = "sram"'))
+    if bank.access_width_scale != 1 and not bank.device:
+        wrong.append(("access_width_scale", "has no effect without a device"))
+    elif bank.access_width_scale != 1 and bank.area is not None:
+        wrong.append(("access_width_scale", "has no effect on the area that is given; leave one of them out"))
+    for key in ("early_termination", "write_retries"):
+        if getattr(bank, key) and not bank.device:
+            wrong.append((key, "has no effect without a device, whose error rate decides"))
+    if bank.differential_write and not mram:
+        wrong.append(("differential_write", "is for stt-mram"))
+    if bank.power_gating == "idle" and not mram:
+        wrong.append(("power_gating", 'sram loses its content without power; use "empty"'))
+    return wrong
+
+
+def _dwell_fault(bank: BankSpec) -> str:
+    """Return what is wrong with ``max_dwell``; else nothing."""
+    if not bank.max_dwell or (bank.device and share_of(bank.max_dwell) is not None):
+        return ""
+    if bank.max_dwell.startswith("ber:"):
+        how = "a share between 0 and 0.5" if bank.device else "a device, whose flips it counts"
+        return f'"{bank.max_dwell}" needs {how}'
+    try:
+        LIFETIME.parse(bank.max_dwell)
+    except UnitError as exc:
+        return f'{exc}; or "ber:1e-6"'
+    return ""
+
+
+def _upkeep_faults(bank: BankSpec) -> list[tuple[str, str]]:
+    wrong = []
+    if bank.scrub_interval is not None and bank.ecc == "none":
+        what = 'has nothing to correct with; give ecc = "secded", or refresh_interval instead'
+        wrong.append(("scrub_interval", what))
+    if bank.ecc != "none" and bank.word % bank.ecc_word:
+        wrong.append(("ecc_word", f"does not divide the word of {bank.word * 8} bit"))
+    if bank.refresh_interval is None and bank.refresh_model == "literature":
+        wrong.append(("refresh_model", "has no effect without refresh_interval"))
+    dwell = _dwell_fault(bank)
+    if dwell:
+        wrong.append(("max_dwell", dwell))
+    for key in ("scrub_interval", "refresh_interval"):
+        given = getattr(bank, key)
+        if given is not None and given.amount == 0:
+            wrong.append((key, "expected a time of more than 0"))
+    return wrong
+
+
+def _beside(device: str, origins: Origins, name: str) -> str:
+    """Return the device's name, or its path as seen from the file that names it."""
+    if "/" not in device and not device.endswith(".toml"):
+        return device
+    label = origins.source_label(("bank", name, "device")) or ""
+    beside = Path(label).parent / device
+    return str(beside) if label.endswith(".toml") and beside.is_file() else device

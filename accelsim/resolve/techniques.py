@@ -1,0 +1,157 @@
+"""What a device, check bits, verification and differential writes make of a bank's times and energies."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+
+from accelsim.config.arch import ArchSpec, BankSpec
+from accelsim.device.laws import laws, time_to_flip
+from accelsim.resolve.device import share_of
+from accelsim.resolve.machine import BankGroup, Device, Ecc
+from accelsim.units import LIFETIME, real
+
+TOGGLE: Final = 0.5  # share of a written word's bits that change, unless the machine says otherwise
+
+STOPS_AFTER: Final = 0.1  # of the pulse: when a driver knows that its bit need not switch (assumed)
+_STEPS: Final = 65  # of the pulse, for the mean time to switch
+
+
+def max_dwell_ps(bank: BankSpec, device: Device | None) -> int:
+    """Return a group's limit of dwells; 0: none."""
+    if not bank.max_dwell:
+        return 0
+    share = share_of(bank.max_dwell)
+    if share is not None and device is not None:
+        seconds = time_to_flip(laws(device.law), device, share)
+    else:
+        seconds = real(bank.max_dwell, LIFETIME)
+    return max(1, int(seconds * 1e12))
+
+
+def upkeep_fault(group: BankGroup, interval_ps: int) -> str:
+    """Return what is wrong if going through all words takes longer than an interval; else nothing."""
+    beats = -(-group.capacity_bytes // (group.word_bytes * group.lanes))
+    takes = beats * (group.read_cycle_ps + group.write_cycle_ps)
+    if takes < interval_ps:
+        return ""
+    return f"{interval_ps / 1e6:g} us, but going through the group takes {takes / 1e6:.4g} us; give more"
+
+
+def check_bits(data_bits: int) -> int:
+    """Return the check bits of an extended Hamming code: those of Hamming, and the parity of all.
+
+    >>> [check_bits(n) for n in (32, 64, 128, 256)]
+    [7, 8, 9, 10]
+    """
+    bits = 1
+    while 2**bits < data_bits + bits + 1:
+        bits += 1
+    return bits + 1
+
+
+def ecc_of(bank: BankSpec, clock_hz: int) -> Ecc | None:
+    """Return the error correction of a bank group."""
+    if bank.ecc == "none":
+        return None
+    data = bank.ecc_word * 8
+    return Ecc(data_bits=data, check_bits=check_bits(data), latency_ps=bank.ecc_latency.ps(clock_hz))
+
+
+def data_capacity(capacity: int, bank: BankSpec, ecc: Ecc | None) -> int:
+    """Return the bytes of data in a group: whole words of every macro, without the check bits."""
+    if ecc is None:
+        return capacity
+    row = bank.count * bank.subbanks * bank.word
+    return capacity * ecc.data_bits // ecc.code_bits // row * row
+
+
+def with_techniques(group: BankGroup, bank: BankSpec, spec: ArchSpec) -> BankGroup:
+    """Return the bare group with all that its keys ask for, from the cells outwards."""
+    group = replace(
+        group,
+        scrub_ps=bank.scrub_interval.ps(spec.clock) if bank.scrub_interval else 0,
+        refresh_ps=bank.refresh_interval.ps(spec.clock) if bank.refresh_interval else 0,
+        refresh_model=bank.refresh_model,
+        max_dwell_ps=max_dwell_ps(bank, group.device),
+        power_gating=bank.power_gating,
+        gated_leakage=bank.gated_leakage if bank.power_gating != "none" else 0.0,
+    )
+    if group.ecc is not None:
+        group = with_check_bits(group, group.ecc)
+    if bank.early_termination:
+        group = with_early_termination(group)
+    if bank.differential_write:
+        group = with_differential_write(group)
+    if bank.write_retries:
+        group = with_retries(group, bank.write_retries, max(spec.toggle_rate.values(), default=TOGGLE))
+    return group
+
+
+def with_check_bits(group: BankGroup, ecc: Ecc) -> BankGroup:
+    """Return the group with every access of a word moving its check bits too, and decoded reads."""
+    share = ecc.code_bits / ecc.data_bits
+    return replace(
+        group,
+        read_latency_ps=group.read_latency_ps + ecc.latency_ps,
+        read_pj=group.read_pj * share,
+        write_pj=group.write_pj * share,
+        write_cell_pj=group.write_cell_pj * share,
+    )
+
+
+def with_early_termination(group: BankGroup) -> BankGroup:
+    """Return the group with drivers that stop as bits switch: energy only, a word still takes its pulse."""
+    assert group.device is not None
+    return replace(group, unchanged_cost=STOPS_AFTER, changed_cost=switching_share(group.device))
+
+
+def switching_share(device: Device) -> float:
+    """Return the mean time for which a changing bit is driven, over the pulse: of 0 -> 1."""
+    law = laws(device.law)
+    times = np.linspace(0.0, device.pulse_s, _STEPS)[1:]
+    failing = [law.write_error_rate(replace(device, pulse_s=float(t)), 0, 1) for t in times]
+    return ((1.0 + failing[-1]) / 2 + sum(failing[:-1])) / (_STEPS - 1)
+
+
+def with_differential_write(group: BankGroup) -> BankGroup:
+    """Return the group with a read before every write and only changed bits driven."""
+    return replace(
+        group,
+        unchanged_cost=0.0,
+        write_cycle_ps=group.write_cycle_ps + group.read_cycle_ps,
+        write_pj=group.write_pj + group.read_pj,
+    )
+
+
+def with_retries(group: BankGroup, retries: int, toggle: float) -> BankGroup:
+    """Return the group with verified writes: a read after each, and the attempts to be expected.
+
+    A beat of all macros lasts until every word of it is right, or ``retries`` are used up; a word's own
+    attempts cost its energy, without the cells, as only failed bits are driven.
+    """
+    assert group.device is not None
+    wer = laws(group.device.law).write_error_rate(group.device, 0, 1)
+    bits = group.word_bytes * 8 * toggle
+    word = _attempts(wer, bits, retries)
+    beat = _attempts(wer, bits * group.lanes, retries)
+    once = group.write_cycle_ps + group.read_cycle_ps
+    periphery = group.write_pj - group.write_cell_pj + group.read_pj
+    return replace(
+        group,
+        write_retries=retries,
+        write_cycle_ps=math.ceil(once * (1 + beat)),
+        write_pj=group.write_pj + group.read_pj + word * periphery,
+    )
+
+
+def _attempts(wer: float, bits: float, retries: int) -> float:
+    """Return the further attempts to be expected of ``bits`` that each fail with ``wer``.
+
+    >>> _attempts(0.0, 256, 3), round(_attempts(1e-3, 128, 1), 4)
+    (0.0, 0.1202)
+    """
+    return float(sum(-math.expm1(bits * math.log1p(-(wer**n))) for n in range(1, retries + 1)))
