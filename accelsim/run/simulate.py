@@ -195,7 +195,7 @@ def _write(
     folder.write_table("energy", energy_columns(energy, ENERGY))
     folder.write_table("residencies", residency_columns(recorder, RESIDENCIES))
     if recorder.histogram.traced:
-        folder.write_extra("copies", COPIES, copy_columns(recorder, COPIES))
+        folder.write_extra("copies", copy_columns(recorder, COPIES))
     summary = summarize_run(machine, graph, program, recorder, rows, energy, options)
     folder.write_summary(summary)
     return summary
