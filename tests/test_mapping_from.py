@@ -47,7 +47,6 @@ def test_on_the_same_machine_nothing_changes(tmp_path: Path) -> None:
         ("edge-hybrid", "mlp", 8, (), "is a run of mlp, batch 4"),
         ("edge-sram", "mlp", 4, (), "names of the bank groups differ"),
         ("edge-hybrid", "mlp", 4, ("pe_array.rows=16",), r"\[pe_array\] rows"),
-        ("edge-hybrid", "mlp", 4, ("bank.sram.capacity=64KiB",), "bank.sram holds 65536 bytes where"),
         ("edge-hybrid", "mlp", 4, ("format.weight=int8",), r"\[format\] of the roles differ"),
     ],
 )
@@ -61,3 +60,11 @@ def test_what_does_not_fit_is_refused(
             arch, workload, batch=batch, overrides=overrides, mapping_from=base.run_dir, out=tmp_path / "b"
         )
     assert not (tmp_path / "b").exists()
+
+
+def test_a_group_that_is_too_small_is_refused(tmp_path: Path) -> None:
+    """With the bytes that it has and that it would need."""
+    base = simulate("edge-hybrid", "lenet5", batch=8, out=tmp_path / "a").run_dir
+    smaller = ("bank.sram.capacity=64KiB",)
+    with pytest.raises(InputError, match=r"bank\.sram holds 65536 bytes where \d+ are used"):
+        simulate("edge-hybrid", "lenet5", batch=8, overrides=smaller, mapping_from=base, out=tmp_path / "b")
