@@ -13,6 +13,7 @@ import typer
 import accelsim
 from accelsim.cli.check import check, schema
 from accelsim.cli.device import device
+from accelsim.cli.errors import errors
 from accelsim.cli.reports import compare, ls, report, reprice
 from accelsim.cli.run import run
 from accelsim.cli.timeline import timeline
@@ -62,6 +63,7 @@ app.command(**_example('accelsim timeline tpu-like-hybrid_resnet18-cifar --layer
 app.command(**_example("accelsim compare runs/a runs/b"))(compare)
 app.command(**_example('accelsim check tpu-like-hybrid --set "clock=1.2 GHz"'))(check)
 app.command(**_example("accelsim device mram-1s --temperature '300 K' --temperature '350 K'"))(device)
+app.command(**_example("accelsim errors runs/demo --device mram=mram-10ms --temperature '350 K'"))(errors)
 app.command(**_example("accelsim schema > accelsim.schema.json"))(schema)
 
 

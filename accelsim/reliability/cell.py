@@ -1,7 +1,7 @@
-"""The cells of a bank group, as rates and probabilities at every node of their spread of Delta.
+"""The cells of a bank group, as rates and probabilities at every node of their spread.
 
-The spread is static: a cell has one Delta, and all that happens to a copy's bit in it shares that Delta.
-So everything here has an axis of Delta nodes, and averages are taken last.
+The spread is static: a cell has one thermal stability, and all that happens to a copy's bit in it shares
+it. So everything here has an axis of nodes, and averages are taken last.
 """
 
 from __future__ import annotations
@@ -12,22 +12,22 @@ from typing import Final, Literal
 
 import numpy as np
 
-from accelsim.device import mtj
-from accelsim.device.mtj.retention import NODES
+from accelsim.device.laws import Laws, laws
+from accelsim.errors import InputError
 from accelsim.reliability.chain import Array
 from accelsim.resolve.machine import BankGroup, Device
 from accelsim.words import ROLES, Role
 
 Cause = Literal["write", "retention", "read_disturb", "sense"]
 
-_NODES: Final = ((1.0, 32), (3.0, 48), (4.5, 64), (np.inf, 96))  # up to a spread cv * Delta: 1e-3
 DEFAULT_TOGGLE: Final = 0.5  # random data: half of the bits change
-_SIGMAS: Final = np.arange(-8.5, 5.0 + 1e-9, 0.125)  # of the spread of overdrives
+_SIGMAS: Final = np.arange(-8.0, 5.0 + 1e-9, 0.25)  # of a spread of overdrives
+_MERGED: Final = 0.5  # of ln(rate): nodes as near as that are one where few have to do
 
 
 @dataclass(frozen=True, eq=False)
 class Cell:
-    """What happens to a bit, by state and node of Delta (``k`` of them).
+    """What happens to a bit, by state and node (``k`` of them).
 
     Attributes:
         weights: Of the nodes, shape ``(k,)``, their sum is 1.
@@ -65,97 +65,67 @@ def cell_of(group: BankGroup, device: Device, toggle: Mapping[Role, float], *, f
 
     Args:
         toggle: Share of a written word's bits that change, by role; a half where a role is absent.
-        fine: Take all nodes of the device's laws; else as few as give averages to 1e-3.
+        fine: Take all nodes of the device's laws; else as few as give averages to half a percent.
+
+    Raises:
+        InputError: A device outside the range of its laws.
     """
-    mean = mtj.thermal_stability_at(device.delta, device.temperature_k, device.reference_k)
-    spread = float(mean) * device.delta_cv
-    few = next(count for limit, count in _NODES if spread <= limit)
-    nodes, weights = mtj.delta_nodes(mean, device.delta_cv, count=NODES if fine else few)
-    states = np.array([[1 + device.state_asymmetry], [1 - device.state_asymmetry]]) * nodes
-    fails = write_failures(device, nodes, group.write_retries)
-    cell = Cell(
+    law = laws(device.law)
+    nodes, weights = law.nodes(device)
+    disturb = np.zeros((2, len(nodes)))
+    struck = np.minimum(law.read_disturb_probability(device, nodes), 1 - 1e-16)
+    disturb[device.read_disturbs] = -np.log1p(-struck)
+    rates = 1e-12 * np.array(law.rates_per_s(device, nodes))
+    weights, rates, disturb = _thinned(weights, rates, disturb, None if fine else _MERGED)
+    fails = np.array([[write_failure(law, device, 1 - new, group.write_retries)] for new in (0, 1)])
+    return Cell(
         weights=weights,
-        rates=1e-12 / device.tau0_s * np.exp(-states),
-        disturb=_disturb(device, states),
-        writes={role: toggle.get(role, DEFAULT_TOGGLE) * fails for role in ROLES},
+        rates=rates,
+        disturb=disturb,
+        writes={r: np.repeat(toggle.get(r, DEFAULT_TOGGLE) * fails, len(weights), axis=1) for r in ROLES},
         sense=device.sense_error,
     )
-    return _without_negligible(cell, fails, 1e-16 if fine else 1e-8)
 
 
-def _without_negligible(cell: Cell, fails: Array, limit: float) -> Cell:
-    """Return the cells without nodes that tell neither while errors are rare nor when all bits are random."""
-    shares = [cell.weights]
-    for strength in (cell.rates, cell.disturb, fails):
-        felt = cell.weights * strength.sum(axis=0)
-        shares.append(felt / max(felt.sum(), 1e-300))
-    keep = np.max(shares, axis=0) > limit
-    return replace(
-        cell,
-        weights=cell.weights[keep],
-        rates=cell.rates[:, keep],
-        disturb=cell.disturb[:, keep],
-        writes={role: values[:, keep] for role, values in cell.writes.items()},
-    )
+def write_failure(law: Laws, device: Device, old: int, retries: int) -> float:
+    """Return the probability that a bit which is to change from ``old`` does not, by any of its writes.
 
-
-def _disturb(device: Device, states: Array) -> Array:
-    """Return the hazard of one read: of the one state that the read current drives out."""
-    hazard = np.zeros_like(states)
-    s = device.read_disturbs
-    p = mtj.read_disturb_probability(device.read_s, device.read_overdrive, states[s], tau0_s=device.tau0_s)
-    hazard[s] = -np.log1p(-np.minimum(p, 1 - 1e-16))
-    return hazard
-
-
-def write_failures(device: Device, nodes: Array, retries: int) -> Array:
-    """Return the probability that a bit which should change does not, by the value it should take.
-
-    A write and its ``retries`` fail together where each fails; a cell's overdrive is the same each time.
-    The overdrive is the device's at every node: what of its spread comes with that of Delta is in
-    ``overdrive_sigma`` as far as the device says so. Nodes outside of the law's table count as its ends;
-    one that stands for all cells is refused there.
-
-    Args:
-        nodes: Delta of the mean of both states, shape ``(k,)``.
-        retries: Writes after the first.
-
-    Returns:
-        Shape ``(2, k)``; the first axis is the value: 0 (antiparallel to parallel) or 1.
+    A spread of the overdrive is one over cells: a cell that fails once fails more likely again, so that the
+    average is of the power, not the power of the average. An overdrive that the laws do not cover never
+    writes where it is below the mean.
     """
-    fails = np.empty((2, len(nodes)))
-    inside = np.clip(nodes, mtj.MIN_DELTA, mtj.MAX_DELTA) if len(nodes) > 1 else nodes
-    directions: tuple[tuple[int, float, mtj.Direction], ...] = (
-        (0, device.overdrive * device.write_asymmetry, "ap_to_p"),
-        (1, device.overdrive, "p_to_ap"),
-    )
-    for value, overdrive, direction in directions:
-        mean = min(overdrive, mtj.MAX_OVERDRIVE)
-        sigma = device.overdrive_sigma
-        if retries == 0 or sigma == 0:
-            wer = _error_rate(device, np.array([mean]), inside, sigma, direction)[0]
-            fails[value] = wer ** (retries + 1)
-            continue
-        spread = mean + sigma * _SIGMAS
-        held = np.clip(spread, mtj.MIN_OVERDRIVE, mtj.MAX_OVERDRIVE)
-        each = _error_rate(device, held, inside, 0.0, direction)
-        each = np.where(spread[:, None] < mtj.MIN_OVERDRIVE, 1.0, each)
-        weights = np.exp(-(_SIGMAS**2) / 2)
-        fails[value] = (weights / weights.sum()) @ each ** (retries + 1)
-    return fails
+    new, sigma = 1 - old, device.overdrive_sigma
+    if retries == 0 or sigma == 0:
+        return law.write_error_rate(device, old, new) ** (retries + 1)
+    weights = np.exp(-(_SIGMAS**2) / 2)
+    each = np.array([_failure_at(law, device, float(x), old) for x in _SIGMAS])
+    return float(weights @ each ** (retries + 1) / weights.sum())
 
 
-def _error_rate(
-    device: Device, overdrive: Array, nodes: Array, sigma: float, direction: mtj.Direction
-) -> Array:
-    """Return one write's error rate, by overdrive and node."""
-    return np.asarray(
-        mtj.write_error_rate(
-            device.pulse_s,
-            overdrive[:, None],
-            nodes,
-            intrinsic_time_s=device.intrinsic_time_s,
-            overdrive_sigma=sigma,
-            direction=direction,
-        )
-    )
+def _failure_at(law: Laws, device: Device, sigmas: float, old: int) -> float:
+    overdrive = device.overdrive + sigmas * device.overdrive_sigma
+    try:
+        return law.write_error_rate(replace(device, overdrive=overdrive, overdrive_sigma=0.0), old, 1 - old)
+    except InputError:
+        return float(sigmas < 0)
+
+
+def _thinned(weights: Array, rates: Array, disturb: Array, merge: float | None) -> tuple[Array, Array, Array]:
+    """Return nodes without those that tell neither while errors are rare nor when all bits are random.
+
+    With ``merge``, nodes whose rates are as near as that in ln count as one of the mean rate.
+    """
+    shares = [weights]
+    for strength in (rates.sum(axis=0), disturb.sum(axis=0)):
+        felt = weights * strength
+        shares.append(felt / felt.sum() if felt.sum() else felt)
+    keep = np.max(shares, axis=0) > (1e-16 if merge is None else 1e-8)
+    weights, rates, disturb = weights[keep], rates[:, keep], disturb[:, keep]
+    if merge is None or not rates.any():
+        return weights, rates, disturb
+    steps = np.floor(np.log(np.maximum(rates.sum(axis=0), 1e-300)) / merge)
+    which = np.unique(steps, return_inverse=True)[1]
+    pick = np.zeros((which.max() + 1, len(weights)))
+    pick[which, np.arange(len(weights))] = weights
+    total = pick.sum(axis=1)
+    return total, rates @ pick.T / total, disturb @ pick.T / total

@@ -1,4 +1,4 @@
-"""The error profile in a few numbers: by role, phase and layer, per bit or per larger unit, and how far reads are from writes."""
+"""The error profile in a few numbers: by role, phase and layer, and how far reads are from writes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from accelsim.errors import InputError
 from accelsim.reliability.chain import Array
-from accelsim.reliability.profile import CAUSES, Profile
+from accelsim.reliability.profile import Profile
 from accelsim.reliability.reads import Reads
 from accelsim.trace.copies import EDGES_PS
 
@@ -56,13 +56,7 @@ def error_sums(profile: Profile, unit: Unit = BIT) -> dict[str, dict[str, dict[s
     ``expected_flips`` of bits. Reads of write-backs are of layer ``dma``; what they deliver wrong is
     inherited by the copies that are filled with it, and counts there again.
     """
-    reads = profile.reads
-    shown = {
-        **{cause: _any(p, unit) for cause, p in profile.cause.items()},
-        "inherited": _any(profile.inherited, unit),
-        "total": profile.total if unit.bits == 1 else profile.any_of(unit.bits),
-    }
-    found = {}
+    reads, shown, found = profile.reads, _shown(profile, unit), {}
     for name, column in KEYS.items():
         coded = reads.words[column]
         count = len(coded.words)
@@ -83,13 +77,16 @@ def overall(profile: Profile, unit: Unit = BIT) -> dict[str, float]:
     """Return the same for all reads together."""
     reads = profile.reads
     weight = max(int(reads.bits.sum()), 1)
-    causes = {c: profile.cause[c] for c in CAUSES}
-    total = profile.total if unit.bits == 1 else profile.any_of(unit.bits)
-    shown = {k: _any(p, unit) for k, p in {**causes, "inherited": profile.inherited}.items()} | {
-        "total": total
-    }
-    means = {key: float((reads.bits * p).sum() / weight) for key, p in shown.items()}
+    means = {key: float((reads.bits * p).sum() / weight) for key, p in _shown(profile, unit).items()}
     return {**means, "expected_flips": float((reads.bits * profile.total).sum())}
+
+
+def _shown(profile: Profile, unit: Unit) -> dict[str, Array]:
+    return {
+        **{cause: _any(p, unit) for cause, p in profile.cause.items()},
+        "inherited": _any(profile.inherited, unit),
+        "total": profile.total if unit.bits == 1 else profile.any_of(unit.bits),
+    }
 
 
 def _any(p: Array, unit: Unit) -> Array:

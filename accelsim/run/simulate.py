@@ -34,6 +34,7 @@ from accelsim.run.columns import (
 )
 from accelsim.run.copies import copy_columns
 from accelsim.run.energy import energy_rows
+from accelsim.run.errors import write_errors
 from accelsim.run.frozen import frozen_program
 from accelsim.run.gating import powered_shares
 from accelsim.run.plans import key_of, program_of
@@ -205,10 +206,12 @@ def _write(
     folder.write_table("ops", ops_columns(rows, machine, OPS))
     folder.write_table("spans", span_columns(recorder, SPANS))
     folder.write_table("energy", energy_columns(energy, ENERGY))
-    folder.write_table("residencies", residency_columns(recorder, RESIDENCIES))
+    residencies = residency_columns(recorder, RESIDENCIES)
+    folder.write_table("residencies", residencies)
     if recorder.histogram.traced:
         folder.write_extra("copies", copy_columns(recorder, COPIES))
-    summary = summarize_run(machine, graph, program, recorder, rows, energy, options)
+    errors = write_errors(folder, machine, residencies)
+    summary = summarize_run(machine, graph, program, recorder, rows, energy, options) | errors
     folder.write_summary(summary)
     return summary
 

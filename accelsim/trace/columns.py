@@ -128,9 +128,9 @@ MEANING: Final[dict[str, dict[str, str]]] = {
         "p_write": "probability that the write left the bit wrong; each p is per bit, this and the next four "
         "as if there were no other cause, before correction",
         "p_retention": "that thermal flips since the write leave it wrong",
-        "p_read_disturb": "that the disturbs of the copy's reads before this one, which reads sense too early "
-        "to see of themselves, leave it wrong",
-        "p_sense": "that it is stored right and delivered wrong, this once",
+        "p_read_disturb": "that the disturbs of the copy's reads before this one leave it wrong; a read "
+        "senses before it disturbs",
+        "p_sense": "that it is stored right and sensed wrong, this once",
         "p_inherited": "that it was wrong as it was written: what the copy's parent was read as when it was "
         "written back, after correction",
         "p_stored": "that it is stored wrong at this read, of all causes but sensing",
@@ -144,11 +144,11 @@ MEANING: Final[dict[str, dict[str, str]]] = {
 
 WHEN: Final[dict[str, str]] = {
     "copies": "Only where tensors were traced (`--trace-tensor`). One row per read of a piece of a copy.",
-    "errors": "Only where a bank group of the machine has a device. The rows of `residencies.parquet` with the "
-    "bins of the dwell, and what became of the copies, together; groups without a device have rows too, with "
-    "what their copies inherited. A training draws the bits that are stored wrong by `p_stored` at a copy's "
-    "first read, lets right ones go wrong with `p_new` and wrong ones come right with `p_back` at each "
-    "later one, and adds `p_sense` anew each time; where the bank corrects, `p_total` is what is left.",
+    "errors": "Only where a bank group of the machine has a device. The rows of `residencies.parquet` with "
+    "the bins of the dwell, and the fates of the copies, together; groups without a device have rows too, "
+    "with what their copies inherited. A training draws the bits that are stored wrong by `p_stored` at a "
+    "copy's first read, lets right ones go wrong with `p_new` and wrong ones come right with `p_back` at "
+    "each later one, and adds `p_sense` anew each time; where the bank corrects, `p_total` is what is left.",
 }
 
 
