@@ -152,6 +152,15 @@ def delta_nodes(delta: ArrayLike, cv: float, *, count: int = NODES) -> tuple[Arr
     return stability(delta)[..., None] * multiples, weights
 
 
+def average(values: Array, weights: Array) -> Array:
+    """Return the average over the last axis; term by term, as a matrix product may round rows differently.
+
+    So what is monotone at every node is monotone to the last bit.
+    """
+    total: Array = np.sum(values * weights, axis=-1)
+    return total
+
+
 def retention_flip_probability(
     time_s: ArrayLike, delta: ArrayLike, *, cv: float = 0.0, tau0_s: float = 1e-9
 ) -> Array:
@@ -182,7 +191,8 @@ def retention_flip_probability(
     """
     time = at_least("time_s", time_s, 0.0)
     nodes, weights = delta_nodes(delta, cv)
-    return np.asarray(-0.5 * np.expm1(-time[..., None] * _relaxation(nodes, tau0_s)) @ weights)[()]
+    flips = -0.5 * np.expm1(-time[..., None] * _relaxation(nodes, tau0_s))
+    return np.minimum(average(flips, weights), 0.5)
 
 
 def retention_flip_probability_sum(
@@ -226,7 +236,7 @@ def retention_flip_probability_sum(
     rate = _relaxation(nodes, tau0_s)
     lost = _lost_from_geometric_sum(rate * step, terms)
     gone = lost - (terms - lost) * np.expm1(-rate * first)  # n - S + S (1 - exp(-a))
-    return np.asarray(0.5 * gone @ weights)[()]
+    return average(0.5 * gone, weights)
 
 
 def _lost_from_geometric_sum(b: Array, n: Array) -> Array:

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from accelsim.device.mtj.closed import closed_error_rate, closed_pulse
 from accelsim.device.mtj.currents import Direction, check_direction
 from accelsim.device.mtj.ranges import Array, OutOfRange, above, at_least, stability, within
+from accelsim.device.mtj.retention import average
 from accelsim.device.mtj.table import MIN_OVERDRIVE, shipped_table
 
 Model = Literal["table", "closed"]
@@ -92,7 +93,7 @@ def write_error_rate(
 
     def block(tau: Array, i: Array, stable: Array, sigma: Array) -> Array:
         law, weights = _law(i, stable, sigma, model)
-        return law.error_rate(np.repeat(tau[:, None], len(weights), axis=1)) @ weights
+        return _average(law, weights, tau)
 
     return _in_blocks(block, points)
 
@@ -186,11 +187,17 @@ def _law(overdrive: Array, delta: Array, sigma: Array, model: str) -> tuple[_Law
     return law, weights / weights.sum()
 
 
+def _average(law: _Law, weights: Array, tau: Array) -> Array:
+    """Return the error rates of n points at pulses ``tau``, averaged over their spreads."""
+    rates = law.error_rate(np.repeat(tau[:, None], len(weights), axis=1))
+    return np.minimum(average(rates, weights), 1.0)
+
+
 def _solve(law: _Law, weights: Array, target: Array) -> Array:
     """Return the pulses at which the average is ``target``, by bisection of their logarithms."""
     low = law.pulse(target[:, None])[:, -1]  # of the largest overdrive: all others fail more often
     high = np.maximum(law.pulse(target[:, None])[:, 0], low)
-    if np.any(law.error_rate(np.repeat(high[:, None], len(weights), axis=1)) @ weights > target * (1 + 1e-9)):
+    if np.any(_average(law, weights, high) > target * (1 + 1e-9)):
         raise OutOfRange(
             "overdrive_sigma",
             "with this overdrive_sigma no pulse reaches the error rate: cells below the critical current "
@@ -199,6 +206,6 @@ def _solve(law: _Law, weights: Array, target: Array) -> Array:
     bottom, top = np.log(np.maximum(low, _SHORTEST)), np.log(np.maximum(high, _SHORTEST))
     while np.max(top - bottom) > _PRECISION:
         middle = (bottom + top) / 2
-        fails = law.error_rate(np.repeat(np.exp(middle)[:, None], len(weights), axis=1)) @ weights
+        fails = _average(law, weights, np.exp(middle))
         bottom, top = np.where(fails > target, middle, bottom), np.where(fails > target, top, middle)
     return np.where(target == 1, 0.0, np.exp(top))
