@@ -57,3 +57,11 @@ def test_other_timing_is_refused(tmp_path: Path) -> None:
             out=tmp_path / "c",
         )
     assert not (tmp_path / "c").exists()
+
+
+def test_a_device_at_another_temperature_is_refused(tmp_path: Path) -> None:
+    """Its bit errors would not be those of the run."""
+    device = ("bank.mram.device=mram-l4",)
+    base = simulate("edge-mram", "mlp", batch=4, overrides=device, out=tmp_path / "a").run_dir
+    with pytest.raises(InputError, match=r"device\.temperature_k"):
+        reprice(open_run(base), "edge-mram", (*device, "temperature=330 K"), out=tmp_path / "c")

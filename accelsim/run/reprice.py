@@ -31,6 +31,7 @@ PRICES: Final = frozenset(  # last parts of the keys that no time and no place d
         *("static_mw", "toggle", "sources", "name", "node_nm", "temperature_k"),
     )
 )
+EXTRA: Final = ("errors.parquet", "copies.parquet")  # where the run has them
 KEPT: Final = tuple(f"{name}.parquet" for name in TABLES if name != "energy")
 
 
@@ -50,7 +51,10 @@ def reprice(
     """
     machine = load_machine(arch, tuple(overrides))
     described = json.loads(json.dumps(asdict(machine)))
-    differ = list(_differences(run.manifest["machine"], described, ""))
+    before = run.manifest["machine"]
+    differ = list(_differences(before, described, ""))
+    if any(b.device is not None for b in machine.banks.values()) and before["toggle"] != described["toggle"]:
+        differ.append("toggle_rate (of bit errors too)")
     if differ:
         raise InputError(
             f"{run.path}: cannot be priced as {machine.name}, whose times or places differ: "
@@ -68,7 +72,7 @@ def reprice(
     default = f"{machine.name}_{summary['workload']}-repriced"
     with RunFolder.create(out, default, run_id, force) as folder:
         folder.write_table("energy", energy_columns(rows, ENERGY))
-        for name in KEPT:
+        for name in (*KEPT, *(n for n in EXTRA if (run.path / n).is_file())):
             folder.copy_file(run.path / name)
         folder.write_summary(summary)
         folder.write_manifest({k: v for k, v in told.items() if k not in ("id", "schema", "files")})
@@ -77,7 +81,7 @@ def reprice(
 
 def _differences(ours: Any, other: Any, key: str) -> Iterator[str]:
     """Yield the dotted keys in which two descriptions differ, but for prices."""
-    if key.rpartition(".")[2] in PRICES:
+    if key.rpartition(".")[2] in PRICES and ".device." not in key:
         return
     if isinstance(ours, Mapping) and isinstance(other, Mapping):
         for name in sorted({*ours, *other}):
