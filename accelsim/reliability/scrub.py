@@ -1,14 +1,14 @@
 """Scrubbing: every word is read, corrected and written back once in an interval.
 
-A word with at most one wrong bit is right afterwards; one with more stays as it is (miscorrections are
-counted in ``ecc``, not written back here) until the copy is written anew. So a bit is in a word that is
-*live*, and then right after each scrub, or *stuck*, and then goes on flipping. Both are followed through
-all scrubs of the dwell, for every phase of the scrubs against the write.
+A word with at most one wrong bit is right afterwards; one with more stays wrong until the copy is written
+anew, with one bit more where the decoder takes it for another word. So a bit is in a word that is *live*, and
+then right after each scrub, or *stuck*, and then goes on flipping. Both are followed through all scrubs of
+the dwell, for every phase of the scrubs against the write.
 
-Taken as so: the other bits of a live word draw their Delta afresh at each scrub (too many stuck words
-where the same weak cells are corrected again and again, which tells once most words are stuck); reads are
-spread evenly over the whole dwell; a scrub senses without errors, its correction does not fail, and the
-disturb of its own read stays.
+Taken as so: a stuck word is corrected no more, although one that the decoder made another code word would
+be, to that one; the other bits of a live word draw their Delta afresh at each scrub (too many stuck words
+where the same weak cells are corrected again and again, which tells once most words are stuck); a scrub
+senses without errors, its correction does not fail, and the disturb of its own read stays.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from accelsim.reliability.cell import Cell
 from accelsim.reliability.chain import Array, blurred, drift, flipped, then
 from accelsim.reliability.ecc import Patterns, Secded
-from accelsim.reliability.history import History, Rows
+from accelsim.reliability.history import History, Rows, last_disturb
 from accelsim.reliability.phases import phases
 
 Int = NDArray[np.int64]
@@ -101,22 +101,36 @@ def _two_others(others: int) -> Patterns:
 
 
 @dataclass(frozen=True, eq=False)
-class _Others:
-    """Probabilities that of the other bits of a word one or more, and two or more, are wrong."""
+class _Met:
+    """A scrub that meets live words whose bits are wrong with one mean probability, by the other bits.
 
+    ``one`` and ``two`` are the probabilities that of the others one or more, two or more, are wrong.
+    """
+
+    stays: Array
+    made_wrong: Array
     one: Array
     two: Array
 
     @classmethod
-    def of(cls, cell: Cell, wrong: Array, others: int) -> _Others:
-        """Return them for ``others`` bits that are all wrong with the mean probability of ``wrong``."""
-        mean = cell.mean(wrong).mean(axis=0)
+    def of(cls, cell: Cell, wrong: Array, code: Secded) -> _Met:
+        """Return what meets words in which ``wrong`` is the probability of each bit."""
+        mean, others = cell.mean(wrong).mean(axis=0), code.code_bits - 1
         one = -np.expm1(others * np.log1p(-np.minimum(mean, 1 - 1e-16)))
-        return cls(one[..., None], _two_others(others).probability(mean)[..., None])
+        two = _two_others(others).probability(mean)
+        told = (code.stays.probability(mean), code.made_wrong.probability(mean), one, two)
+        return cls(*(values[..., None] for values in told))
 
     def interval(self, fresh: Array, stuck: Array) -> _Interval:
-        """Return an interval: live bits go wrong with ``fresh``, ``stuck`` is the leave of the others."""
-        return _Interval(fresh * self.one, (1 - fresh) * self.two, stuck, flipped(stuck))
+        """Return an interval that ends so.
+
+        Args:
+            fresh: Probability that a live bit is wrong before the scrub.
+            stuck: Leave of the bits of stuck words.
+        """
+        to_wrong = fresh * self.stays + (1 - fresh) * self.made_wrong
+        left = fresh * self.one + (1 - fresh) * self.two
+        return _Interval(to_wrong, np.maximum(left - to_wrong, 0.0), stuck, flipped(stuck))
 
 
 def scrubbed(cell: Cell, rows: Rows, code: Secded, scrub_ps: int) -> History:
@@ -128,86 +142,99 @@ class _Scrubbed:
     """One evaluation: times of shape ``(n, p)`` by phase, probabilities ``(2, n, p, k)``."""
 
     def __init__(self, cell: Cell, rows: Rows, code: Secded, scrub_ps: int) -> None:
-        self.cell, self.code = cell, code
+        self.cell, self.code, self.scrub_ps = cell, code, float(scrub_ps)
         self.age, self.weight = phases(rows.dwell, rows.since, scrub_ps)
         dwell, before = rows.dwell[:, None], rows.before[:, None]
         met = self.age < dwell
-        self.total = np.where(met, np.floor((dwell - self.age) / scrub_ps) + 1, 0).astype(np.int64)
-        self.first = np.where(met, dwell - self.age - (self.total - 1) * scrub_ps, dwell)
-        reached = (self.total > 0) & (before > self.first)
+        total = np.where(met, np.floor((dwell - self.age) / scrub_ps) + 1, 0).astype(np.int64)
+        self.first = np.where(met, dwell - self.age - (total - 1) * scrub_ps, dwell)
+        reached = met & (before > self.first)
         self.earlier = np.where(reached, np.floor((before - self.first) / scrub_ps) + 1, 0).astype(np.int64)
-        self.earlier = np.minimum(self.earlier, self.total)
-        self.later = self.total - self.earlier
-        reads = np.divide(rows.index, rows.dwell, out=np.zeros_like(rows.dwell), where=rows.dwell > 0)
-        self.rates = (cell.rates[:, None] + cell.disturb[:, None] * reads[:, None])[:, :, None]
-        self.written, self.pending = (w[:, :, None] for w in rows.split_writes)
+        self.earlier = np.minimum(self.earlier, total)  # scrubs before the access before
+        self.later = total - self.earlier
+        self.moved, self.begun = (self.later > 0)[..., None], (self.earlier > 0)[..., None]
+        reads, ages = np.maximum(rows.index - 1.0, 0.0), rows.before
+        per_ps = np.divide(reads, ages, out=np.zeros_like(ages), where=ages > 0)[:, None]
+        self.late = cell.rates[:, None, None]  # in the gap, which has no reads
+        self.early = self.late + (cell.disturb[:, None] * per_ps)[:, :, None]
         self.own = drift(cell.disturb)[:, None, None]  # the scrub's read
-        self.before, self.gap, self.scrub_ps = before, rows.since[:, None], float(scrub_ps)
+        self.struck = last_disturb(cell, rows)[:, :, None]
+        self.written, self.pending = (w[:, :, None] for w in rows.split_writes)
         self.write = rows.writes[:, :, None]
+        self.before, self.gap = before, rows.since[:, None]
 
-    def _drift(self, ps: Array) -> Array:
-        return drift(self.rates * np.maximum(ps, 0.0)[..., None])
+    def _drift(self, rates: Array, ps: Array) -> Array:
+        return drift(rates * np.maximum(ps, 0.0)[..., None])
 
-    def _fresh(self, ps: Array) -> Array:
+    def _fresh(self, rates: Array, ps: Array) -> Array:
         """Return the leave of the time since a scrub."""
-        return then(self.own, self._drift(ps))
+        return then(self.own, self._drift(rates, ps))
+
+    def _over(self, start: Array, ps: Array) -> Array:
+        """Return the leave of ``start``, of the disturb by the access before, and of a time after it."""
+        return then(then(start, self.struck), self._drift(self.late, ps))
 
     def history(self) -> History:
         """Return the histories, averaged over phases and cells."""
-        others = self.code.code_bits - 1
-        whole = self._fresh(np.full_like(self.age, self.scrub_ps))
-        opening = then(self.write, self._drift(self.first))
-        begun, through = _Others.of(self.cell, opening, others), _Others.of(self.cell, whole, others)
-        every = through.interval(whole, whole)
-        right, wrong = self._at_access(begun, every)
-        step = then(self.pending, self._drift(self.gap))
-        moved = (self.later > 0)[..., None]
-        early = (self.earlier == 0)[..., None]
-        met = _Others(*(np.where(early, a, b) for a, b in zip(_pair(begun), _pair(through), strict=True)))
-        right, wrong = self._over_gap(right, wrong, met, every)
-        piece = np.where(moved, self._fresh(self.age), step)
-        # where the gap had no scrub, bits of live words at the access before may be wrong already
+        early = self._drift(self.early, np.minimum(self.first, self.before))
+        # scrubs before the access before, and what the bits are at it
+        piece = self._fresh(self.early, self.before - self.first - (self.earlier - 1) * self.scrub_ps)
+        after = self._scrubs_before(early)
+        right, wrong = self._at_access(after, then(self.written, early), piece)
+        shown = np.where(self.begun, piece, then(self.write, early))  # of live bits, at that access
+        # scrubs in the gap
+        rest = self.first + self.earlier * self.scrub_ps - self.before
+        met = _Met.of(self.cell, self._over(shown, rest), self.code)
+        right, wrong = self._over_gap(right, wrong, met, self._over(self.pending, rest))
+        # the time since the last scrub, or since the access before
+        last = self._fresh(self.late, self.age)
+        piece = np.where(self.moved, last, self._over(self.pending, self.gap))
+        fresh = np.where(self.moved, last, self._over(shown, self.gap))
+        # where the gap had no scrub, bits of live words may be wrong already
+        stale = np.where(self.moved, 0.0, wrong.live)
         new = right.stored(piece)
-        stale = np.where(moved, 0.0, wrong.live)
         both = wrong.stored(piece) + stale * (1 - piece - flipped(piece))
-        back = (wrong.live - stale) * (1 - piece) + stale * flipped(piece)
-        back = back + wrong.right * (1 - piece) + wrong.wrong * flipped(piece)
+        back = (wrong.live - stale + wrong.right) * (1 - piece) + (stale + wrong.wrong) * flipped(piece)
         stuck = right.stuck(piece) + wrong.stuck(piece)
-        fresh = np.where((self.total > 0)[..., None], self._fresh(self.age), opening)
         return self._delivered((new, back, both), right.live + wrong.live, fresh, stuck)
 
-    def _at_access(self, begun: _Others, every: _Interval) -> tuple[_Mass, _Mass]:
+    def _every(self, rates: Array, times: Int) -> _Interval:
+        """Return ``times`` whole intervals."""
+        whole = self._fresh(rates, np.full_like(self.age, self.scrub_ps))
+        return _Met.of(self.cell, whole, self.code).interval(whole, whole).power(times)
+
+    def _scrubs_before(self, early: Array) -> _Interval:
+        """Return from the write to after the last scrub before the access before."""
+        opening = then(self.written, early)
+        met = _Met.of(self.cell, then(self.write, early), self.code)
+        begun = met.interval(opening, opening)
+        return begun.then(self._every(self.early, np.maximum(self.earlier - 1, 0)))
+
+    def _at_access(self, after: _Interval, opening: Array, piece: Array) -> tuple[_Mass, _Mass]:
         """Return the masses of bits that were right, and wrong, at the access before."""
-        opening = then(self.written, self._drift(np.minimum(self.first, self.before)))
-        after = begun.interval(opening, opening).then(every.power(np.maximum(self.earlier - 1, 0)))
-        live = 1 - after.to_wrong - after.to_right
-        piece = self._fresh(self.before - self.first - (self.earlier - 1) * self.scrub_ps)
-        met = (self.earlier > 0)[..., None]
-        none = np.zeros_like(live)
+        live, none = 1 - after.to_wrong - after.to_right, np.zeros_like(after.to_wrong)
         right = _Mass(
-            np.where(met, live * (1 - piece), 1 - opening),
-            np.where(met, after.to_right * (1 - piece) + after.to_wrong * flipped(piece), none),
+            np.where(self.begun, live * (1 - piece), 1 - opening),
+            np.where(self.begun, after.to_right * (1 - piece) + after.to_wrong * flipped(piece), none),
             none,
         )
         wrong = _Mass(
-            np.where(met, live * piece, opening),
+            np.where(self.begun, live * piece, opening),
             none,
-            np.where(met, after.to_wrong * (1 - flipped(piece)) + after.to_right * piece, none),
+            np.where(self.begun, after.to_wrong * (1 - flipped(piece)) + after.to_right * piece, none),
         )
         return right, wrong
 
-    def _over_gap(self, right: _Mass, wrong: _Mass, others: _Others, every: _Interval) -> tuple[_Mass, _Mass]:
+    def _over_gap(self, right: _Mass, wrong: _Mass, met: _Met, rest: Array) -> tuple[_Mass, _Mass]:
         """Return the masses after the last scrub of the gap, or as they were if there is none."""
-        moved = (self.later > 0)[..., None]
-        rest = then(self.pending, self._drift(self.first + self.earlier * self.scrub_ps - self.before))
-        more = every.power(np.maximum(self.later - 1, 0))
+        more = self._every(self.late, np.maximum(self.later - 1, 0))
 
         def moved_on(at: _Mass, wrong_live: Array) -> _Mass:
-            there = at.after(others.interval(wrong_live, rest)).after(more)
+            there = at.after(met.interval(wrong_live, rest)).after(more)
             return _Mass(
-                np.where(moved, there.live, at.live),
-                np.where(moved, there.right, at.right),
-                np.where(moved, there.wrong, at.wrong),
+                np.where(self.moved, there.live, at.live),
+                np.where(self.moved, there.right, at.right),
+                np.where(self.moved, there.wrong, at.wrong),
             )
 
         return moved_on(right, rest), moved_on(wrong, 1 - flipped(rest))
@@ -230,7 +257,3 @@ class _Scrubbed:
         new, back, both = map(average, told)
         raw = blurred(new + both, sense)
         return History(new, back, both, raw, average(delivered), np.einsum("np,np->n", self.weight, word))
-
-
-def _pair(others: _Others) -> tuple[Array, Array]:
-    return others.one, others.two
