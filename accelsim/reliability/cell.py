@@ -22,7 +22,7 @@ Cause = Literal["write", "retention", "read_disturb", "sense"]
 
 DEFAULT_TOGGLE: Final = 0.5  # random data: half of the bits change
 _SIGMAS: Final = np.arange(-8.0, 5.0 + 1e-9, 0.25)  # of a spread of overdrives
-_MERGED: Final = 0.5  # of ln(rate): nodes as near as that are one where few have to do
+_MERGED: Final = 0.7  # of ln(rate): nodes as near as that are one where few have to do
 
 
 @dataclass(frozen=True, eq=False)
