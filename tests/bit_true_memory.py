@@ -81,7 +81,8 @@ class Memory:
         per_ps = 1e-12 / 1e-9  # over the attempt time, 1 ns
         self.rates = per_ps * np.exp(-self.delta * (1 + physics.asymmetry))
         self.rates_of_1 = per_ps * np.exp(-self.delta * (1 - physics.asymmetry))
-        barrier = self.delta * (1 - physics.read_overdrive) ** 2
+        sign = -1 if physics.disturbs else 1
+        barrier = self.delta * (1 + sign * physics.asymmetry) * (1 - physics.read_overdrive) ** 2
         self.struck = 1 - np.exp(-physics.read_s / 1e-9 * np.exp(-barrier))
         self.cells = wanted ^ (rng.random(wanted.shape) < physics.toggle)  # what was there before
         for _ in range(physics.retries + 1):

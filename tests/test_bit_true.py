@@ -44,7 +44,7 @@ FRAIL = replace(
     sense_error=3e-3,
 )
 STURDY = replace(FRAIL, delta=14.0, pulse_s=1.2 * FRAIL.pulse_s)
-SCRUBBED = replace(STURDY, delta=14.5, pulse_s=3 * FRAIL.pulse_s, read_overdrive=0.1, sense_error=1e-5)
+SCRUBBED = replace(STURDY, delta=15.0, pulse_s=3 * FRAIL.pulse_s, read_overdrive=0.1, sense_error=1e-5)
 
 
 @dataclass(frozen=True)

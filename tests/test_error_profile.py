@@ -206,10 +206,14 @@ def test_worse_cells_never_err_less(techniques: dict[str, Any]) -> None:
         ),
     }
     better = told(replace(plain, write_retries=2), *reads(3 * US, 8 * US, 30 * US))
+    # nodes that stand for a spread, and phases of the scrubs
+    slack, quadrature = {"spread": 1e-3}, 1e-6 if "scrub_ps" in techniques else 0.0
     for what, more in worse.items():
         for a, b in zip(base, more, strict=True):
             for name in ("p_retention", "p_read_disturb", "p_stored", "p_total"):
-                assert b[name] >= a[name] * (1 - 1e-3 * (what == "spread")), (what, name, a, b)
+                if "scrub_ps" in techniques and (what, name) == ("longer", "p_read_disturb"):
+                    continue  # as many reads in a longer time: fewer since the last scrub
+                assert b[name] >= a[name] * (1 - slack.get(what, quadrature)), (what, name, a, b)
     for a, b in zip(base, better, strict=True):
         assert b["p_write"] < a["p_write"]
         assert b["p_total"] < a["p_total"]

@@ -12,8 +12,7 @@ from typing import Final, Literal
 
 import numpy as np
 
-from accelsim.device.laws import Laws, laws
-from accelsim.errors import InputError
+from accelsim.device.laws import laws, write_failure
 from accelsim.reliability.chain import Array
 from accelsim.resolve.machine import BankGroup, Device
 from accelsim.words import ROLES, Role
@@ -21,7 +20,6 @@ from accelsim.words import ROLES, Role
 Cause = Literal["write", "retention", "read_disturb", "sense"]
 
 DEFAULT_TOGGLE: Final = 0.5  # random data: half of the bits change
-_SIGMAS: Final = np.arange(-8.0, 5.0 + 1e-9, 0.25)  # of a spread of overdrives
 _MERGED: Final = 0.7  # of ln(rate): nodes as near as that are one where few have to do
 
 
@@ -96,29 +94,6 @@ def _hazard(leave: Array) -> Array:
     total = np.minimum(leave.sum(axis=0), 1 - 1e-16)
     scale = np.divide(-np.log1p(-total), total, out=np.ones_like(total), where=total > 0)
     return np.asarray(leave * scale)
-
-
-def write_failure(law: Laws, device: Device, old: int, retries: int) -> float:
-    """Return the probability that a bit which is to change from ``old`` does not, by any of its writes.
-
-    A spread of the overdrive is one over cells: a cell that fails once fails more likely again, so that the
-    average is of the power, not the power of the average. An overdrive that the laws do not cover never
-    writes where it is below the mean.
-    """
-    new, sigma = 1 - old, device.overdrive_sigma
-    if retries == 0 or sigma == 0:
-        return law.write_error_rate(device, old, new) ** (retries + 1)
-    weights = np.exp(-(_SIGMAS**2) / 2)
-    each = np.array([_failure_at(law, device, float(x), old) for x in _SIGMAS])
-    return float(weights @ each ** (retries + 1) / weights.sum())
-
-
-def _failure_at(law: Laws, device: Device, sigmas: float, old: int) -> float:
-    overdrive = device.overdrive + sigmas * device.overdrive_sigma
-    try:
-        return law.write_error_rate(replace(device, overdrive=overdrive, overdrive_sigma=0.0), old, 1 - old)
-    except InputError:
-        return float(sigmas < 0)
 
 
 def _thinned(weights: Array, rates: Array, disturb: Array, merge: float | None) -> tuple[Array, Array, Array]:

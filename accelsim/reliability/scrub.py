@@ -32,7 +32,7 @@ def alone_since_scrub(cell: Cell, rows: Rows, scrub_ps: int) -> dict[Cause, Arra
     age, weight = phases(rows.dwell, rows.since, scrub_ps)
     met = age < rows.dwell[:, None]
     share = np.divide(age, rows.dwell[:, None], out=np.ones_like(age), where=met)
-    reads = rows.index[:, None] * share + met.astype(np.float64)
+    reads = np.asarray(rows.index[:, None] * share + met, dtype=np.float64)
 
     def mean(counts: Array, hazard: Array) -> Array:
         wrong = -0.5 * np.expm1(-counts[..., None] * hazard.sum(axis=0)) @ cell.weights

@@ -198,7 +198,7 @@ def interval(cell: Cell, code: Secded, word: Array, fresh: Array, lost: Array) -
     left = fresh * one + (1 - fresh) * by_word(_two_others(bits - 1).probability(mean))
     wrong = code.delivered(fresh, by_word(mean))
     taken = by_word(code.miscorrected.probability(mean) + code.undetected.probability(mean))
-    ratio = np.divide(fresh, by_word(mean), out=np.ones_like(fresh), where=by_word(mean) > 0)
+    ratio = np.divide(fresh, by_word(mean), out=np.ones_like(fresh), where=by_word(mean) > 1e-200)
     taken_wrong = np.minimum(taken * (3 * ratio + 1 - fresh) / bits, wrong)
     taken_right = np.maximum(taken - taken_wrong, 0.0)
     # a lost word

@@ -50,6 +50,7 @@ def _overview(found: Sequence[DeviceFigures]) -> list[tuple[str, ...]]:
         row("critical current", [si(f.critical_current_a, "A") for f in found]),
         row("write current", [f"{si(f.write_current_a, 'A')} ({f.overdrive:.2f} x)" for f in found]),
         row("write pulse", [si(f.pulse_s, "s") for f in found]),
+        row("voltage of the junction", [si(f.write_voltage_v, "V") for f in found]),
         row("write error rate 0 -> 1", [f"{f.write_error_rate['0->1']:.2e}" for f in found]),
         row("write error rate 1 -> 0", [f"{f.write_error_rate['1->0']:.2e}" for f in found]),
         row("write energy of a bit", [si(f.write_energy_j, "J") for f in found]),

@@ -111,6 +111,10 @@ class RunFolder:
         """Write the table ``name`` of ``trace.schema.EXTRA_TABLES``, which only some runs have."""
         tables.write_table(self._partial / f"{name}.parquet", EXTRA_TABLES[name], columns)
 
+    def copy_file(self, source: Path) -> None:
+        """Copy a file of another run as it is."""
+        shutil.copyfile(source, self._partial / source.name)
+
     def _finish(self) -> None:
         missing = [n for n in (MANIFEST, *RESULTS) if not (self._partial / n).is_file()]
         if missing:
