@@ -164,7 +164,7 @@ def profile(told: Told, banks: dict[str, BankGroup], toggle: float) -> dict[Plac
 CASES: dict[str, tuple[Device, float, dict[str, Any]]] = {
     "plain": (FRAIL, 0.5, {}),
     "every bit changes, retried": (FRAIL, 1.0, {"write_retries": 1}),
-    "disturbs of ones, refreshed": (replace(FRAIL, read_disturbs=1), 0.5, {"refresh_ps": 9 * US}),
+    "disturbs of ones, refreshed": (replace(FRAIL, read_disturbs=1), 0.5, {"refresh_ps": 20 * US}),
     "secded": (STURDY, 0.5, {"ecc": SECDED}),
     "secded, scrubbed": (SCRUBBED, 0.5, {"ecc": SECDED, "scrub_ps": 12 * US}),
 }

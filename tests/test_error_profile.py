@@ -215,8 +215,8 @@ def test_worse_cells_never_err_less(techniques: dict[str, Any]) -> None:
                     continue  # as many reads in a longer time: fewer since the last scrub
                 assert b[name] >= a[name] * (1 - slack.get(what, quadrature)), (what, name, a, b)
     for a, b in zip(base, better, strict=True):
-        assert b["p_write"] < a["p_write"]
-        assert b["p_total"] < a["p_total"]
+        assert b["p_write"] < a["p_write"] or a["p_write"] == 0  # all is scrubbed
+        assert b["p_total"] <= a["p_total"]
 
 
 def test_refresh_without_correction_does_not_help() -> None:
