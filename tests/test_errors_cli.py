@@ -58,7 +58,7 @@ def test_a_run_with_a_device_writes_its_errors(runs: tuple[str, str]) -> None:
 
 
 def test_every_tile_simulated_gives_the_same_bytes(tmp_path: Path) -> None:
-    """With scrub, correction and retries, skipped periods and --exact agree in every result but how spans repeat."""
+    """Skipped periods and --exact, with scrub, correction and retries: every result but how spans repeat."""
     overrides = [
         f"bank.mram.{setting}"
         for setting in ("device=mram-10ms", "ecc=secded", "scrub_interval=900 us", "write_retries=1")
