@@ -194,7 +194,9 @@ def test_the_profile_is_that_of_actual_bits(told: Told, case: str) -> None:
             p, seen = wanted[place][name], tally[name] / bits
             counted += 1
             few = np.sqrt(2 * max(p, 1 / bits.sum()) / bits.sum())  # of rare words with two wrong bits
-            sigma = max(float(seen.std(ddof=1)) / np.sqrt(REPEATS), few)
+            sigma = float(seen.std(ddof=1)) / np.sqrt(REPEATS)
+            if p * bits.sum() < 100:
+                sigma = max(sigma, few)
             pooled[place[0], name].append((p, seen))
             strange.append((abs(float(seen.mean()) - p) / sigma, (place, name, p, float(seen.mean()))))
     strange.sort(reverse=True)
