@@ -10,7 +10,7 @@ from accelsim.program.gemm_folds import STREAMED, ArrayShape, GemmTile, gemm_fol
 from accelsim.program.jobs import Fold, Result, Stream, TileJob, Transfer
 from accelsim.program.nests import follows, nest
 from accelsim.program.program import Binding, Kernel
-from accelsim.program.ranges import tiles_of
+from accelsim.program.ranges import tiles_of, tiles_per_panel
 
 
 def transfer(binding: Binding, index: int, box: Box, slot: int, wait_tile: int = -1) -> Transfer:
@@ -146,29 +146,56 @@ def _gemm_jobs(kernel: Kernel, array: ArrayShape) -> Iterator[TileJob]:
     fillers, results = _fillers(kernel), _Results(kernel)
     parked = parked_rows(kernel, array)
     fills = 0
-    for index, (tile, at, counts) in enumerate(nest(kernel)):
+    places = list(nest(kernel))
+    for index, (tile, at, counts) in enumerate(places):
         job = TileJob(index)
         job.fills = [f for f in (x.fill(index, tile) for x in fillers) if f]
+        if kernel.panel is not None:  # what a panel's tiles share comes first
+            own = {a.name for a in kernel.sides[kernel.panel.side]}
+            dims = [r.operand.dims for r in kernel.reads]
+            job.fills.sort(key=lambda f: any(d.axis in own for d in dims[f.binding]))
         fills += len(job.fills)
         job.fills_needed = fills
         job.slots = {x.index: x.slot for x in fillers}
-        job.folds = gemm_folds(kernel, array, _place_in_nest(kernel, array, tile, at, counts), parked)
+        neighbours = [places[i][1] if 0 <= i < len(places) else {} for i in (index - 1, index + 1)]
+        neighbours = [n if n and _go_on(kernel, array, n, at) else {} for n in neighbours]
+        job.folds = gemm_folds(kernel, array, _place_in_nest(array, tile, at, counts, neighbours), parked)
         results.add_columns(job)
         yield job
 
 
+def _go_on(kernel: Kernel, array: ArrayShape, one: dict[str, int], other: dict[str, int]) -> bool:
+    """Return whether a stream may go on between neighbours: inside a panel only, along its side."""
+    if kernel.panel is None:
+        return True
+    along = kernel.panel.side == STREAMED[array.dataflow]
+    return along and _panel_of(kernel, one) == _panel_of(kernel, other)
+
+
+def _panel_of(kernel: Kernel, at: dict[str, int]) -> int:
+    """Return which panel a tile lies in."""
+    panel = kernel.panel
+    assert panel is not None
+    sizes = tiles_per_panel(kernel.sides[panel.side], kernel.cuts[panel.side], panel.cut)
+    return next(i for i in range(len(sizes)) if at[panel.side] < sum(sizes[: i + 1]))
+
+
 def _place_in_nest(
-    kernel: Kernel, array: ArrayShape, tile: dict[str, Range], at: dict[str, int], counts: dict[str, int]
+    array: ArrayShape,
+    tile: dict[str, Range],
+    at: dict[str, int],
+    counts: dict[str, int],
+    neighbours: list[dict[str, int]],
 ) -> GemmTile:
     streamed = STREAMED[array.dataflow]
-    inner = next((s for s in reversed(kernel.order) if counts[s] > 1), "")
+    before, after = ({s for s in at if other.get(s) != at[s]} == {streamed} for other in neighbours)
     return GemmTile(
         tile,
         block=(at["batch"], at["m"], at["n"]),
         first=at["k"] == 0,
         final=at["k"] == counts["k"] - 1,
-        same=inner == streamed and at[streamed] > 0,
-        same_next=inner == streamed and at[streamed] < counts[streamed] - 1,
+        same=before,
+        same_next=after,
     )
 
 
