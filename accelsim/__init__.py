@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MODEL_VERSION", "__version__", "simulate"]
 __version__ = "0.1.0"
-MODEL_VERSION = "1"  # raised by hand whenever the meaning of a number changes; part of every run's id
+MODEL_VERSION = "2"  # raised by hand whenever the meaning of a number changes; part of every run's id
 
 
 def __getattr__(name: str) -> Any:

@@ -10,7 +10,7 @@ from accelsim.program.gemm_folds import STREAMED, ArrayShape, GemmTile, gemm_fol
 from accelsim.program.jobs import Fold, Result, Stream, TileJob, Transfer
 from accelsim.program.nests import follows, nest
 from accelsim.program.program import Binding, Kernel
-from accelsim.program.ranges import tiles_of
+from accelsim.program.ranges import tiles_of, tiles_per_panel
 
 
 def transfer(binding: Binding, index: int, box: Box, slot: int, wait_tile: int = -1) -> Transfer:
@@ -158,9 +158,26 @@ def _gemm_jobs(kernel: Kernel, array: ArrayShape) -> Iterator[TileJob]:
         job.fills_needed = fills
         job.slots = {x.index: x.slot for x in fillers}
         neighbours = [places[i][1] if 0 <= i < len(places) else {} for i in (index - 1, index + 1)]
+        neighbours = [n if n and _go_on(kernel, array, n, at) else {} for n in neighbours]
         job.folds = gemm_folds(kernel, array, _place_in_nest(array, tile, at, counts, neighbours), parked)
         results.add_columns(job)
         yield job
+
+
+def _go_on(kernel: Kernel, array: ArrayShape, one: dict[str, int], other: dict[str, int]) -> bool:
+    """Return whether a stream may go on between neighbours: inside a panel only, along its side."""
+    if kernel.panel is None:
+        return True
+    along = kernel.panel.side == STREAMED[array.dataflow]
+    return along and _panel_of(kernel, one) == _panel_of(kernel, other)
+
+
+def _panel_of(kernel: Kernel, at: dict[str, int]) -> int:
+    """Return which panel a tile lies in."""
+    panel = kernel.panel
+    assert panel is not None
+    sizes = tiles_per_panel(kernel.sides[panel.side], kernel.cuts[panel.side], panel.cut)
+    return next(i for i in range(len(sizes)) if at[panel.side] < sum(sizes[: i + 1]))
 
 
 def _place_in_nest(

@@ -167,19 +167,6 @@ class Shape:
             self._least[key] = least * self.p.batch
         return self._least[key]
 
-    def pebbled_bytes(self, room: Array | float) -> Array:
-        """Return the DRAM bytes that a GEMM cannot do without whose operands lie in DRAM.
-
-        ``room`` is what of the banks it has, beside the accumulator; elements are those of the larger
-        operand. Red-blue pebbling: docs/sources.md#pebbling.
-        """
-        size = max(self.p.a.element_bytes, self.p.b.element_bytes)
-        held = (room + self.machine.accumulator.capacity_bytes) / size
-        products = self.points * self.sides["k"].size
-        return np.asarray(self.p.batch * size * (2 * products / np.sqrt(np.maximum(1.0, held)) - 2 * held))
-
-    # -- the array -------------------------------------------------------------------------------
-
     def single_fold(self) -> Bool:
         """Return where a tile is one fold."""
         array = self.array

@@ -69,15 +69,6 @@ class Space:
             time = np.where(allowed, time, np.inf)
         return time, dram, self._needs()
 
-    def least_bytes(self, room: Array | float) -> Array:
-        """Return the DRAM bytes that no tile betters whose buffers take ``room`` beside the accumulator."""
-        shape = self.shape
-        once = sum(
-            shape.least_moved("read", i) for i, at in enumerate(self.read_at) if at.place != "resident"
-        )
-        once += sum(shape.least_moved("write", i) for i, _ in self.writes)
-        return np.maximum(once, shape.pebbled_bytes(room))
-
     # -- bytes -----------------------------------------------------------------------------------
 
     def _needs(self) -> dict[str, Array]:

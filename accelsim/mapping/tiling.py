@@ -21,9 +21,6 @@ STEP = 0.02  # of the least time: what is less apart counts as equally fast
 SMALL_BYTES = 64 * 1024  # buffers up to here count as equally small
 BUCKETS = 12  # of buffer bytes, per doubling
 EDGE = 1 + 1 / 64  # by which a bucket ends below a rung of the ladder: a kernel's room is rounded down
-MOST_BYTES = 2.5  # times what its room allows a kernel to move: what moves more is a last resort
-ROOM = 1.1  # of the bytes that a tile's buffers take: what there is where it is among the largest that fit
-PATIENCE = 2.25  # times slower may be what moves no more: about half the rate of the array
 DENSE = 1 << 18  # cells of a table over buckets of all groups; more are numbered by what occurs
 
 Int = NDArray[np.int64]
@@ -41,9 +38,7 @@ class Table:
         which = np.concatenate([f.which for f in found])
         flat = {g: np.concatenate([f.need[g] for f in found]) for g in found[0].need}
         need = [flat[g] for g in sorted(flat)]
-        total = sum(need, np.zeros(time.size))
-        over = dram > MOST_BYTES * spaces[0].least_bytes(total * ROOM)
-        kept = _worth_keeping(time, dram, tiles, need, over.astype(np.float64))
+        kept = _worth_keeping(time, dram, tiles, need)
         held = sum((flat[g][kept] for g in sorted(flat)), np.zeros(kept.size))
         size = np.ceil(np.log2(np.maximum(held, SMALL_BYTES)))
         columns = [time[kept], tiles[kept], size, dram[kept]]
@@ -56,29 +51,20 @@ class Table:
         self.which = which[kept]
         banks = spaces[0].machine.banks
         self.need = [(i, flat[g][kept]) for i, g in enumerate(banks) if g in flat]
-        self._known: dict[tuple[Budget, int], int] = {}
+        self._known: dict[Budget, int] = {}
 
-    def best(self, budget: Budget, room: int) -> int:
-        """Return the best tile that fits the budget, or -1 if none does; ``room`` is all that there is."""
-        key = (budget, room)
-        found = self._known.get(key)
+    def best(self, budget: Budget) -> int:
+        """Return the best tile that fits the budget, or -1 if none does."""
+        found = self._known.get(budget)
         if found is None:
-            found = self._known[key] = self._first_fit(budget, room)
+            found = self._known[budget] = self._first_fit(budget)
         return found
 
-    def _first_fit(self, budget: Budget, room: int) -> int:
+    def _first_fit(self, budget: Budget) -> int:
         fits = np.ones(self.time.size, dtype=bool)
         for group, nbytes in self.need:
             fits &= nbytes <= budget[group]
-        if not fits.any():
-            return -1
-        first = int(fits.argmax())
-        most = MOST_BYTES * float(self.spaces[0].least_bytes(room))
-        if self.dram[first] <= most:
-            return first
-        fits &= self.dram <= most
-        frugal = int(fits.argmax())
-        return frugal if fits[frugal] and self.time[frugal] <= PATIENCE * self.time[first] else first
+        return int(fits.argmax()) if fits.any() else -1
 
     def time_ps(self, entry: int) -> int:
         """Return the expected time of an entry."""
@@ -186,14 +172,11 @@ def _in_steps(time: Array, least: float) -> Array:
     return np.asarray(least * (1 + STEP * steps), dtype=np.float64)
 
 
-def _worth_keeping(time: Array, dram: Array, tiles: Array, need: list[Array], over: Array) -> Int:
-    """Return, per bucket of buffer bytes, the leanest of the fastest, and the fastest of the leanest.
-
-    And the fastest of those that are not ``over`` what a tile should move.
-    """
+def _worth_keeping(time: Array, dram: Array, tiles: Array, need: list[Array]) -> Int:
+    """Return, per bucket of buffer bytes, the leanest of the fastest, and the fastest of the leanest."""
     cell, cells = _buckets(need, time.size)
     keep = np.zeros(time.size, dtype=bool)
-    for keys in ((time, dram, tiles), (dram, time, tiles), (over, time, dram)):
+    for keys in ((time, dram, tiles), (dram, time, tiles)):
         keep[_firsts(cell, cells, keys)] = True
     return np.flatnonzero(keep)
 

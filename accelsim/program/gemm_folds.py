@@ -49,7 +49,8 @@ class GemmTile:
     """One tile and its place in the nest.
 
     ``first`` and ``final`` say whether it is of its block's first or final k tile; ``same`` and
-    ``same_next`` whether the tile before and the next one differ from it in the streamed side only.
+    ``same_next`` whether the tile before and the next one differ from it in the streamed side only; of a
+    nest with panels only those of the same panel, along its side, count.
     """
 
     tile: dict[str, Range]
