@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accelsim.train import ecc
-from accelsim.train.draws import NONE, Positions, flips
+from accelsim.train.draws import NONE, Positions, flips, run_starts
 from accelsim.train.formats import StorageFormat, Words, field_bits
 
 
@@ -82,7 +82,7 @@ class Layout:
         if not element.size:
             return NONE, np.empty(0, self.form.unsigned)
         single = np.left_shift(self.form.unsigned.type(1), bit.astype(self.form.unsigned))
-        start = np.flatnonzero(np.r_[True, element[1:] != element[:-1]])
+        start = run_starts(element)
         if start.size == element.size:
             return element, single
         return element[start], np.bitwise_or.reduceat(single, start)

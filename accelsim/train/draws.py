@@ -70,12 +70,20 @@ def subset(generator: np.random.Generator, bits: int, count: int) -> Positions:
 
 
 def _distinct(ordered: Positions) -> Positions:
-    if ordered.size < 2:
-        return ordered
+    starts = run_starts(ordered)
+    return ordered if starts.size == ordered.size else ordered[starts]
+
+
+def run_starts(ordered: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return where each run of equal values begins.
+
+    >>> run_starts(np.array([3, 3, 5, 7, 7]))
+    array([0, 2, 3])
+    """
     new = np.empty(ordered.size, bool)
-    new[0] = True
+    new[:1] = True
     np.not_equal(ordered[1:], ordered[:-1], out=new[1:])
-    return ordered if new.all() else ordered[new]
+    return np.flatnonzero(new)
 
 
 def _each(generator: np.random.Generator, bits: int, p: float) -> Positions:

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from accelsim.train.draws import NONE, Positions
+from accelsim.train.draws import NONE, Positions, run_starts
 
 DATA: Final = 64
 CHECK: Final = 8
@@ -38,7 +38,7 @@ def decode(wrong: Positions) -> Positions:
     if not wrong.size:
         return NONE
     word, bit = np.divmod(wrong, CODE)
-    start = np.flatnonzero(np.r_[True, word[1:] != word[:-1]])
+    start = run_starts(word)
     syndrome = np.bitwise_xor.reduceat(COLUMNS[bit], start)
     turned = np.where(syndrome > 0, _BIT_OF[syndrome], -1)
     turned = word[start][turned >= 0] * CODE + turned[turned >= 0]

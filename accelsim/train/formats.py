@@ -15,6 +15,8 @@ from accelsim.errors import InputError
 
 Words = NDArray[Any]  # unsigned integers of a format's width
 
+_UNSIGNED: Final = {width: np.dtype(f"u{width // 8}") for width in (8, 16, 32, 64)}
+_SIGNED: Final = {width: np.dtype(f"i{width // 8}") for width in (8, 16, 32, 64)}
 _FIELDS: Final = ("all", "sign", "exponent", "mantissa", "msb:N", "lsb:N", "bits:LOW-HIGH")
 
 
@@ -40,12 +42,12 @@ class StorageFormat:
     @property
     def unsigned(self) -> np.dtype[Any]:
         """numpy's unsigned integer of this width."""
-        return np.dtype(f"u{self.width // 8}")
+        return _UNSIGNED[self.width]
 
     @property
     def signed(self) -> np.dtype[Any]:
         """numpy's signed integer of this width."""
-        return np.dtype(f"i{self.width // 8}")
+        return _SIGNED[self.width]
 
     def non_finite(self, words: Words) -> NDArray[np.bool_]:
         """Return which words are an infinity or no number: every bit of the exponent is set."""

@@ -18,7 +18,7 @@ class Read(NamedTuple):
         reader: Path of the module that reads it; ``loss`` outside of the model.
         tensor: Name of the parameter that a weight, gradient or state belongs to (with the state's key);
             empty for activations and errors.
-        inner: Whether a module without submodules reads what it has just computed itself.
+        inner: Whether a module without submodules reads an activation or error of its own.
     """
 
     role: Role

@@ -27,8 +27,8 @@ class TableProfile:
 
     A rate is that of the copy: it is drawn at the copy's first read that an entry fits, and all later reads
     see the same wrong bits. ``activation@backward`` is what is saved for backward, drawn when that reads it.
-    In forward, what a module without submodules reads of its own results is no activation but a value on
-    its way, and draws nothing.
+    A layer's own result is not its input: what a module without submodules reads of it on the way draws
+    nothing, and what its backward reads of it belongs to the glob ``*`` alone.
     """
 
     def __init__(self, table: Table, field: str = "all") -> None:
@@ -42,13 +42,14 @@ class TableProfile:
 
     def laws(self, read: Read) -> Sequence[Law]:
         """Return a law for ``read@phase`` and one for the role alone, where entries fit."""
-        if read.inner:
+        if read.inner and (read.role == "error" or read.phase in ("forward", "recompute")):
             return ()
         found: dict[str, Law] = {}
         for entry in self._entries:
             stage = f"{entry.role}@{entry.phase}"
             fits = entry.role == read.role and entry.phase in ("", read.phase)
-            if fits and stage not in found and fnmatchcase(read.reader, entry.glob):
+            reads = entry.glob == "*" if read.inner else fnmatchcase(read.reader, entry.glob)
+            if fits and reads and stage not in found:
                 found[stage] = Law(stage, (FieldLaw(self._field, entry.rate),))
         return [law for law in found.values() if law.fields[0].p_new]
 

@@ -152,8 +152,8 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self, copy: Copy, value: Tensor, phase: Any, layer: str, sensed: list[tuple[Copy, Tensor, Positions]]
     ) -> None:
         reader = layer or copy.layer
-        own = copy.layer == reader and self._places.is_leaf(reader)
-        inner = own and (copy.role, phase) in (("activation", "forward"), ("error", "backward"))
+        own = copy.role in ("activation", "error") and copy.layer == reader
+        inner = own and self._places.is_leaf(reader)
         read = Read(copy.role, copy.layer, reader, phase, copy.tensor, inner)
         wrong = self._memory.read(copy, value, read)
         if wrong is not None:

@@ -1,0 +1,29 @@
+"""The handwritten digits that scikit-learn ships: 1,797 real images of 8 x 8 pixels with 17 grey levels."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from sklearn.datasets import load_digits  # type: ignore[import-untyped]
+
+from accelsim.train.data.sets import Data, image_shape, image_split
+
+TEST: Final = 360  # images; a fifth
+_SHUFFLE: Final = 0  # of the one split that there is
+
+
+def digits(shape: tuple[int, ...]) -> Data:
+    """Return the digits, enlarged three times where there is room, padded to ``shape``, from -1 to 1."""
+    bunch = load_digits()
+    images = np.round(bunch.images / 16 * 255).astype(np.uint8)[:, None]
+    _, rows, columns = image_shape(shape, "digits")
+    if min(rows, columns) >= 24:
+        images = images.repeat(3, axis=2).repeat(3, axis=3)
+    order = np.random.Generator(np.random.Philox(_SHUFFLE)).permutation(len(images))
+    images, labels = images[order], bunch.target[order]
+    return Data(
+        "digits",
+        image_split(images[TEST:], labels[TEST:], shape, "digits"),
+        image_split(images[:TEST], labels[:TEST], shape, "digits"),
+    )
