@@ -84,6 +84,14 @@ class Activity:
             site.compared += stored.size * site.form.width
         self._last[name] = stored.copy()
 
+    def state(self) -> dict[str, Any]:
+        """Return the sums so far, for a checkpoint."""
+        return {"sites": self._sites, "last": self._last}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from ``state``."""
+        self._sites, self._last = state["sites"], state["last"]
+
     def columns(self) -> dict[str, list[Any]]:
         """Return the columns of ``ACTIVITY``, a row per site, sorted; toggles are 0.5 where unknown."""
         rows = [_row(key, site) for key, site in sorted(self._sites.items())]

@@ -165,6 +165,7 @@ class ErrorInjector:
             "learning": self._memory.learning,
             "ranges": dict(self._memory.ranges),
             "counts": self.counts.state(),
+            "activity": self.activity.state() if self.activity is not None else None,
             "copies": {copy.name: copy.state() for _, copy in self._persistent()},
         }
 
@@ -174,6 +175,8 @@ class ErrorInjector:
         self._memory.learning = state["learning"]
         self._memory.ranges = dict(state["ranges"])
         self.counts.restore(state["counts"])
+        if self.activity is not None:
+            self.activity.restore(state["activity"])
         self._know_state()
         for _, copy in self._persistent():
             if copy.name in state["copies"]:

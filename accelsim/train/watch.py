@@ -62,6 +62,11 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._numbers: Counter[str] = Counter()
         self._ops: dict[Any, _Op] = {}
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Return that torch need not wrap every op against its compiler: nothing here is compiled."""
+        return False
+
     def copy_of(self, value: Tensor) -> Copy | None:
         """Return the copy that lies in the storage of ``value``, if it is known."""
         return self._copies.get(value.untyped_storage()._cdata)

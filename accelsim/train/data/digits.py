@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
+import torch
 from sklearn.datasets import load_digits  # type: ignore[import-untyped]
+from torch.nn import functional
 
 from accelsim.train.data.sets import Data, image_shape, image_split
 
@@ -19,7 +21,8 @@ def digits(shape: tuple[int, ...]) -> Data:
     images = np.round(bunch.images / 16 * 255).astype(np.uint8)[:, None]
     _, rows, columns = image_shape(shape, "digits")
     if min(rows, columns) >= 24:
-        images = images.repeat(3, axis=2).repeat(3, axis=3)
+        larger = functional.interpolate(torch.from_numpy(images).float(), scale_factor=3, mode="bilinear")
+        images = larger.round().to(torch.uint8).numpy()
     order = np.random.Generator(np.random.Philox(_SHUFFLE)).permutation(len(images))
     images, labels = images[order], bunch.target[order]
     return Data(
