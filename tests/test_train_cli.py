@@ -8,14 +8,14 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from accelsim.cli.app import main
 from accelsim.trace.schema import ERRORS
 from accelsim.trace.tables import write_table
-from accelsim.train.experiment import Wish, train
-from accelsim.train.injector import profile_of
+from accelsim.train import experiment
 from tests.test_train_profile import row
 
 TINY = """
@@ -102,17 +102,32 @@ def test_a_killed_training_goes_on_as_if_nothing_had_been(
     assert whole.startswith(log.rpartition("\n")[0])
 
 
-def test_the_profile_of_a_run_trains(folder: Path) -> None:
-    """A run folder with a table of errors beside a training: p as given, causes as given."""
-    run = folder / "edge" / "run"
-    wish = Wish(
-        arch="edge-hybrid", workload=str(folder / "tiny.toml"), epochs=1, seeds=1, options={}, errors="none"
-    )
-    train(wish, folder / "edge")
+def test_the_profile_of_a_run_trains(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run's own table of errors is what the case "profile" draws from, by role and cause."""
     site = {"role": "activation", "layer": "1", "reader_layer": "2", "copy_class": "1/0"}
-    rows = [row(**site, tensor="1:linear", phase_read="forward", p_write=1e-3, p_retention=1e-3)]
-    write_table(run / "errors.parquet", ERRORS, {c: [r[c] for r in rows] for c in ERRORS})
-    assert "mean 0.002" in profile_of(run).description
+    rows = [row(**site, tensor="1:linear", phase_read="forward", p_write=1e-4, p_retention=1e-4)]
+
+    def simulate(*args: Any, **options: Any) -> Any:
+        """Simulate, on a machine that has a device."""
+        result = experiment.run_simulation(*args, **options)
+        columns = {c: [r[c] for r in rows] for c in ERRORS}
+        write_table(options["out"] / "errors.parquet", ERRORS, columns)
+        return result
+
+    monkeypatch.setattr(experiment, "run_simulation", experiment.simulate, raising=False)
+    monkeypatch.setattr(experiment, "simulate", simulate)
+    options = {"protect": ("exponent",)}
+    wish = experiment.Wish(
+        arch="edge-hybrid", workload=str(folder / "tiny.toml"), epochs=1, seeds=1, options=options
+    )
+    experiment.train(wish, folder / "out")
+    summary = json.loads((folder / "out" / "training.json").read_text())
+    flips = summary["cases"]["profile"]["flips"]
+    assert set(flips) == {"activation"}
+    assert set(flips["activation"]) == {"write", "retention"}
+    expected = 89 * 16 * 32 * 24 * 2e-4  # steps, samples, values, bits
+    assert sum(flips["activation"].values()) == pytest.approx(expected, rel=0.25)
+    assert summary["order"] == ["none", "profile"]
 
 
 @pytest.mark.parametrize(

@@ -211,15 +211,16 @@ def test_a_seed_gives_the_same_errors_and_another_gives_others() -> None:
 
 def test_torchs_generators_and_the_callers_tensors_are_not_touched() -> None:
     """The generator's state, the batch, and the gradients' existence are as without errors."""
-    torch.manual_seed(0)
-    model = nn.Sequential(nn.Linear(32, 32), nn.Tanh())
-    x = torch.randn(16, 32)
-    kept, state = x.clone(), torch.get_rng_state()
-    with ErrorInjector(model, None, 1e-2):
-        out = model(x)
-        out.sum().backward()
-    assert torch.equal(x, kept)
-    assert torch.equal(torch.get_rng_state(), state)
+    for table in (1e-2, {"activation": 0.1}):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Flatten(), nn.Linear(32, 32), nn.Tanh())
+        x = torch.randn(16, 4, 8)
+        kept, state = x.clone(), torch.get_rng_state()
+        with ErrorInjector(model, None, table):
+            out = model(x)
+            out.sum().backward()
+        assert torch.equal(x, kept)
+        assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_leaving_takes_every_hook_away() -> None:

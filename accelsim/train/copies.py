@@ -73,6 +73,11 @@ class Copy:
         self.seen: set[str] = set()
         self.scale = 1.0
 
+    @property
+    def is_gone(self) -> bool:
+        """Whether the storage has been freed."""
+        return bool(self.ref.expired())  # type: ignore[no-untyped-call]
+
     def written(self) -> None:
         """Note that the storage holds new content."""
         self.number += 1

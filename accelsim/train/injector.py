@@ -26,6 +26,8 @@ from accelsim.train.watch import Watch
 from accelsim.train.weak import WeakCells
 from accelsim.words import ROLES, Role
 
+_STATE = {"momentum_buffer": "momentum", "exp_avg": "m", "exp_avg_sq": "v"}  # torch's names to the graph's
+
 ProfileLike = float | Table | str | Path | Profile
 
 
@@ -200,7 +202,8 @@ class ErrorInjector:
     def _know_state(self) -> None:
         for parameter, key, value in self._states():
             if self._watch.copy_of(value) is None:
-                self._owned(value, "optimizer_state", f"{self._names[parameter]}.{key}", "state")
+                tensor = f"{self._names[parameter]}.{_STATE.get(key, key)}"
+                self._owned(value, "optimizer_state", tensor, "state")
 
     def _owned(self, value: torch.Tensor, role: Role, tensor: str, prefix: str) -> Copy | None:
         parameter = tensor.rpartition(".")[0] if prefix == "state" else tensor
@@ -252,8 +255,11 @@ class ErrorInjector:
         self._watch.updating = True
         if not self._watch.paused:
             for value, copy in self._gradients() + self._persistent():
-                read = Read(copy.role, copy.layer, copy.layer, "update", copy.tensor)
-                self._watch.read(copy, value, read)
+                roles: tuple[Role, ...] = (copy.role,)
+                if copy.role == "weight":
+                    roles = ("weight", "master_weight")  # torch has one storage for both
+                for role in roles:
+                    self._watch.read(copy, value, Read(role, copy.layer, copy.layer, "update", copy.tensor))
         if self._clip is not None:
             torch.nn.utils.clip_grad_norm_(list(self._names), self._clip)
         for value, copy in self._persistent():

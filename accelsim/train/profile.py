@@ -121,9 +121,9 @@ def _checked(row: Row, name: str, number: int) -> Row:
 
 def _owner(row: Row) -> str:
     """Return the parameter that a row's tensor belongs to, or the layer that produced it."""
-    if row["role"] not in _OWNED:
-        return str(row["layer"])
     tensor = str(row["tensor"])
+    if row["role"] not in _OWNED or ":" in tensor:  # what an op makes on the way belongs to its layer
+        return str(row["layer"])
     for prefix in (*_PREFIXES, *_PREFIXES):  # next/state/...
         tensor = tensor.removeprefix(prefix)
     return tensor

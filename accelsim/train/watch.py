@@ -27,10 +27,12 @@ from accelsim.words import Role
 _NO_READ: Final = frozenset(
     (
         *("empty_like", "zeros_like", "ones_like", "full_like", "rand_like", "randn_like", "new_empty"),
-        *("new_zeros", "new_ones", "new_full", "new_empty_strided", "_unsafe_view", "lift_fresh", "set_"),
-        *("resize_", "_local_scalar_dense", "_record_function_enter_new", "_record_function_exit"),
+        *("new_zeros", "new_ones", "new_full", "new_empty_strided"),
+        *("_local_scalar_dense", "_record_function_enter_new", "_record_function_exit"),
     )
 )
+_MANY: Final = 4096  # copies that are kept before those that are gone are looked for
+_VIEWS: Final = frozenset(("_unsafe_view", "lift_fresh", "set_", "resize_"))
 _OVERWRITES: Final = frozenset(("zero_", "fill_", "copy_", "normal_", "uniform_"))  # operand 0 is not read
 
 
@@ -38,6 +40,7 @@ _OVERWRITES: Final = frozenset(("zero_", "fill_", "copy_", "normal_", "uniform_"
 class _Op:
     """What an op does to its operands."""
 
+    is_view: bool
     reads: bool
     first_read: int  # positional operands before this one are not read
     writes: tuple[int | str, ...]  # positions, or names of keyword arguments
@@ -59,6 +62,7 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._places = places
         self._constants: set[int] = set()
         self._copies: dict[int, Copy] = {}  # by address of the storage, which a weak reference keeps unique
+        self._many = _MANY
         self._numbers: Counter[str] = Counter()
         self._ops: dict[Any, _Op] = {}
 
@@ -80,6 +84,9 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         form = COMPUTE.get(value.dtype)
         if form is None or value.layout is not torch.strided or not value.untyped_storage().nbytes():
             return None
+        if len(self._copies) >= self._many:  # a loop without updates would collect them
+            self._copies = {a: copy for a, copy in self._copies.items() if not copy.is_gone}
+            self._many = 2 * len(self._copies) + _MANY
         name = name or self._numbered(f"{role}/{tensor or layer}")
         copy = Copy(value, form, role, layer, name, tensor)
         self._copies[value.untyped_storage()._cdata] = copy
@@ -124,8 +131,8 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         for copy, value, wrong in sensed:
             if copy not in written:
                 self._memory.unsense(copy, value, wrong)
-        if known or self._places.inside or phase == "backward":
-            self._keep(out, phase, layer, known if not data else [])
+        if not op.is_view and (known or self._places.inside or phase == "backward"):
+            self._keep(out, phase, layer, known if not data else [], _addresses(op, args, kwargs))
         return out
 
     def _describe(self, func: Any) -> _Op:
@@ -137,7 +144,8 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
             for i, a in enumerate(arguments)
             if a.alias_info is not None and a.alias_info.is_write
         )
-        described = _Op(not is_view and name not in _NO_READ, int(name in _OVERWRITES), writes)
+        is_view = is_view or name in _VIEWS
+        described = _Op(is_view, not is_view and name not in _NO_READ, int(name in _OVERWRITES), writes)
         self._ops[func] = described
         return described
 
@@ -166,28 +174,34 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _written(self, op: _Op, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Copy]:
         """Note what the op wrote in place; return the copies."""
-        written = []
-        for at in op.writes:
-            value = kwargs.get(at) if isinstance(at, str) else args[at] if at < len(args) else None
-            for one in _tensors((value,)):
-                copy = self._copies.get(one.untyped_storage()._cdata)
-                if copy is not None:
-                    copy.written()
-                    written.append(copy)
+        written = [self._copies[a] for a in _addresses(op, args, kwargs) if a in self._copies]
+        for copy in written:
+            copy.written()
         return written
 
-    def _keep(self, out: Any, phase: Any, layer: str, known: list[tuple[Copy, Tensor]]) -> None:
-        """Make the op's results known as copies: what depends on weights alone is one more weight."""
+    def _keep(
+        self, out: Any, phase: Any, layer: str, known: list[tuple[Copy, Tensor]], written: set[int]
+    ) -> None:
+        """Make the op's new results known as copies: what depends on weights alone is one more weight."""
         role: Role = "error" if phase == "backward" else "activation"
         if role == "activation" and known and all(copy.role == "weight" for copy, _ in known):
             role = "weight"
         for value in _tensors(out if isinstance(out, (tuple, list)) else (out,)):
-            if value.dtype in COMPUTE and value.untyped_storage()._cdata not in self._copies:
+            address = value.untyped_storage()._cdata
+            if value.dtype in COMPUTE and address not in self._copies and address not in written:
                 self.know(value, role, layer)
 
     def _numbered(self, site: str) -> str:
         self._numbers[site] += 1
         return f"{site}#{self._numbers[site]}"
+
+
+def _addresses(op: _Op, args: tuple[Any, ...], kwargs: dict[str, Any]) -> set[int]:
+    """Return the addresses of the storages that the op writes in place."""
+    if not op.writes:
+        return set()
+    values = [kwargs.get(a) if isinstance(a, str) else args[a] if a < len(args) else None for a in op.writes]
+    return {value.untyped_storage()._cdata for value in _tensors(values)}
 
 
 def _tensors(values: Iterable[Any]) -> Iterator[Tensor]:
