@@ -14,6 +14,7 @@ from torch import nn
 
 import accelsim
 from accelsim.errors import InputError
+from accelsim.train.copies import Words
 from accelsim.train.injector import ErrorInjector
 from accelsim.train.laws import Read
 from accelsim.words import ROLES
@@ -207,6 +208,38 @@ def test_a_seed_gives_the_same_errors_and_another_gives_others() -> None:
     assert first.counts.by_role()["weight"] == both.counts.by_role()["weight"]
     assert torch.equal(model[0].weight, again[0].weight)
     assert not torch.equal(model[0].weight, other[0].weight)
+
+
+def test_another_device_gets_the_same_errors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The way over the host, which a GPU's tensors go, gives the same training as the way in place."""
+    here = _one_step(1, 1e-3, nonfinite="zero", storage_format={"activation": "bf16"})
+    plain = Words.__init__
+
+    def elsewhere(self: Words, *args: Any) -> None:
+        plain(self, *args)
+        self._array = None
+
+    monkeypatch.setattr(Words, "__init__", elsewhere)
+    there = _one_step(1, 1e-3, nonfinite="zero", storage_format={"activation": "bf16"})
+    assert here[2].counts.flips == there[2].counts.flips
+    assert here[0][0].weight.detach().numpy().tobytes() == there[0][0].weight.detach().numpy().tobytes()
+    assert here[1].numpy().tobytes() == there[1].numpy().tobytes()
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_other_compute_formats_train(dtype: torch.dtype) -> None:
+    """Mantissa flips at 1e-3 in every role leave a small model finite; autocast goes through as well."""
+    model = nn.Sequential(nn.Linear(32, 32), nn.Tanh(), nn.Linear(32, 8)).to(dtype)
+    optimizer = torch.optim.Adam(model.parameters(), 1e-3, eps=1e-3)
+    with ErrorInjector(model, optimizer, 1e-3, protect=("sign", "exponent")) as injector:
+        for _ in range(3):
+            optimizer.zero_grad()
+            with torch.autocast("cpu", torch.bfloat16, enabled=dtype is torch.float64):
+                loss = model(torch.randn(16, 32, dtype=dtype)).square().mean()
+            loss.backward()
+            optimizer.step()
+    assert math.isfinite(loss.item())
+    assert len(injector.counts.by_role()) >= 5
 
 
 def test_torchs_generators_and_the_callers_tensors_are_not_touched() -> None:

@@ -10,12 +10,14 @@ import torch
 from torch import nn
 
 from accelsim.errors import InputError
+from accelsim.frontend import load_workload
+from accelsim.frontend.spec import load
 from accelsim.trace.schema import ERRORS
 from accelsim.trace.tables import write_table
 from accelsim.train.injector import ErrorInjector
 from accelsim.train.laws import Read
-from accelsim.train.profile import RunProfile
-from tests.train_models import Scale, bits
+from accelsim.train.profile import RunProfile, _owner
+from tests.train_models import Laws, Scale, bits, small, start, train
 
 SHAPE = (64, 64)
 EMPTY = {"dict": "", "int64": 0, "double": 0.0}
@@ -165,3 +167,58 @@ def test_what_is_no_profile_is_named(tmp_path: Path) -> None:
     write_table(tmp_path / "other.parquet", {"a": "int64"}, {"a": [1]})
     with pytest.raises(InputError, match="not a table of errors, lacks tensor, role"):
         RunProfile.load(tmp_path / "other.parquet")
+
+
+TINY_GPT2 = """
+extends = "gpt2-small"
+batch = 4
+
+[args]
+vocabulary = 40
+context = 8
+width = 16
+layers = 1
+heads = 2
+
+[inputs.tokens]
+shape = [6]
+below = 40
+"""
+SINGLE = ("activation", "error", "weight", "weight_gradient", "optimizer_state")
+ONLY_TORCH = {  # its kernels take operands that they do not need, and sum what the graph calls a gradient
+    ("activation", "tanh1", "pool2", "backward"),
+    ("activation", "tanh5", "pool6", "backward"),
+    ("error", "conv4", "conv4", "backward"),
+    ("weight", "conv0.weight", "conv0", "backward"),
+    ("weight", "conv1.weight", "conv1", "backward"),
+    *(("weight", f"{norm}.bias", norm, "backward") for norm in ("norm", "blocks.0.norm1", "blocks.0.norm2")),
+    ("error", "drop", "drop", "backward"),
+    ("error", "head", "head", "backward"),
+    ("error", "tokens", "head", "backward"),
+}
+
+
+@pytest.mark.usefixtures("one_thread")
+@pytest.mark.parametrize("name", ["lenet-tinydnn", "resnet18-cifar", "gpt2"])
+def test_a_training_reads_what_the_simulated_step_reads(name: str, tmp_path: Path) -> None:
+    """Role, producer or parameter, reader, phase of every read: rows of a profile find their reads."""
+    path = tmp_path / "gpt2.toml"
+    path.write_text(TINY_GPT2)
+    workload = load(path) if name == "gpt2" else small(name, batch=2)
+    model, optimizer = start(workload)
+    seen = set()
+
+    def note(read: Read) -> tuple[()]:
+        seen.add((read.role, read.tensor or read.layer, read.reader, read.phase))
+        return ()
+
+    train(workload, model, optimizer, 2, ErrorInjector(model, optimizer, Laws(note)))
+    graph = load_workload(str(path) if name == "gpt2" else name).graph
+    simulated = set()
+    for op in graph.ops:
+        for tensor in (graph.tensors[operand.tensor] for operand in op.inputs):
+            owner = _owner({"role": tensor.role, "tensor": tensor.name, "layer": tensor.layer})
+            simulated.add((tensor.role, owner, op.layer, op.phase))
+    ours = {read for read in seen if read[0] in SINGLE}
+    assert ours - simulated - ONLY_TORCH == set()
+    assert len(ours & simulated) > 0.75 * len({read for read in simulated if read[0] in SINGLE})

@@ -59,8 +59,8 @@ class Places:
         self._handles.clear()
         self._stack.clear()
 
-    def here(self) -> tuple[Phase, str]:
-        """Return phase and layer of the op that is about to run."""
+    def here(self) -> tuple[Phase, str | None]:
+        """Return phase and layer of the op that is about to run; None in backward, if autograd made it up."""
         node = torch._C._current_autograd_node()
         if node is None:
             layer = self._stack[-1] if self._stack else LOSS
@@ -70,7 +70,7 @@ class Places:
         if self._stack:  # activation checkpointing: forward again, inside backward
             self._layer_of.setdefault(_node_just_made(), self._stack[-1])
             return "recompute", self._stack[-1]
-        return "backward", self._layer_of.get(node._sequence_nr(), "")
+        return "backward", self._layer_of.get(node._sequence_nr())
 
     def forget(self) -> None:
         """Forget the autograd nodes of the step that ends."""

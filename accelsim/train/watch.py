@@ -33,6 +33,7 @@ _NO_READ: Final = frozenset(
 )
 _MANY: Final = 4096  # copies that are kept before those that are gone are looked for
 _VIEWS: Final = frozenset(("_unsafe_view", "lift_fresh", "set_", "resize_"))
+_SUMS: Final = frozenset(("add", "add_"))
 _OVERWRITES: Final = frozenset(("zero_", "fill_", "copy_", "normal_", "uniform_"))  # operand 0 is not read
 
 
@@ -41,6 +42,7 @@ class _Op:
     """What an op does to its operands."""
 
     is_view: bool
+    is_sum: bool
     reads: bool
     first_read: int  # positional operands before this one are not read
     writes: tuple[int | str, ...]  # positions, or names of keyword arguments
@@ -121,6 +123,8 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         sensed: list[tuple[Copy, Tensor, Positions]] = []
         if op.reads and (phase != "forward" or self._places.inside or torch.is_grad_enabled()):
             known, data = self._known(args, op.first_read)
+            if op.is_sum and phase == "backward" and [copy.role for copy, _ in known] == ["error", "error"]:
+                layer = known[0][0].layer  # autograd sums the errors of several readers of one activation
             # a loss reads activations; whoever looks at weights is no part of the machine
             outside = phase == "forward" and not self._places.inside
             for copy, value in known:
@@ -132,7 +136,7 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if copy not in written:
                 self._memory.unsense(copy, value, wrong)
         if not op.is_view and (known or self._places.inside or phase == "backward"):
-            self._keep(out, phase, layer, known if not data else [], _addresses(op, args, kwargs))
+            self._keep(out, phase, layer or "", known if not data else [], _addresses(op, args, kwargs))
         return out
 
     def _describe(self, func: Any) -> _Op:
@@ -145,7 +149,8 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if a.alias_info is not None and a.alias_info.is_write
         )
         is_view = is_view or name in _VIEWS
-        described = _Op(is_view, not is_view and name not in _NO_READ, int(name in _OVERWRITES), writes)
+        reads = not is_view and name not in _NO_READ
+        described = _Op(is_view, name in _SUMS, reads, int(name in _OVERWRITES), writes)
         self._ops[func] = described
         return described
 
@@ -157,14 +162,19 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
             copy = self._copies.get(address)
             if copy is not None:
                 found.append((copy, value))
-            elif address not in self._constants:
+            elif value.dtype.is_floating_point and address not in self._constants:
                 data = True
         return found, data
 
     def _deliver(
-        self, copy: Copy, value: Tensor, phase: Any, layer: str, sensed: list[tuple[Copy, Tensor, Positions]]
+        self,
+        copy: Copy,
+        value: Tensor,
+        phase: Any,
+        layer: str | None,
+        sensed: list[tuple[Copy, Tensor, Positions]],
     ) -> None:
-        reader = layer or copy.layer
+        reader = copy.layer if layer is None else layer
         own = copy.role in ("activation", "error") and copy.layer == reader
         inner = own and self._places.is_leaf(reader)
         read = Read(copy.role, copy.layer, reader, phase, copy.tensor, inner)
