@@ -145,6 +145,7 @@ def test_accuracy_is_paired_by_seed() -> None:
     assert case["to_accuracy"] == {"0": {"epoch": 2, "time_ps": 200, "energy_pj": 20.0}, "1": None}
     assert case["flips"] == {"weight": {"rate": 6}}
     assert summary["cases"]["none"]["difference"] == 0.0
+    assert summary["by_epoch"][1]["accuracy"] == pytest.approx({"none": 0.95, "x": 0.4})
     assert summarize(rows)["target_accuracy"] == pytest.approx(0.95 - 0.01)
 
 

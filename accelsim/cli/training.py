@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from accelsim.cli.progress import progress
+from accelsim.cli.progress import DOING, progress
 from accelsim.trace import human
 
 if TYPE_CHECKING:
@@ -15,24 +15,26 @@ if TYPE_CHECKING:
 
     from accelsim.train.experiment import Watcher
 
+EPOCHS_SHOWN: Final = 12
+
 
 @contextmanager
 def watching(quiet: bool) -> Iterator[Watcher]:
     """Give who is told of stages, steps and rows: nobody if ``quiet``."""
     from accelsim.train.experiment import Watcher
 
-    with progress(quiet) as stage:
-        if quiet:
-            yield Watcher()
-        elif sys.stderr.isatty():
-            with _bars(stage) as watcher:
-                yield watcher
-        else:
+    if quiet:
+        yield Watcher()
+    elif sys.stderr.isatty():
+        with _bars() as watcher:
+            yield watcher
+    else:
+        with progress(quiet) as stage:
             yield Watcher(stage, row=_say)
 
 
 @contextmanager
-def _bars(stage: Any) -> Iterator[Watcher]:
+def _bars() -> Iterator[Watcher]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
@@ -43,10 +45,16 @@ def _bars(stage: Any) -> Iterator[Watcher]:
     with Progress(*columns, console=console, transient=True) as bars:
         tasks: dict[str, TaskID] = {}
 
-        def step(what: str, total: int, done: int, loss: float) -> None:
+        def show(what: str, done: int, total: int, text: str) -> None:
             if what not in tasks:
                 tasks[what] = bars.add_task(what, total=total)
-            bars.update(tasks[what], completed=done, description=f"{what}: loss {loss:.4g}")
+            bars.update(tasks[what], completed=done, description=text)
+
+        def stage(name: str, done: int, total: int) -> None:
+            show(name, done, total, DOING.get(name, name))
+
+        def step(what: str, total: int, done: int, loss: float) -> None:
+            show(what, done, total, f"{what}: loss {loss:.4g}")
 
         yield Watcher(stage, step, lambda row: console.print(_line(row), highlight=False, markup=False))
 
@@ -62,7 +70,8 @@ def _line(row: Mapping[str, Any]) -> str:
     ended = f"; diverged at step {row['diverged_step']}" if row["diverged_step"] is not None else ""
     return (
         f"errors {row['case']}, seed {row['seed']}, epoch {row['epoch']}: loss {loss}, "
-        f"accuracy {row['accuracy']:.2%}, flips {flips}, non-finite values {row['non_finite']}{ended}"
+        f"accuracy {row['accuracy']:.2%}, flips {flips}, non-finite values {row['non_finite']}, "
+        f"{human.time(row['time_ps'])}, {human.energy(row['energy_pj'])}{ended}"
     )
 
 
@@ -83,7 +92,26 @@ def tables(summary: Mapping[str, Any]) -> RenderableType:
     )
     policy = "; ".join(f"{name}: {summary['cases_by_name'][name]}" for name in cases)
     notes = [paragraph("seeds", summary["believe"]), paragraph("cases", policy)]
-    return Group(head, costs, *notes)
+    return Group(head, _epochs(summary, list(cases)), costs, *notes)
+
+
+def _epochs(summary: Mapping[str, Any], cases: list[str]) -> RenderableType:
+    """Return accuracy against epoch, time and energy; of a long training every so-and-so-many-th epoch."""
+    from accelsim.report.layout import grid
+
+    table = summary["by_epoch"]
+    every = -(-len(table) // EPOCHS_SHOWN)
+    rows = [
+        (
+            str(row["epoch"]),
+            human.time(row["time_ps"]),
+            human.energy(row["energy_pj"]),
+            *(f"{row['accuracy'][case]:.2%}" for case in cases),
+        )
+        for number, row in enumerate(table, 1)
+        if number % every == 0 or number == len(table)
+    ]
+    return grid("accuracy, mean over seeds", ("epoch", "time", "energy", *cases), rows)
 
 
 def _title(summary: Mapping[str, Any]) -> str:

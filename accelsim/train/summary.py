@@ -31,7 +31,23 @@ def summarize(rows: Rows, target: float | None = None) -> dict[str, Any]:
         "believe": weight_of(len(seeds)),
         "target_accuracy": target,
         "cases": {case: _case(trainings, clean, target) for case, trainings in by_case.items()},
+        "by_epoch": _by_epoch(by_case),
     }
+
+
+def _by_epoch(by_case: Mapping[str, Mapping[int, Rows]]) -> list[dict[str, Any]]:
+    """Return time, energy and the mean accuracy of every case by epoch; what has diverged stays as it was."""
+    longest = max((rows for t in by_case.values() for rows in t.values()), key=len, default=[])
+    table = []
+    for number, row in enumerate(longest):
+        means = {
+            case: statistics.fmean(
+                rows[min(number, len(rows) - 1)]["accuracy"] for rows in trainings.values()
+            )
+            for case, trainings in by_case.items()
+        }
+        table.append({**{k: row[k] for k in ("epoch", "time_ps", "energy_pj")}, "accuracy": means})
+    return table
 
 
 def _final(rows: Rows) -> float:
