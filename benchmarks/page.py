@@ -26,7 +26,8 @@ COMMANDS = {
     "onnxim": ("onnxim.py",),
     "injection": ("injection.py",),
 }
-PLAIN = {"stages", "transactions", "injection"}  # seconds in plain text, which does not say where they were measured
+# seconds in plain text, which does not say where they were measured
+PLAIN = {"stages", "transactions", "injection"}
 
 
 def printed(section: str, options: list[str]) -> str:

@@ -133,7 +133,8 @@ def test_what_is_saved_for_backward_is_a_site_of_its_own() -> None:
 def test_all_readers_of_a_copy_see_the_same_wrong_bits() -> None:
     """In forward two layers, in backward both again."""
     model = Twice(SHAPE)
-    with ErrorInjector(model, None, {"activation": 1e-3}, protect="msb:9"):
+    readers = {"left": 1e-3, "right": 1e-3}
+    with ErrorInjector(model, None, {"activation": readers}, protect="msb:9"):
         out = model(torch.ones(SHAPE))
         out.backward(torch.ones(SHAPE))
     left, right = model.seen

@@ -21,7 +21,7 @@ class Counts:
         self.flips[role, cause] += count
 
     def not_finite(self, role: str, count: int, step: int) -> None:
-        """Count ``count`` values that a read found not finite."""
+        """Count ``count`` values that a read in step ``step`` (1 is the first) found not finite."""
         if count:
             self.non_finite[role] += count
             if self.first_non_finite_step is None:

@@ -104,6 +104,7 @@ class ErrorInjector:
         self._names = {p: name for name, p in model.named_parameters()}
         self._handles: list[Any] = []
         self._copies_inputs: bool | None = None
+        self._passed = False
 
     @property
     def counts(self) -> Counts:
@@ -213,8 +214,9 @@ class ErrorInjector:
         """Make the inputs of a training pass known as copies of our own: the caller's stay as they are."""
         if not self._places.training or torch._C._current_autograd_node() is not None:
             return None
-        if self._optimizer is None:
+        if self._optimizer is None and self._passed:
             self._end_step()
+        self._passed = True
         if self._copies_inputs is None:
             self._copies_inputs = self._inputs_are_read()
         if not self._copies_inputs:

@@ -85,7 +85,7 @@ class Memory:
 
     def unsense(self, copy: Copy, value: torch.Tensor, wrong: Positions) -> None:
         """Take back what was sensed wrong: ``wrong`` alone stays."""
-        self._show(copy, Words(value, copy.form, copy.elements), wrong)
+        self._show(copy, Words(value, copy.form, copy.elements), wrong, again=True)
 
     def before_write(self, copy: Copy, value: torch.Tensor) -> None:
         """Keep the content that is about to be replaced, if errors or measurements depend on it."""
@@ -106,7 +106,7 @@ class Memory:
             self.ranges[key] = max(self.ranges.get(key, 0.0), largest)
         else:
             bad = settle_all(words.values, self._settings.policy, bound)
-            self.counts.not_finite(copy.role, bad, self.step)
+            self.counts.not_finite(copy.role, bad, self.step + 1)
         if self._stored(copy) is not copy.form:
             values, copy.scale = rounded(words.values, self._stored(copy))
             words.values.copy_(values)
@@ -206,8 +206,8 @@ class Memory:
         for (cause, _), count in zip(law.causes, shares, strict=True):
             self.counts.flip(copy.role, cause, int(count))
 
-    def _show(self, copy: Copy, words: Words, wrong: Positions) -> None:
-        """Put what a reader finds into the storage when the bits ``wrong`` are wrong."""
+    def _show(self, copy: Copy, words: Words, wrong: Positions, again: bool = False) -> None:
+        """Put what a reader finds, the bits ``wrong`` being wrong, into the storage; ``again``: uncounted."""
         stored = self._stored(copy)
         element, masks = self._layout(copy).masks(wrong, copy.elements)
         shown: NDArray[Any] = np.empty(0, copy.form.unsigned)
@@ -216,7 +216,7 @@ class Memory:
             flipped = encode(content, copy.form, stored, copy.scale) ^ masks
             shown = decode(flipped, copy.form, stored, copy.scale)
             shown, bad = settle(shown, copy.form, self._settings.policy, self._bound(copy))
-            self.counts.not_finite(copy.role, bad, self.step)
+            self.counts.not_finite(copy.role, 0 if again else bad, self.step + 1)
         copy.show(words, element, shown)
 
     def _stored(self, copy: Copy) -> StorageFormat:
