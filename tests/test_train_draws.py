@@ -68,6 +68,20 @@ def test_a_draw_depends_on_its_name_alone() -> None:
     assert not np.array_equal(first, flips(stream.at("a", 1), 10**6, 1e-4))
 
 
+def test_the_cheap_way_out_leaves_the_number_binomial() -> None:
+    """None with the probability of no flip, else at least one: chi-square against Binomial(1000, 1e-3)."""
+    stream, cells, counts = Stream(5), Layout(FORMATS["int8"], (), secded=False), []
+    expected = cells.expected(125, "all", 1e-3)
+    assert expected is not None
+    for i in range(4000):
+        generator = stream.unless_none(expected, "site", i)
+        drawn = 0 if generator is None else cells.draw(generator, 125, "all", 1e-3, some=True).size
+        counts.append(min(drawn, 4))
+    wanted = [stats.binom.pmf(k, 1000, 1e-3) for k in range(4)]
+    observed = np.bincount(counts, minlength=5)
+    assert stats.chisquare(observed, np.array([*wanted, 1 - sum(wanted)]) * 4000).pvalue > 1e-3
+
+
 def test_bits_stand_where_ieee_says() -> None:
     """Bit 31 of fp32 is the sign, bit 30 the exponent's top; bf16 has 8 bits of exponent, fp16 has 5."""
     assert field_bits("sign", FORMATS["fp32"]) == (31,)

@@ -6,13 +6,14 @@ protected) are packed into words of 64, and a position is ``word * 72 + code bit
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from accelsim.train import ecc
-from accelsim.train.draws import NONE, Positions, flips, run_starts
+from accelsim.train.draws import DENSE, NONE, Positions, flips, run_starts
 from accelsim.train.formats import StorageFormat, Words, field_bits
 
 
@@ -35,12 +36,23 @@ class Layout:
             self._fields[field] = wanted[self._rank[wanted] >= 0]
         return self._fields[field]
 
-    def draw(self, generator: np.random.Generator, elements: int, field: str, p: float) -> Positions:
-        """Return positions that flip, each bit of ``field`` with probability ``p``; check bits too."""
+    def expected(self, elements: int, field: str, p: float) -> float | None:
+        """Return ``-log`` of the probability that no bit flips; None if that is not decided beforehand."""
+        if self.secded or not 0 < p < DENSE:
+            return None
+        return -math.log1p(-p) * elements * self.bits_of(field).size
+
+    def draw(
+        self, generator: np.random.Generator, elements: int, field: str, p: float, some: bool = False
+    ) -> Positions:
+        """Return positions that flip, each bit of ``field`` with probability ``p``; check bits too.
+
+        ``some``: given that one flips at least.
+        """
         bits = self.bits_of(field)
         if not bits.size:
             return NONE
-        drawn = flips(generator, elements * bits.size, p)
+        drawn = flips(generator, elements * bits.size, p, some)
         if self.secded:
             data = self._coded(*np.divmod(drawn, bits.size), bits)
             words = -(-elements * self.stored.size // ecc.DATA)
@@ -48,8 +60,12 @@ class Layout:
             return np.sort(np.concatenate((data, word * ecc.CODE + ecc.DATA + check)))
         if bits.size == self.form.width or not drawn.size:
             return drawn
-        element, which = np.divmod(drawn, bits.size)
-        return element * self.form.width + bits[which]
+        element = drawn // bits.size
+        if bits[-1] == bits.size - 1:  # the lowest bits of the word
+            placed: Positions = drawn + element * (self.form.width - bits.size)
+        else:
+            placed = element * self.form.width + bits[drawn - element * bits.size]
+        return placed
 
     def _coded(
         self, element: NDArray[np.int64], which: NDArray[np.int64], bits: NDArray[np.int64]

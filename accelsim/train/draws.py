@@ -7,6 +7,7 @@ device, and whatever other sites there are.
 from __future__ import annotations
 
 import hashlib
+import math
 from typing import Any, Final
 
 import numpy as np
@@ -26,33 +27,54 @@ class Stream:
         self._seed = seed
         self._bits = np.random.Philox(0)
         self._generator = np.random.Generator(self._bits)
-
-    def at(self, *place: object) -> np.random.Generator:
-        """Return the generator at the place that ``place`` names, until the next call."""
-        name = "|".join(map(str, (self._seed, *place)))
-        key = np.frombuffer(hashlib.blake2b(name.encode(), digest_size=16).digest(), np.uint64)
-        state: Any = {
+        self._state: Any = {
             "bit_generator": "Philox",
-            "state": {"counter": np.zeros(4, np.uint64), "key": key},
+            "state": {"counter": np.zeros(4, np.uint64), "key": np.zeros(2, np.uint64)},
             "buffer": np.zeros(4, np.uint64),
             "buffer_pos": 4,  # nothing is left in the buffer
             "has_uint32": 0,
             "uinteger": 0,
         }
-        self._bits.state = state
+
+    def at(self, *place: object) -> np.random.Generator:
+        """Return the generator at the place that ``place`` names, until the next call."""
+        return self._set(self._digest(place))
+
+    def unless_none(self, expected: float, *place: object) -> np.random.Generator | None:
+        """Return the generator at ``place``, or None with probability exp(-expected): then nothing flips.
+
+        That is the cheap way out where few flips are expected: no generator is set. What is drawn from the
+        generator has to be drawn again until there is one flip at least (``flips(..., some=True)``).
+        """
+        digest = self._digest(place)
+        if int.from_bytes(digest[16:], "little") < math.exp(-expected) * 2.0**64:
+            return None
+        return self._set(digest)
+
+    def _digest(self, place: tuple[object, ...]) -> bytes:
+        name = "|".join(map(str, (self._seed, *place)))
+        return hashlib.blake2b(name.encode(), digest_size=24).digest()
+
+    def _set(self, digest: bytes) -> np.random.Generator:
+        self._state["state"]["key"] = np.frombuffer(digest, np.uint64, 2)
+        self._bits.state = self._state
         return self._generator
 
 
-def flips(generator: np.random.Generator, bits: int, p: float) -> Positions:
+def flips(generator: np.random.Generator, bits: int, p: float, some: bool = False) -> Positions:
     """Return which of ``bits`` bits flip, each with probability ``p`` and independently.
 
     That is Binomial(bits, p) many, uniform without replacement. Below ``DENSE`` the cost follows the flips.
+    ``some``: given that one flips at least.
     """
     if p <= 0 or bits <= 0:
         return NONE
     if p >= DENSE:
         return _each(generator, bits, p)
-    return subset(generator, bits, int(generator.binomial(bits, p)))
+    count = int(generator.binomial(bits, p))
+    while some and not count:
+        count = int(generator.binomial(bits, p))
+    return subset(generator, bits, count)
 
 
 def subset(generator: np.random.Generator, bits: int, count: int) -> Positions:
@@ -62,7 +84,9 @@ def subset(generator: np.random.Generator, bits: int, count: int) -> Positions:
     """
     if count <= 0:
         return NONE
-    found = _distinct(np.sort(generator.integers(0, bits, count)))
+    found = generator.integers(0, bits, count)
+    found.sort()
+    found = _distinct(found)
     while found.size < count:
         more = generator.integers(0, bits, count - found.size)
         found = _distinct(np.sort(np.concatenate((found, more))))
@@ -70,8 +94,9 @@ def subset(generator: np.random.Generator, bits: int, count: int) -> Positions:
 
 
 def _distinct(ordered: Positions) -> Positions:
-    starts = run_starts(ordered)
-    return ordered if starts.size == ordered.size else ordered[starts]
+    if not (ordered[1:] == ordered[:-1]).any():
+        return ordered
+    return ordered[run_starts(ordered)]
 
 
 def run_starts(ordered: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -61,6 +61,11 @@ class Law:
     fields: tuple[FieldLaw, ...]
     fresh: bool = False
 
+    @property
+    def senses(self) -> bool:
+        """Whether bits are sensed wrong."""
+        return any(each.p_sense for each in self.fields)
+
 
 class Profile(Protocol):
     """Where the laws come from."""

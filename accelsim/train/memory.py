@@ -129,14 +129,11 @@ class Memory:
     def _draw(self, copy: Copy, value: torch.Tensor, read: Read, laws: Sequence[Law]) -> Positions | None:
         wrong, sensed = copy.wrong, NONE
         for law in laws:
-            generator = None
             if law.stage not in copy.seen:
                 copy.seen.add(law.stage)
                 wrong = NONE if law.fresh else wrong
-                generator = self._stream.at(copy.name, self.step, copy.number, law.stage)
-                for each in law.fields:
-                    wrong = self._grown(copy, value, wrong, each, generator)
-            if any(each.p_sense for each in law.fields):
+                wrong = self._stage(copy, value, wrong, law)
+            if law.senses:
                 place = (copy.name, self.step, copy.number, law.stage, "sense", read)
                 sensed = self._sensed(copy, law, self._stream.at(*place), sensed)
         if wrong is not copy.wrong or sensed.size:
@@ -145,6 +142,24 @@ class Memory:
             self._show(copy, words, np.setxor1d(wrong, sensed, True) if sensed.size else wrong)
         return wrong if sensed.size else None
 
+    def _stage(self, copy: Copy, value: torch.Tensor, wrong: Positions, law: Law) -> Positions:
+        """Return the wrong bits after the stage, those before it being ``wrong``."""
+        place = (copy.name, self.step, copy.number, law.stage)
+        if (
+            len(law.fields) == 1
+            and not self._settings.changed_only
+            and not (law.fields[0].p_back and wrong.size)
+        ):
+            (only,) = law.fields
+            expected = self._layout(copy).expected(copy.elements, only.field, only.p_new)
+            if expected is not None:
+                some = self._stream.unless_none(expected, *place)
+                return wrong if some is None else self._grown(copy, value, wrong, only, some, True)
+        generator = self._stream.at(*place)
+        for each in law.fields:
+            wrong = self._grown(copy, value, wrong, each, generator)
+        return wrong
+
     def _grown(
         self,
         copy: Copy,
@@ -152,11 +167,12 @@ class Memory:
         wrong: Positions,
         law: FieldLaw,
         generator: np.random.Generator,
+        some: bool = False,
     ) -> Positions:
         """Return the wrong bits after right ones of the field went wrong, and wrong ones right."""
         cells = self._layout(copy)
         p_any, p_changed = self._parts(law)
-        new = cells.draw(generator, copy.elements, law.field, p_any)
+        new = cells.draw(generator, copy.elements, law.field, p_any, some)
         if p_changed:
             tried = cells.draw(generator, copy.elements, law.field, p_changed)
             new = np.union1d(new, self._changed(copy, value, tried, generator))
