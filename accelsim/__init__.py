@@ -10,17 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from accelsim.run import simulate
+    from accelsim.train.injector import ErrorInjector
 
-__all__ = ["MODEL_VERSION", "__version__", "simulate"]
+__all__ = ["MODEL_VERSION", "ErrorInjector", "__version__", "simulate"]
 __version__ = "0.1.0"
+_LAZY = {"simulate": "accelsim.run", "ErrorInjector": "accelsim.train.injector"}
 MODEL_VERSION = "2"  # raised by hand whenever the meaning of a number changes; part of every run's id
 
 
 def __getattr__(name: str) -> Any:
-    """Load ``simulate`` at its first use.
+    """Load ``simulate`` and ``ErrorInjector`` at their first use.
 
     By name rather than by an import statement: lower layers import this package for its versions.
     """
-    if name == "simulate":
-        return import_module("accelsim.run").simulate
+    if name in _LAZY:
+        return getattr(import_module(_LAZY[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

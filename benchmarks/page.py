@@ -24,8 +24,10 @@ COMMANDS = {
     "stages": ("stages.py",),
     "transactions": ("transactions.py",),
     "onnxim": ("onnxim.py",),
+    "injection": ("injection.py",),
 }
-PLAIN = {"stages", "transactions"}  # seconds in plain text, which does not say where they were measured
+# seconds in plain text, which does not say where they were measured
+PLAIN = {"stages", "transactions", "injection"}
 
 
 def printed(section: str, options: list[str]) -> str:

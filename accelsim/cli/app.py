@@ -17,6 +17,7 @@ from accelsim.cli.errors import errors
 from accelsim.cli.reports import compare, ls, report, reprice
 from accelsim.cli.run import run
 from accelsim.cli.timeline import timeline
+from accelsim.cli.train import train
 from accelsim.errors import AccelsimError, ConfigError
 
 INTERRUPTED: Final = 130
@@ -60,6 +61,9 @@ app.command(**_example("accelsim report tpu-like-hybrid_resnet18-cifar"))(report
 app.command(**_example("accelsim reprice runs/a --arch edge-hybrid --set bank.sram.leakage=5mW"))(reprice)
 app.command(**_example("accelsim ls"))(ls)
 app.command(**_example('accelsim timeline tpu-like-hybrid_resnet18-cifar --layer "layer1.*"'))(timeline)
+app.command(
+    **_example("accelsim train edge-hybrid lenet-tinydnn --rates 1e-6,1e-5 --layers conv0 --epochs 20")
+)(train)
 app.command(**_example("accelsim compare runs/a runs/b"))(compare)
 app.command(**_example('accelsim check tpu-like-hybrid --set "clock=1.2 GHz"'))(check)
 app.command(**_example("accelsim device mram-1s --temperature '300 K' --temperature '350 K'"))(device)

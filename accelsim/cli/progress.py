@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Final
 
 Report = Callable[[str, int, int], None]
-_DOING: Final = {
+DOING: Final = {
     "capture": "capturing the training step",
     "map": "mapping",
     "simulate": "simulating",
@@ -35,7 +35,7 @@ def _lines() -> Report:
     def report(stage: str, done: int, total: int) -> None:  # noqa: ARG001
         if stage not in begun:
             begun.append(stage)
-            print(f"accelsim: {_DOING.get(stage, stage)}", file=sys.stderr, flush=True)  # noqa: T201
+            print(f"accelsim: {DOING.get(stage, stage)}", file=sys.stderr, flush=True)  # noqa: T201
 
     return report
 
@@ -51,7 +51,7 @@ def _bars() -> Iterator[Report]:
 
         def report(stage: str, done: int, total: int) -> None:
             if stage not in tasks:
-                tasks[stage] = bars.add_task(_DOING.get(stage, stage), total=total)
+                tasks[stage] = bars.add_task(DOING.get(stage, stage), total=total)
             bars.update(tasks[stage], completed=done, total=total)
 
         yield report

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import nn
 from torch.nn import functional
@@ -90,6 +92,20 @@ class LeNetTinyDnn(nn.Module):
         self.flatten = nn.Flatten()
         self.fc10 = nn.Linear(120, 10)
         self.tanh11 = nn.Tanh()
+        self._initialize()
+
+    def _initialize(self) -> None:
+        """Set weights as tiny-dnn does: Glorot's uniform ones; biases are 0.
+
+        Its pool is a layer with four inputs and one output per weight.
+        """
+        for module in self.children():
+            if isinstance(module, (nn.Conv2d, nn.Linear)):
+                nn.init.xavier_uniform_(module.weight)
+                nn.init.zeros_(module.bias)
+            elif isinstance(module, ScaledPool):
+                bound = math.sqrt(6 / (4 + 1))
+                nn.init.uniform_(module.scale, -bound, bound)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return scores in (-1, 1) of shape ``(batch, 10)`` for ``x`` of shape ``(batch, 1, 32, 32)``."""

@@ -1,0 +1,147 @@
+"""``accelsim train``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from accelsim.cli.run import Arch, Debug, Json, Overrides, Quiet
+
+if TYPE_CHECKING:
+    from accelsim.train.experiment import Wish
+
+Workload = Annotated[
+    str, typer.Argument(metavar="WORKLOAD", help="A network: the name of a shipped one, or a .toml file.")
+]
+DataName = Annotated[
+    str | None,
+    typer.Option(
+        "--data",
+        help="digits, mnist:FOLDER, fashion-mnist:FOLDER, cifar10:FOLDER, teacher[:train=N,test=N], or "
+        "module:callable; digits or teacher by the model's input if left out.",
+    ),
+]
+Epochs = Annotated[int, typer.Option(min=1, help="Epochs per training.")]
+Seeds = Annotated[int, typer.Option(min=1, help="Trainings per case, each with its own seed.")]
+Errors = Annotated[
+    str | None,
+    typer.Option(
+        metavar="profile|none|ROLE=RATE,...",
+        help="profile (that of the simulated step; the default unless there are --rates), none, or rates.",
+    ),
+]
+Rates = Annotated[
+    str | None, typer.Option(metavar="RATE,...", help="One case per bit error probability, of --target.")
+]
+Target = Annotated[str, typer.Option(metavar="ROLE", help="The tensors that --rates mean.")]
+Layers = Annotated[
+    str | None, typer.Option(metavar="GLOB", help="Only what these layers read; the input of the first too.")
+]
+NonFinite = Annotated[
+    str, typer.Option("--nonfinite", metavar="raw|zero|clamp", help="What infinities and NaN are read as.")
+]
+Protect = Annotated[
+    str, typer.Option(metavar="FIELD,...", help="Bits without errors: sign, exponent, mantissa, msb:9, ...")
+]
+Stored = Annotated[
+    str | None, typer.Option("--storage-format", metavar="FORMAT", help="fp32, bf16, fp16 or int8.")
+]
+Ecc = Annotated[str | None, typer.Option(metavar="secded", help="Decode words of 64 bits as they are read.")]
+Clip = Annotated[float | None, typer.Option(help="Largest norm of all gradients together.")]
+Measure = Annotated[
+    int, typer.Option(min=0, help="Look at what is stored in every N-th step: activity.parquet. 0: never.")
+]
+Batch = Annotated[int | None, typer.Option(min=1, help="Samples per step, instead of the workload's own.")]
+Reach = Annotated[
+    float | None,
+    typer.Option("--target-accuracy", min=0, max=1, help="That time and energy are counted to."),
+]
+Every = Annotated[int, typer.Option("--checkpoint-every", min=1, help="Steps from checkpoint to checkpoint.")]
+Out = Annotated[Path | None, typer.Option(help="The folder; else runs/train-<machine>_<workload>-<id>.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with the training that lies at --out.")]
+
+
+def train(
+    arch: Arch,
+    workload: Workload,
+    data: DataName = None,
+    epochs: Epochs = 10,
+    seeds: Seeds = 3,
+    errors: Errors = None,
+    rates: Rates = None,
+    target: Target = "activation",
+    layers: Layers = None,
+    nonfinite: NonFinite = "raw",
+    protect: Protect = "",
+    storage_format: Stored = None,
+    ecc: Ecc = None,
+    clip_gradients: Clip = None,
+    measure: Measure = 0,
+    batch: Batch = None,
+    target_accuracy: Reach = None,
+    checkpoint_every: Every = 200,
+    overrides: Overrides = None,
+    out: Out = None,
+    resume: Resume = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,  # noqa: ARG001  main has taken it out; here for --help
+) -> None:
+    """Train WORKLOAD with the errors of the machine ARCH, beside a training without any."""
+    from accelsim.train.cases import rates_of
+    from accelsim.train.experiment import Wish
+
+    options = {
+        "nonfinite": nonfinite,
+        "protect": tuple(filter(None, protect.split(","))),
+        "storage_format": storage_format,
+        "ecc": ecc,
+        "clip_gradients": clip_gradients,
+        "measure": measure,
+    }
+    wish = Wish(
+        arch=arch,
+        workload=workload,
+        data=data,
+        epochs=epochs,
+        seeds=seeds,
+        errors=errors,
+        rates=tuple(rates_of(rates)) if rates else (),
+        target=target,
+        layers=layers,
+        batch=batch,
+        options=options,
+        overrides=tuple(overrides or ()),
+        target_accuracy=target_accuracy,
+        checkpoint_steps=checkpoint_every,
+    )
+    _print(_run(wish, out, resume, quiet), as_json)
+
+
+def _run(wish: Wish, out: Path | None, resume: bool, quiet: bool) -> Path:
+    from accelsim.cli.training import watching
+    from accelsim.train.experiment import train as run
+
+    try:
+        with watching(quiet) as watcher:
+            return run(wish, out, resume=resume, watcher=watcher)
+    except KeyboardInterrupt:
+        typer.echo("accelsim: stopped; the same command with --resume goes on", err=True)
+        raise
+
+
+def _print(folder: Path, as_json: bool) -> None:
+    from accelsim.train.files import SUMMARY
+
+    text = (folder / SUMMARY).read_text(encoding="utf-8")
+    if as_json:
+        typer.echo(text, nl=False)
+        return
+    from accelsim.cli.console import results
+    from accelsim.cli.training import tables
+
+    results().print(tables(json.loads(text)))
+    typer.echo(f"training folder: {folder}")

@@ -1,0 +1,153 @@
+"""How a training shows: its progress on stderr, its outcome in tables."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+from accelsim.cli.progress import DOING, progress
+from accelsim.trace import human
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from accelsim.train.experiment import Watcher
+
+EPOCHS_SHOWN: Final = 12
+
+
+@contextmanager
+def watching(quiet: bool) -> Iterator[Watcher]:
+    """Give who is told of stages, steps and rows: nobody if ``quiet``."""
+    from accelsim.train.experiment import Watcher
+
+    if quiet:
+        yield Watcher()
+    elif sys.stderr.isatty():
+        with _bars() as watcher:
+            yield watcher
+    else:
+        with progress(quiet) as stage:
+            yield Watcher(stage, row=_say)
+
+
+@contextmanager
+def _bars() -> Iterator[Watcher]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+    from accelsim.train.experiment import Watcher
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def show(what: str, done: int, total: int, text: str) -> None:
+            if what not in tasks:
+                tasks[what] = bars.add_task(what, total=total)
+            bars.update(tasks[what], completed=done, description=text)
+
+        def stage(name: str, done: int, total: int) -> None:
+            show(name, done, total, DOING.get(name, name))
+
+        def step(what: str, total: int, done: int, loss: float) -> None:
+            show(what, done, total, f"{what}: loss {loss:.4g}")
+
+        yield Watcher(stage, step, lambda row: console.print(_line(row), highlight=False, markup=False))
+
+
+def _say(row: Mapping[str, Any]) -> None:
+    print(f"accelsim: {_line(row)}", file=sys.stderr, flush=True)  # noqa: T201
+
+
+def _line(row: Mapping[str, Any]) -> str:
+    """Return an epoch as a line."""
+    loss = "not finite" if row["loss"] is None else f"{row['loss']:.4g}"
+    flips = ", ".join(f"{role} {sum(c.values())}" for role, c in row["flips"].items()) or "none"
+    ended = f"; diverged at step {row['diverged_step']}" if row["diverged_step"] is not None else ""
+    return (
+        f"errors {row['case']}, seed {row['seed']}, epoch {row['epoch']}: loss {loss}, "
+        f"accuracy {row['accuracy']:.2%}, flips {flips}, non-finite values {row['non_finite']}, "
+        f"{human.time(row['time_ps'])}, {human.energy(row['energy_pj'])}{ended}"
+    )
+
+
+def tables(summary: Mapping[str, Any]) -> RenderableType:
+    """Return the outcome of a training."""
+    from rich.console import Group
+
+    from accelsim.report.layout import grid, paragraph
+
+    cases = {name: summary["cases"][name] for name in summary["order"]}
+    names = ("errors", "accuracy", "by seed", "best", "difference", "diverged", "95 % interval", "non-finite")
+    head = grid(_title(summary), names, [_row(name, case) for name, case in cases.items()], 1)
+    costs = grid(
+        f"to an accuracy of {summary['target_accuracy']:.2%}, and the flips of all seeds",
+        ("errors", "seed", "epoch", "time", "energy", "first non-finite", "flips by role (cause)"),
+        [row for name, case in cases.items() for row in _costs(name, case)],
+        1,
+    )
+    policy = "; ".join(f"{name}: {summary['cases_by_name'][name]}" for name in cases)
+    notes = [paragraph("seeds", summary["believe"]), paragraph("cases", policy)]
+    return Group(head, _epochs(summary, list(cases)), costs, *notes)
+
+
+def _epochs(summary: Mapping[str, Any], cases: list[str]) -> RenderableType:
+    """Return accuracy against epoch, time and energy; of a long training every so-and-so-many-th epoch."""
+    from accelsim.report.layout import grid
+
+    table = summary["by_epoch"]
+    every = -(-len(table) // EPOCHS_SHOWN)
+    rows = [
+        (
+            str(row["epoch"]),
+            human.time(row["time_ps"]),
+            human.energy(row["energy_pj"]),
+            *(f"{row['accuracy'][case]:.2%}" for case in cases),
+        )
+        for number, row in enumerate(table, 1)
+        if number % every == 0 or number == len(table)
+    ]
+    return grid("accuracy, mean over seeds", ("epoch", "time", "energy", *cases), rows)
+
+
+def _title(summary: Mapping[str, Any]) -> str:
+    step = f"{human.time(summary['step_ps'])} and {human.energy(summary['step_pj'])} a step"
+    return f"{summary['workload_name']} on {summary['data']}, {summary['epochs']} epochs, {step}"
+
+
+def _row(name: str, case: Mapping[str, Any]) -> tuple[str, ...]:
+    half = case["difference_half_width"]
+    spread = "" if half is None else f" +- {100 * half:.2f}"
+    return (
+        name,
+        f"{case['accuracy_mean']:.2%}",
+        " ".join(f"{100 * a:.1f}" for a in case["accuracy"].values()),
+        f"{case['accuracy_best']:.2%}",
+        f"{100 * case['difference']:+.2f}{spread}",
+        f"{case['diverged']} of {case['trainings']}",
+        f"{case['diverged_low']:.2f} to {case['diverged_high']:.2f}",
+        f"{case['non_finite']:,}",
+    )
+
+
+def _costs(name: str, case: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    for number, (seed, reached) in enumerate(case["to_accuracy"].items()):
+        found = ("-", "-", "-")
+        if reached is not None:
+            found = (
+                str(reached["epoch"]),
+                human.time(reached["time_ps"]),
+                human.energy(reached["energy_pj"]),
+            )
+        first = case["first_non_finite_steps"][seed]
+        flips = _flips(case["flips"]) if number == 0 else ""
+        yield (name if number == 0 else "", seed, *found, "-" if first is None else f"step {first:,}", flips)
+
+
+def _flips(flips: Mapping[str, Mapping[str, int]]) -> str:
+    parts = [f"{role} {n:,} ({cause})" for role, causes in flips.items() for cause, n in causes.items()]
+    return ", ".join(parts) or "none"

@@ -1,0 +1,1 @@
+"""Data sets of real and made-up samples, all in memory, in a deterministic order."""

@@ -1,0 +1,157 @@
+"""``accelsim train``: from a machine and a network to a folder, a table and a plot; killed and resumed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from accelsim.cli.app import main
+from accelsim.trace.schema import ERRORS
+from accelsim.trace.tables import write_table
+from accelsim.train import experiment
+from tests.test_train_profile import row
+
+TINY = """
+model = "tiny.py:build"
+batch = 16
+loss = "cross_entropy"
+
+[inputs.x]
+shape = [1, 8, 8]
+
+[optimizer]
+name = "momentum"
+lr = 0.05
+"""
+MODEL = """
+from torch import nn
+
+def build():
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10))
+"""
+
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Return a folder with a small workload in it."""
+    (tmp_path / "tiny.toml").write_text(TINY)
+    (tmp_path / "tiny.py").write_text(MODEL)
+    return tmp_path
+
+
+def _main(folder: Path, *words: str) -> int:
+    """Run the command in this process, in ``folder``; return its exit code."""
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        with pytest.raises(SystemExit) as ended:
+            main(["train", "edge-hybrid", *words])
+    finally:
+        os.chdir(before)
+    return int(ended.value.code or 0)
+
+
+def _killed(folder: Path, *words: str) -> list[str]:
+    """Run the command in a process that is killed as soon as it has shown two epochs; return them."""
+    command = [sys.executable, "-m", "accelsim", "train", "edge-hybrid", *words]
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(
+        command, cwd=folder, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=env
+    ) as process:
+        assert process.stderr is not None
+        shown: list[str] = []
+        while len(shown) < 2:
+            line = process.stderr.readline()
+            assert line, "the training ended before it could be killed"
+            shown += [line] * (", epoch " in line)
+        process.send_signal(signal.SIGKILL)
+    return shown
+
+
+def test_a_killed_training_goes_on_as_if_nothing_had_been(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """After SIGKILL, rows that were shown are there, and the outcome is the uninterrupted one's."""
+    options = ("tiny.toml", "--rates", "1e-5", "--epochs", "3", "--seeds", "1", "--protect", "msb:9")
+    options += ("--checkpoint-every", "30", "--measure", "50")
+    assert _main(folder, *options, "--out", "whole") == 0
+    printed = capsys.readouterr().out
+    assert "1 seed is anecdotal" in printed
+    assert "training folder: whole" in printed
+    made = {p.name for p in (folder / "whole").iterdir()}
+    assert {"accuracy.png", "activity.parquet", "training.json", "log.jsonl"} <= made
+
+    shown = _killed(folder, *options, "--out", "cut")
+    log = (folder / "cut" / "log.jsonl").read_text()
+    assert log.count("\n") >= len(shown)
+    assert _main(folder, *options, "--out", "cut", "--resume", "--json", "--quiet") == 0
+    resumed = json.loads(capsys.readouterr().out)
+    assert resumed == json.loads((folder / "whole" / "training.json").read_text())
+    whole = (folder / "whole" / "log.jsonl").read_text()
+    assert (folder / "cut" / "log.jsonl").read_text() == whole
+    assert whole.startswith(log.rpartition("\n")[0])
+
+
+def test_the_profile_of_a_run_trains(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run's own table of errors is what the case "profile" draws from, by role and cause."""
+    site = {"role": "activation", "layer": "1", "reader_layer": "2", "copy_class": "1/0"}
+    rows = [row(**site, tensor="1:linear", phase_read="forward", p_write=1e-4, p_retention=1e-4)]
+
+    def simulate(*args: Any, **options: Any) -> Any:
+        """Simulate, on a machine that has a device."""
+        result = experiment.run_simulation(*args, **options)
+        columns = {c: [r[c] for r in rows] for c in ERRORS}
+        write_table(options["out"] / "errors.parquet", ERRORS, columns)
+        return result
+
+    monkeypatch.setattr(experiment, "run_simulation", experiment.simulate, raising=False)
+    monkeypatch.setattr(experiment, "simulate", simulate)
+    options = {"protect": ("exponent",)}
+    wish = experiment.Wish(
+        arch="edge-hybrid", workload=str(folder / "tiny.toml"), epochs=1, seeds=1, options=options
+    )
+    experiment.train(wish, folder / "out")
+    summary = json.loads((folder / "out" / "training.json").read_text())
+    flips = summary["cases"]["profile"]["flips"]
+    assert set(flips) == {"activation"}
+    assert set(flips["activation"]) == {"write", "retention"}
+    expected = 89 * 16 * 32 * 24 * 2e-4  # steps, samples, values, bits
+    assert sum(flips["activation"].values()) == pytest.approx(expected, rel=0.25)
+    assert summary["order"] == ["none", "profile"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("tiny.toml",), "edge-hybrid: no bank group of this machine names a device"),
+        (("tiny.toml", "--errors", "wieght=1e-5"), 'unknown role "wieght", did you mean weight?'),
+        (("tiny.toml", "--rates", "1e-5", "--layers", "5"), 'no layer fits "5"'),
+        (("tiny.toml", "--rates", "0.9"), "--rates: expected a bit error probability from 0 to 0.5, got 0.9"),
+        (("tiny.toml", "--errors", "none", "--data", "mnist:nowhere"), "no such folder nowhere"),
+        (
+            ("tiny.toml", "--errors", "none", "--batch", "2000"),
+            "--batch 2000: digits has 1437 training samples",
+        ),
+        (
+            ("tiny.toml", "--errors", "none", "--nonfinite", "clip"),
+            'unknown policy for non-finite values "clip"',
+        ),
+    ],
+)
+def test_bad_input_is_one_message_and_leaves_nothing(
+    words: tuple[str, ...], message: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit code 2; no folder appears."""
+    assert _main(folder, *words, "--quiet", "--out", "deep/out", "--epochs", "1") == 2
+    assert sorted(p.name for p in folder.iterdir()) == ["tiny.py", "tiny.toml"]
+    assert message in capsys.readouterr().err
