@@ -19,7 +19,7 @@ from accelsim.errors import ConfigError, InputError, RunError
 from accelsim.trace import runs
 
 MakeRun = Callable[..., Path]
-COMMANDS = ["run", "report", "reprice", "ls", "timeline", "compare", "check", "device", "errors", "schema"]
+COMMANDS = ["run", "report", "reprice", "ls", "timeline", "train", "compare", "check", "device", "errors", "schema"]
 HEAVY = ["torch", "pyarrow", "numpy", "simpy", "networkx"]
 
 
