@@ -13,8 +13,10 @@ import typer
 import accelsim
 from accelsim.cli.check import check, schema
 from accelsim.cli.device import device
+from accelsim.cli.pareto import pareto
 from accelsim.cli.reports import compare, ls, report
 from accelsim.cli.run import run
+from accelsim.cli.sweep import app as sweeps
 from accelsim.cli.timeline import timeline
 from accelsim.errors import AccelsimError, ConfigError
 
@@ -61,6 +63,8 @@ app.command(**_example('accelsim timeline tpu-like-hybrid_resnet18-cifar --layer
 app.command(**_example("accelsim compare runs/a runs/b"))(compare)
 app.command(**_example('accelsim check tpu-like-hybrid --set "clock=1.2 GHz"'))(check)
 app.command(**_example("accelsim device mram-1s --temperature '300 K' --temperature '350 K'"))(device)
+app.add_typer(sweeps, name="sweep")
+app.command(**_example("accelsim pareto lenet-mix --x energy_pj --y cycles --html front.html"))(pareto)
 app.command(**_example("accelsim schema > accelsim.schema.json"))(schema)
 
 

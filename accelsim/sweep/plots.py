@@ -1,0 +1,119 @@
+"""Figures of sweeps as files, by matplotlib; its format is the file's suffix."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from accelsim.errors import InputError
+from accelsim.sweep.analysis import slices
+from accelsim.sweep.figures import figure
+from accelsim.sweep.view import Entry, View, best_entry, value_of
+
+SUFFIXES: Final = (".png", ".svg", ".pdf")
+GREY, FRONT = "#9aa3ad", "#c43c2f"
+
+
+def new_figure(path: Path, columns: int = 1, rows: int = 1, width: float = 6.0, height: float = 4.0) -> Any:
+    """Return an empty figure that can be saved at ``path``, and its axes in rows.
+
+    Raises:
+        InputError: No suffix of a picture.
+    """
+    if path.suffix not in SUFFIXES:
+        raise InputError(f"{path}: expected a file that ends in {', '.join(SUFFIXES)}")
+    from matplotlib.figure import Figure
+
+    made = Figure(figsize=(width, height), layout="constrained", dpi=110)
+    return made, made.subplots(rows, columns, squeeze=False)
+
+
+def save(made: Any, path: Path) -> None:
+    """Write a figure; the same figure is the same bytes."""
+    metadata = {"Software": None} if path.suffix == ".png" else {}
+    made.savefig(path, metadata=metadata)
+
+
+def pareto_plot(found: View, x: str, y: str, color: str | None, path: Path) -> None:
+    """Draw all points, and the front through them."""
+    made, axes = new_figure(path)
+    ax = axes[0][0]
+    groups = grouped(found.done, color)
+    for i, (name, entries) in enumerate(groups.items()):
+        ax.scatter(
+            [figure(e.figures, x) for e in entries],
+            [figure(e.figures, y) for e in entries],
+            s=18,
+            color=f"C{i}" if color else GREY,
+            label=name,
+        )
+    on = front_of(found, x, y)
+    ax.plot(
+        [figure(e.figures, x) for e in on], [figure(e.figures, y) for e in on], color=FRONT, lw=1, zorder=0
+    )
+    ax.set(
+        xlabel=x, ylabel=y, title=f"{found.study.name}: {len(on)} of {len(found.done)} points on the front"
+    )
+    if color:
+        ax.legend(title=color, fontsize=8)
+    save(made, path)
+
+
+def front_of(found: View, x: str, y: str) -> list[Entry]:
+    """Return the front in the plane of two figures."""
+    from accelsim.sweep.figures import objective
+
+    return found.front((objective(x), objective(y)))
+
+
+def grouped(entries: Sequence[Entry], by: str | None) -> dict[str, list[Entry]]:
+    """Return entries by the value of a parameter or figure, in order of the values."""
+    if by is None:
+        return {"": list(entries)}
+    groups: dict[str, list[Entry]] = {}
+    for e in entries:
+        try:
+            value = value_of(e, by)
+        except InputError:
+            value = "-"
+        groups.setdefault(str(value), []).append(e)
+    if all(name == "-" for name in groups) and entries:
+        value_of(entries[0], by)  # says what there is
+    return dict(sorted(groups.items(), key=lambda item: (_number(item[0]), item[0])))
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return float("inf")
+
+
+def sensitivity_plot(found: View, path: Path) -> None:
+    """Draw each objective over each parameter alone, through the knee of the front."""
+    around = best_entry(found, None)
+    lines = slices(found, around)
+    if not lines:
+        raise InputError(
+            f"study {found.study.name}: no points differ from point {around.number} in one parameter"
+        )
+    goals = [goal.name for goal in found.objectives]
+    made, axes = new_figure(path, len(lines), len(goals), 2.6 * len(lines) + 1, 2.2 * len(goals) + 0.6)
+    for column, (param, entries) in enumerate(lines.items()):
+        for row, goal in enumerate(goals):
+            _slice(axes[row][column], entries, param, goal, around)
+    made.suptitle(f"{found.study.name}: one at a time around point {around.number}", fontsize=9)
+    save(made, path)
+
+
+def _slice(ax: Any, entries: list[Entry], param: str, goal: str, around: Entry) -> None:
+    ticks = [str(e.params.get(param)) for e in entries]
+    values = [figure(e.figures, goal) for e in entries]
+    ax.plot(range(len(ticks)), values, "o-", color=GREY, ms=4)
+    here = next(i for i, e in enumerate(entries) if e.number == around.number)
+    ax.plot([here], [values[here]], "o", color=FRONT, ms=6)
+    ax.set_xticks(range(len(ticks)), ticks, rotation=30, ha="right", fontsize=7)
+    ax.set_xlabel(param, fontsize=8)
+    ax.set_ylabel(goal, fontsize=8)
+    ax.tick_params(axis="y", labelsize=7)
