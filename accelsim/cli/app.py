@@ -18,6 +18,7 @@ from accelsim.cli.reports import compare, ls, report
 from accelsim.cli.run import run
 from accelsim.cli.sweep import app as sweeps
 from accelsim.cli.timeline import timeline
+from accelsim.cli.uncertainty import breakeven, uncertainty
 from accelsim.errors import AccelsimError, ConfigError
 
 INTERRUPTED: Final = 130
@@ -65,6 +66,8 @@ app.command(**_example('accelsim check tpu-like-hybrid --set "clock=1.2 GHz"'))(
 app.command(**_example("accelsim device mram-1s --temperature '300 K' --temperature '350 K'"))(device)
 app.add_typer(sweeps, name="sweep")
 app.command(**_example("accelsim pareto lenet-mix --x energy_pj --y cycles --html front.html"))(pareto)
+app.command(**_example("accelsim uncertainty runs/sram runs/mram --prices prices.toml"))(uncertainty)
+app.command(**_example("accelsim breakeven runs/mram runs/sram --over leakage,write_energy"))(breakeven)
 app.command(**_example("accelsim schema > accelsim.schema.json"))(schema)
 
 

@@ -42,7 +42,7 @@ POINTS: Final = sa.Table(
     sa.Column("lease", sa.Float),
 )
 STUDIES: Final = sa.Table(
-    "studies",
+    "sweeps",  # Optuna has a table of studies
     _META,
     sa.Column("name", sa.String(200), primary_key=True),
     sa.Column("digest", sa.String(64), nullable=False),
@@ -136,12 +136,11 @@ class Store:
         with self._writing() as connection:
             for one in ids:
                 new = self._insert(POINTS).values(id=one, **mine).on_conflict_do_nothing()
-                taken = connection.execute(new).rowcount
-                if not taken:
-                    taken = connection.execute(
-                        self._takeover(one, now, retry).values(**mine, error=None)
-                    ).rowcount
-                if taken:
+                taken = connection.execute(new.returning(POINTS.c.id)).first()
+                if taken is None:
+                    freed = self._takeover(one, now, retry).values(**mine, error=None).returning(POINTS.c.id)
+                    taken = connection.execute(freed).first()
+                if taken is not None:
                     ours.add(one)
         return ours
 
