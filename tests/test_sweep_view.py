@@ -1,4 +1,4 @@
-"""What a study shows: fronts, tables, plots, pages; and its best machine, which gives the same figures again."""
+"""What a study shows: fronts, tables, plots, pages; and its best machine, which gives the same figures."""
 
 from __future__ import annotations
 
