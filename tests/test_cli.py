@@ -19,7 +19,7 @@ from accelsim.errors import ConfigError, InputError, RunError
 from accelsim.trace import runs
 
 MakeRun = Callable[..., Path]
-COMMANDS = ["run", "report", "ls", "timeline", "compare", "check", "schema"]
+COMMANDS = ["run", "report", "reprice", "ls", "timeline", "compare", "check", "device", "schema"]
 HEAVY = ["torch", "pyarrow", "numpy", "simpy", "networkx"]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from accelsim.device.contract import LawsContract
@@ -22,7 +23,7 @@ class TestOwnLawsWithAsymmetry(LawsContract):
     """States and directions differ."""
 
     laws = Macrospin()
-    device = load_device("mram-l4", 330.0)
+    device = replace(load_device("mram-l4", 330.0), state_asymmetry=0.1, write_asymmetry=1.5)
 
 
 PLUGIN = """

@@ -104,6 +104,14 @@ FAULTS = {
     "delta = 30.0\npulse = 5\nwrite_overdrive = 2.0": "d.toml:2:9: pulse: expected a time",
     f"delta = 30.0\nlaw = 'macrspin'\n{WRITE}": "did you mean macrospin",
     f"retention = '1 s'\nretention_means = 'ber:2'\n{WRITE}": "below 0.5",
+    f"delta = 30.0\nretention_means = 'mean'\n{WRITE}": "has no effect without retention",
+    f"delta = 800.0\n{WRITE}": "d.toml:1:9: delta: ",
+    f"delta = 30.0\ndamping = 2.0\n{WRITE}": "d.toml:2:11: damping: ",
+    f"delta = 30.0\nreference_temperature = '2000 K'\n{WRITE}": "reference_temperature: ",
+    f"delta = 30.0\nread_disturbs = 2\n{WRITE}": "d.toml:2:17: read_disturbs: expected 0 or 1, got 2",
+    f"delta = '30'\n{WRITE}": "d.toml:1:9: delta: ",
+    f"delta = true\n{WRITE}": "d.toml:1:9: delta: ",
+    f"delta = 30.0\nassumed = ['dampng']\n{WRITE}": 'no key "dampng", did you mean damping',
     f"deltas = 30.0\ndelta = 30.0\n{WRITE}": "unknown key, did you mean delta",
 }
 
@@ -159,14 +167,56 @@ def test_a_device_that_needs_more_current_than_the_cell_gives(tmp_path: Path) ->
         ConfigError, match=r"d is written with 60\.\d+ uA, but the cell of macro stt34 gives 40\.82 uA"
     ):
         _mram(f"device={path}")
-    wide = _mram(f"device={path}", "access_width_scale=1.6")
-    assert wide.area_mm2 == pytest.approx(_mram().area_mm2 * cell("stt34").area_ratio(1.6))
+    wide, bits = _mram(f"device={path}", "access_width_scale=1.6"), 384 * 1024 * 8
+    grown = 0.6 * 4.5 * (54 - 34.5) / (8 - 4.5) * bits * (22e-6) ** 2
+    assert wide.area_mm2 == pytest.approx(_mram().area_mm2 + grown)
+    assert wide.device is not None
+    assert wide.device.cell_ohm == pytest.approx(cell("stt34").path_ohm / 1.6)
+
+
+def test_a_widened_cell_is_the_other_cell() -> None:
+    """The small cell with the large one's transistor has its area within 3 %, its path within 10 %."""
+    small = _mram("device=mram-1s", f"access_width_scale={8 / 4.5:.6f}")
+    large = _mram("device=mram-1s", "macro=stt54")
+    assert small.area_mm2 == pytest.approx(large.area_mm2, rel=0.03)
+    assert small.device is not None
+    assert large.device is not None
+    assert small.device.cell_ohm == pytest.approx(large.device.cell_ohm, rel=0.1)
+
+
+def test_the_harder_direction_takes_more_current(tmp_path: Path) -> None:
+    """An asymmetry of 1.5: 1.5 times the current for the same overdrive, and an easier way back."""
+    text = 'delta = 20.0\npulse = "6 ns"\nwrite_overdrive = 2.0\n'
+    even = load_device(str(_device(tmp_path, text)))
+    uneven = load_device(str(_device(tmp_path, text + "write_asymmetry = 1.5\n")))
+    assert uneven.write_current_a == pytest.approx(1.5 * even.write_current_a)
+    law = laws("macrospin")
+    assert law.write_error_rate(uneven, 0, 1) == law.write_error_rate(even, 0, 1)
+    assert law.write_error_rate(uneven, 1, 0) < law.write_error_rate(uneven, 0, 1)
+
+
+def test_an_asymmetry_beyond_the_table_is_no_worse_than_its_end(tmp_path: Path) -> None:
+    """Overdrive 9 in the easier direction is taken as 8."""
+    text = 'retention = "26.5 us"\ntarget_wer = 1e-9\nwrite_overdrive = 6.0\nwrite_asymmetry = 1.5\n'
+    device = load_device(str(_device(tmp_path, text)))
+    assert 0 < laws(device.law).write_error_rate(device, 1, 0) < 1e-9
+
+
+def test_a_pulse_may_be_made_for_another_temperature(tmp_path: Path) -> None:
+    """One pulse for a cold start; the error rate at work follows."""
+    text = 'delta = 40.0\ntarget_wer = 1e-6\nwrite_overdrive = 1.5\npulse_temperature = "300 K"\n'
+    path = str(_device(tmp_path, text))
+    cold, hot = load_device(path, 300.0), load_device(path, 380.0)
+    assert cold.pulse_s == hot.pulse_s
+    assert laws("macrospin").write_error_rate(hot, 0, 1) != pytest.approx(1e-6, rel=0.01)
 
 
 def test_the_largest_delta_that_a_macro_writes() -> None:
     """The 34.5 F2 cell (5 ns) writes delta 14.6 with 1e-9, the 54 F2 cell (10 ns) 47: within 2 %."""
     assert largest_delta(40.82e-6, 5e-9) == pytest.approx(14.6, rel=0.02)
     assert largest_delta(80e-6, 10e-9) == pytest.approx(47, rel=0.02)
+    assert largest_delta(40.82e-6, 1e-6, 0.0) == largest_delta(40.82e-6, 1e-6, 1e-15)
+    assert largest_delta(40e-6, 1e-6, 1e-9) == pytest.approx(40e-6 / 0.503e-6 / 1.05, rel=0.01)
 
 
 def test_check_shows_the_device() -> None:
@@ -175,7 +225,9 @@ def test_check_shows_the_device() -> None:
     assert group.device is not None
     assert group.device.delta == pytest.approx(20.723 * 300 / 350, rel=1e-3)
     assert group.device.retention_s == pytest.approx(1e-9 * math.exp(group.device.delta), rel=1e-6)
-    assert group.device.write_current_a < group.device.cell_current_a
+    assert group.macro is not None
+    assert group.device.write_current_a < group.macro.current_a
+    assert summarize(load_machine("edge-hybrid")).groups[1].macro is not None
 
 
 BANK_FAULTS = {
@@ -185,7 +237,16 @@ BANK_FAULTS = {
     ("bank.mram.scrub_interval=1ms",): "has nothing to correct with",
     ("bank.mram.ecc=secded", "bank.mram.ecc_word=80 bit"): "does not divide the word of 256 bit",
     ("bank.mram.refresh_model=literature",): "has no effect without refresh_interval",
-    ("bank.mram.refresh_interval=2us",): "going through the group takes",
+    ("bank.mram.refresh_interval=2us",): "% of the port's time",
+    (
+        "bank.mram.device=mram-1s",
+        "bank.mram.ecc=secded",
+        "bank.mram.scrub_interval=15us",
+        "bank.mram.refresh_interval=15us",
+    ): "scrub and refresh together take",
+    ("bank.mram.device=mram-1s", "bank.mram.write_energy=1pJ"): "is less than the cells of mram-1s take",
+    ("bank.mram.device=mram-1s", "bank.mram.write_retries=1000"): "100, got 1000",
+    ("bank.mram.power_gating=idle", "bank.mram.refresh_interval=1ms"): "need power at all times",
     ("bank.sram.power_gating=idle",): "loses its content",
     ("bank.mram.max_dwell=ber:1e-6",): "needs a device",
     ("bank.mram.device=mram-1s", "bank.mram.max_dwell=ber:0.6"): "a share between 0 and 0.5",
@@ -269,7 +330,7 @@ ALL = (
     "bank.mram.scrub_interval=150us",
     "bank.mram.write_retries=1",
     "bank.mram.differential_write=true",
-    "bank.mram.power_gating=idle",
+    "bank.mram.power_gating=empty",
     "bank.sram.power_gating=empty",
     "bank.sram.refresh_interval=90us",
 )

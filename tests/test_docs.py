@@ -14,7 +14,7 @@ from sybil.example import Example
 from sybil.parsers.markdown import PythonCodeBlockParser
 
 from accelsim.trace.columns import MEANING, markdown
-from accelsim.trace.schema import TABLES
+from accelsim.trace.schema import EXTRA_TABLES, TABLES
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -105,7 +105,7 @@ def test_the_reference_of_columns_is_the_schema(regen: bool) -> None:
     page = ROOT / "docs" / "run-folder.md"
     lines = page.read_text(encoding="utf-8").splitlines(keepends=True)
     head = "".join(lines[: next(i for i, line in enumerate(lines) if line.startswith(GENERATED)) + 1])
-    wanted = head + "".join(f"\n## {name}.parquet\n\n{markdown(name)}" for name in TABLES)
+    wanted = head + "".join(f"\n## {name}.parquet\n\n{markdown(name)}" for name in (*TABLES, *EXTRA_TABLES))
     if regen:
         page.write_text(wanted, encoding="utf-8")
     assert page.read_text(encoding="utf-8") == wanted
@@ -113,4 +113,6 @@ def test_the_reference_of_columns_is_the_schema(regen: bool) -> None:
 
 def test_every_column_has_a_meaning_and_no_other() -> None:
     """So that a new column cannot be left undocumented."""
-    assert {t: list(c) for t, c in MEANING.items()} == {t: list(c) for t, c in TABLES.items()}
+    assert {t: list(c) for t, c in MEANING.items()} == {
+        t: list(c) for t, c in (TABLES | EXTRA_TABLES).items()
+    }

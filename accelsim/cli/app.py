@@ -13,8 +13,9 @@ import typer
 import accelsim
 from accelsim.cli.check import check, schema
 from accelsim.cli.device import device
+from accelsim.cli.errors import errors
 from accelsim.cli.pareto import pareto
-from accelsim.cli.reports import compare, ls, report
+from accelsim.cli.reports import compare, ls, report, reprice
 from accelsim.cli.run import run
 from accelsim.cli.sweep import app as sweeps
 from accelsim.cli.timeline import timeline
@@ -59,6 +60,7 @@ def _example(line: str) -> dict[str, Any]:
 
 app.command(**_example("accelsim run tpu-like-hybrid resnet18-cifar --batch 32"))(run)
 app.command(**_example("accelsim report tpu-like-hybrid_resnet18-cifar"))(report)
+app.command(**_example("accelsim reprice runs/a --arch edge-hybrid --set bank.sram.leakage=5mW"))(reprice)
 app.command(**_example("accelsim ls"))(ls)
 app.command(**_example('accelsim timeline tpu-like-hybrid_resnet18-cifar --layer "layer1.*"'))(timeline)
 app.command(**_example("accelsim compare runs/a runs/b"))(compare)
@@ -68,6 +70,7 @@ app.add_typer(sweeps, name="sweep")
 app.command(**_example("accelsim pareto lenet-mix --x energy_pj --y cycles --html front.html"))(pareto)
 app.command(**_example("accelsim uncertainty runs/sram runs/mram --prices prices.toml"))(uncertainty)
 app.command(**_example("accelsim breakeven runs/mram runs/sram --over leakage,write_energy"))(breakeven)
+app.command(**_example("accelsim errors runs/demo --device mram=mram-10ms --temperature '350 K'"))(errors)
 app.command(**_example("accelsim schema > accelsim.schema.json"))(schema)
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from accelsim.resolve.summary import DeviceSummary, GroupSummary, MachineSummary
+    from accelsim.resolve.summary import DeviceSummary, GroupSummary, MachineSummary, MacroSummary
 
 Arch = Annotated[str, typer.Argument(help="A machine: the name of a shipped one, or a .toml file.")]
 Overrides = Annotated[
@@ -51,8 +51,11 @@ def _print(summary: MachineSummary) -> None:
     console.print(_overview(summary))
     console.print(_banks(summary))
     console.print(_costs(summary))
-    if any(g.device is not None for g in summary.groups):
+    if any(g.macro is not None for g in summary.groups):
         console.print(_devices(summary))
+    for g in summary.groups:
+        if g.techniques:
+            console.print(paragraph(g.name, ", ".join(g.techniques)))
     console.print(paragraph("sources", ", ".join(summary.sources) or "none"))
     console.print(paragraph(f"assumed values: {len(summary.assumed)}", _tables_of(summary.assumed)))
 
@@ -121,27 +124,35 @@ def _costs(s: MachineSummary) -> RenderableType:
 
 
 def _devices(s: MachineSummary) -> RenderableType:
+    """Return the STT-MRAM groups' devices, and what every macro's own pulse could write."""
     from accelsim.report.layout import grid
     from accelsim.report.si import lifetime, si
 
-    with_device = [(g, g.device) for g in s.groups if g.device is not None]
-    lines: list[tuple[str, Callable[[GroupSummary, DeviceSummary], str]]] = [
-        ("device", lambda _, d: d.name),
-        ("thermal stability", lambda _, d: f"{d.delta:.2f}"),
-        ("mean retention", lambda _, d: lifetime(d.retention_s)),
-        ("write pulse", lambda _, d: si(d.pulse_s, "s")),
-        ("write current", lambda _, d: f"{si(d.write_current_a, 'A')} ({d.overdrive:.2f} x critical)"),
-        ("current of the macro's cell", lambda _, d: si(d.cell_current_a, "A")),
-        ("write error rate", lambda _, d: f"{d.write_error_rate:.2e}"),
-        ("read disturb per read", lambda _, d: f"{d.read_disturb:.2e}"),
-        (
-            "macro's own pulse writes as well",
-            lambda _, d: f"delta <= {d.largest_delta:.1f}" if d.largest_delta else "no delta of 8 or more",
-        ),
-        ("error correction", lambda g, _: g.ecc),
+    groups = [g for g in s.groups if g.macro is not None]
+    lines: list[tuple[str, Callable[[DeviceSummary], str]]] = [
+        ("device", lambda d: d.name),
+        ("thermal stability", lambda d: f"{d.delta:.2f}"),
+        ("mean retention", lambda d: lifetime(d.retention_s)),
+        ("write pulse", lambda d: si(d.pulse_s, "s")),
+        ("write current", lambda d: f"{si(d.write_current_a, 'A')} ({d.overdrive:.2f} x critical)"),
+        ("write error rate", lambda d: f"{d.write_error_rate:.2e}"),
+        ("read disturb per read", lambda d: f"{d.read_disturb:.2e}"),
     ]
-    rows = [(name, *(text(g, d) for g, d in with_device)) for name, text in lines]
-    return grid(f"devices at {s.temperature_k:g} K", ("", *(g.name for g, _ in with_device)), rows)
+    some = any(g.device is not None for g in groups)
+    rows = [
+        (name, *(text(g.device) if g.device is not None else "-" for g in groups))
+        for name, text in lines
+        if some or name == "device"
+    ]
+    macros = [g.macro for g in groups if g.macro is not None]
+    rows.append(("cell of the macro, its current", *(f"{m.cell}, {si(m.current_a, 'A')}" for m in macros)))
+    rows.append(("its own pulse writes", *(_writes(m) for m in macros)))
+    return grid(f"cells at {s.temperature_k:g} K", ("", *(g.name for g in groups)), rows)
+
+
+def _writes(m: MacroSummary) -> str:
+    limit = f"delta <= {m.largest_delta:.1f}" if m.largest_delta else "no delta from 8 up"
+    return f"{limit} at {m.target_wer:.0e}"
 
 
 def _cost(g: GroupSummary) -> tuple[str, ...]:

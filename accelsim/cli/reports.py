@@ -24,6 +24,33 @@ def report(run: RunName, top: Top = 10) -> None:
     typer.echo(f"run folder: {found.path}")
 
 
+def reprice(
+    run: RunName,
+    arch: Annotated[str, typer.Option("--arch", metavar="ARCH", help="The machine whose prices are taken.")],
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set a key of that machine.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The new run folder; else runs/<arch>_<workload>-...")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace another run at --out.")] = False,
+) -> None:
+    """Price a run's counts on another machine, without simulating; refused where its timing would differ."""
+    import sys
+
+    from accelsim.cli.console import results
+    from accelsim.report import report as tables
+    from accelsim.run.reprice import reprice as priced
+    from accelsim.trace.runs import open_run
+
+    found = open_run(run)
+    command = ["accelsim", *sys.argv[1:]]
+    path, _ = priced(found, arch, overrides or (), out=out, force=force, command=command)
+    new = open_run(path)
+    results().print(tables(new.summary, new.manifest["skip"], new.table("ops")))
+    typer.echo(f"run folder: {path}")
+
+
 def ls(
     folder: Annotated[Path, typer.Argument(help="Where the run folders lie.")] = Path("runs"),
 ) -> None:

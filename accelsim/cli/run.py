@@ -44,6 +44,14 @@ Force = Annotated[bool, typer.Option("--force", help="Replace another run at --o
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+MappingFrom = Annotated[
+    str | None,
+    typer.Option(
+        "--mapping-from",
+        metavar="RUN",
+        help="Take tiles, order and placement of that run, whatever they cost here.",
+    ),
+]
 Exact = Annotated[
     bool, typer.Option("--exact", help="Simulate every tile; the results are the same, and take longer.")
 ]
@@ -69,6 +77,7 @@ def run(
     debug: Debug = False,  # noqa: ARG001  main has taken it out; here for --help
     trace_tensor: TraceTensors = None,
     exact: Exact = False,
+    mapping_from: MappingFrom = None,
 ) -> None:
     """Simulate one training step of WORKLOAD on the machine ARCH and keep it in a run folder."""
     if phase not in ("all", "forward"):
@@ -90,6 +99,7 @@ def run(
             force=force,
             trace_tensors=trace_tensor or (),
             exact=exact,
+            mapping_from=mapping_from,
             command=["accelsim", *sys.argv[1:]],
             progress=report,
         )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, Strict
 
 from accelsim.config.spec import (
     Bytes,
@@ -23,6 +23,7 @@ from accelsim.config.spec import (
     Picojoules,
     PicojoulesPerBit,
     PicojoulesPerBitMm,
+    Share,
     SomeBytes,
     Spec,
     SquareMm,
@@ -141,7 +142,7 @@ class BankSpec(Block):
     device: Text = ""
     """Magnetic tunnel junction of the cells: a shipped name (`mram-1s`) or a `.toml` file. Its pulse and cell
     energy take the place of the macro's; empty: the macro's own pulse, and no errors."""
-    access_width_scale: Annotated[float, Field(ge=1, le=8)] = 1.0
+    access_width_scale: Annotated[float, Strict(), Field(ge=1, le=8)] = 1.0
     """Width of the access transistors over that of `macro`: more write current, a larger cell."""
     ecc: Literal["none", "secded"] = "none"
     """Single error correction, double error detection; its check bits take a part of `capacity`."""
@@ -163,12 +164,12 @@ class BankSpec(Block):
     max_dwell: Text = ""
     """Time for which data may lie here, such as `"20 us"`; what is expected to lie longer is placed
     elsewhere. Or `"ber:1e-6"`: the time after which the device has flipped that share of the bits."""
-    write_retries: CountOrZero = 0
+    write_retries: Annotated[int, Strict(), Field(ge=0, le=100)] = 0
     """Every write is verified by a read and tried again up to so many times."""
     power_gating: Literal["none", "empty", "idle"] = "none"
     """What is off: `empty` words of the group during each op, or also the whole group during ops that do not
     touch it (`idle`; stt-mram only, as sram would lose its content)."""
-    gated_leakage: Annotated[float, Field(ge=0, le=1)] = 0.1
+    gated_leakage: Share = 0.1
     """Share of the leakage that remains where power is off."""
     iso_area: Flag | None = None
     """Solve this group's capacity under `iso_area_with`; default: the stt-mram groups, if no group says
@@ -286,7 +287,7 @@ class ArchSpec(Spec):
     mapping: MappingSpec = MappingSpec()
     static: StaticSpec = StaticSpec()
     host: HostSpec = HostSpec()
-    toggle_rate: dict[Role, Annotated[float, Field(ge=0, le=1)]] = Field(default_factory=dict)
+    toggle_rate: dict[Role, Share] = Field(default_factory=dict)
     """Share of a written word's bits that change, by role; default 0.5."""
     format: dict[Role, Format] = Field(default_factory=dict)
     """What each role is stored in, and what its MACs cost; default: the workload's own. `master_weight`, if

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, Strict
 
 from accelsim.config.arch import Block
 from accelsim.config.spec import (
@@ -50,13 +50,13 @@ class DeviceSpec(Block):
     retention: Seconds | None = None
     """Retention at `reference_temperature`, as `retention_means` says."""
     retention_means: Text = "mean"
-    """`mean`: the mean time to a flip, by which 63 % of the bits have flipped; `ber:1e-6`: the time by which
-    that share of the bits reads wrong, the spread of delta included."""
+    """`mean`: the mean time to a flip of the mean cell, tau0 exp(delta); `ber:1e-6`: the time by which that
+    share of the bits reads wrong, the spread of delta and the asymmetry of states included."""
     geometry: GeometrySpec | None = None
     """The free layer."""
-    state_asymmetry: Annotated[float, Field(gt=-1, lt=1)] = 0.0
+    state_asymmetry: Annotated[float, Strict(), Field(ge=-0.3, le=0.3)] = 0.0
     """a: the parallel state (0) has delta (1 + a), the antiparallel (1) delta (1 - a)."""
-    delta_cv: Annotated[float, Field(ge=0, le=0.2)] = 0.0
+    delta_cv: Annotated[float, Strict(), Field(ge=0, le=0.2)] = 0.0
     """Static spread of delta over cells: standard deviation over mean."""
     reference_temperature: Kelvin = written("300 K")
     """At which `delta` or `retention` hold."""
@@ -72,18 +72,21 @@ class DeviceSpec(Block):
     """Write current over the critical current of the harder direction (0 -> 1)."""
     write_current: Amperes | None = None
     """Write current; its overdrive follows from the critical current."""
-    write_asymmetry: Annotated[float, Field(ge=1, le=4)] = 1.0
+    write_asymmetry: Annotated[float, Strict(), Field(ge=1, le=4)] = 1.0
     """Critical current of 0 -> 1 over that of 1 -> 0."""
-    overdrive_sigma: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    overdrive_sigma: Annotated[float, Strict(), Field(ge=0, le=0.5)] = 0.0
     """Spread of the overdrive over cells and writes, absolute."""
     pulse: Seconds | None = None
     """Length of the write pulse."""
-    target_wer: Annotated[float, Field(gt=0, lt=1)] | None = None
-    """Write error rate of the harder direction, at the machine's temperature, that the pulse is made for."""
+    target_wer: Annotated[float, Strict(), Field(gt=0, lt=1)] | None = None
+    """Write error rate of the harder direction that the pulse is made for."""
+    pulse_temperature: Kelvin | None = None
+    """At which the pulse reaches `target_wer`; default: the machine's temperature, so that each machine has
+    its own pulse."""
     resistance: Ohms = written("4.5 kohm")
     """Of the junction, for its own write energy; a bank's write path is its macro's."""
-    read_overdrive: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    """Read current over the critical current."""
+    read_overdrive: Annotated[float, Strict(), Field(ge=0, lt=1)] = 0.1
+    """Read current over the critical current of the direction in which it disturbs."""
     read_time: Seconds = written("3 ns")
     """For how long a read drives it."""
     read_disturbs: Literal[0, 1] = 1

@@ -76,6 +76,8 @@ def _what(err: ErrorDetails) -> str:
     kind, got = err["type"], err["input"]
     if kind == "literal_error":
         names = _choices(err)
+        if not names:  # of numbers, which stand without quotes
+            return f"expected {err['ctx']['expected']}, got {toml_text(got)}"
         hint = did_you_mean(got, names) if isinstance(got, str) else ""
         return f"expected {_either(names)}, got {toml_text(got)}{hint}"
     if kind in _EXPECTED:

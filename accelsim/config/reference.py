@@ -42,6 +42,9 @@ and probabilities are bare numbers. What the keys mean in physics, and the laws:
 - One of `delta`, `retention` and `[geometry]` is given, one of `pulse` and `target_wer`, one of
   `write_overdrive` and `write_current`; what is not given is derived, at the machine's temperature.
 - `source` covers the numbers that the file writes, but for the keys that `assumed` lists.
+- `law` names other laws that an installed package offers under the entry point group
+  `accelsim.device_laws`: an object, or a class, with the methods of `accelsim.device.laws.Laws`. Its author
+  subclasses `accelsim.device.contract.LawsContract` in a test file, the checks that any laws must pass.
 """
 
 

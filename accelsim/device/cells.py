@@ -37,13 +37,15 @@ class Cell:
         """
         return self.set_energy_pj * 1e-12 / (self.set_current_a**2 * self.set_pulse_s)
 
-    def area_ratio(self, width_scale: float) -> float:
-        """Return the cell's area with an access transistor ``width_scale`` times as wide, over this one's.
+    def added_mm2(self, width_scale: float, bits: int, node_nm: int) -> float:
+        """Return by how much ``bits`` cells grow with access transistors ``width_scale`` times as wide.
 
-        >>> round(cell("stt34").area_ratio(8 / 4.5), 3), round(54 / 34.5, 3)
-        (1.565, 1.565)
+        >>> wider = cell("stt34").added_mm2(8 / 4.5, 2**23, 22)  # to the other cell's width
+        >>> round(wider / (2**23 * (22e-6) ** 2), 1) == round(54 - 34.5, 1)
+        True
         """
-        return 1 + (width_scale - 1) * self.access_width_f * F2_PER_WIDTH / self.area_f2
+        grown_f2 = (width_scale - 1) * self.access_width_f * F2_PER_WIDTH
+        return bits * grown_f2 * (node_nm * 1e-6) ** 2
 
 
 def cell(name: str) -> Cell:

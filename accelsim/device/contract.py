@@ -68,12 +68,20 @@ class LawsContract:
             again = self.laws.write_error_rate(replace(self.device, pulse_s=pulse), 0, 1)
             assert abs(again / wer - 1) < 0.01
 
+    def test_a_read_without_current_is_standing_still(self) -> None:
+        """As the read current goes to nothing, the state that it disturbs flips as thermally as ever."""
+        nodes, weights = self.laws.nodes(self.device)
+        weak = replace(self.device, read_overdrive=1e-9)
+        thermal = self.laws.rates_per_s(self.device, nodes)[self.device.read_disturbs] * weak.read_s
+        found = self.laws.read_disturb_probability(weak, nodes)
+        assert abs(float(weights @ found) / float(weights @ -np.expm1(-thermal)) - 1) < 1e-3
+
     def test_reads_disturb_with_a_probability(self) -> None:
-        """More current disturbs more; none disturbs no more than standing still."""
+        """More current disturbs more."""
         nodes, weights = self.laws.nodes(self.device)
         found = [
             float(weights @ self.laws.read_disturb_probability(replace(self.device, read_overdrive=i), nodes))
-            for i in (0.0, 0.1, 0.2, 0.3)
+            for i in (0.01, 0.1, 0.2, 0.3)
         ]
         assert found == sorted(found)
         assert all(0 <= p <= 1 for p in found)

@@ -7,14 +7,16 @@ that any laws must pass.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from accelsim.device.mtj import (
+    MAX_OVERDRIVE,
     delta_nodes,
     read_disturb_probability,
     thermal_stability_at,
@@ -24,6 +26,7 @@ from accelsim.device.mtj import (
 from accelsim.errors import InputError
 
 Float = NDArray[np.float64]
+_SIGMAS: Final = np.arange(-8.0, 5.0 + 1e-9, 0.25)  # of a spread of overdrives
 GROUP: Final = "accelsim.device_laws"
 OWN: Final = "macrospin"
 
@@ -57,6 +60,8 @@ class Junction(Protocol):
     def read_overdrive(self) -> float: ...
     @property
     def read_s(self) -> float: ...
+    @property
+    def read_disturbs(self) -> int: ...
 
 
 class Laws(Protocol):
@@ -78,6 +83,9 @@ class Laws(Protocol):
         """Return the probability that one read flips a bit of the vulnerable value, shape (n,)."""
 
 
+METHODS: Final = ("nodes", "rates_per_s", "write_error_rate", "write_pulse", "read_disturb_probability")
+
+
 class Macrospin:
     """The laws of ``accelsim.device.mtj``; nodes are delta at the device's temperature, of both states."""
 
@@ -95,7 +103,9 @@ class Macrospin:
     def write_error_rate(self, device: Junction, old: int, new: int) -> float:
         """Return the write error rate at the mean delta; its spread enters through ``overdrive_sigma``."""
         easier = (old, new) == (1, 0)
-        overdrive = device.overdrive * (device.write_asymmetry if easier else 1.0)
+        overdrive = device.overdrive
+        if easier:  # beyond the table a write is no worse than at its end
+            overdrive = max(overdrive, min(overdrive * device.write_asymmetry, MAX_OVERDRIVE))
         return float(
             write_error_rate(
                 device.pulse_s,
@@ -122,13 +132,38 @@ class Macrospin:
         """Return 1 - exp(-(t / tau0) exp(-delta (1 - i)^2)); 0 without a read current."""
         if not device.read_overdrive:
             return np.zeros_like(nodes)
+        sign = -1 if device.read_disturbs else 1  # of the asymmetry in the state that is disturbed
+        delta = nodes * (1 + sign * device.state_asymmetry)
         disturbed = read_disturb_probability(
-            device.read_s, device.read_overdrive, nodes, tau0_s=device.tau0_s
+            device.read_s, device.read_overdrive, delta, tau0_s=device.tau0_s
         )
         return np.asarray(disturbed, dtype=np.float64)
 
     def _delta(self, device: Junction) -> float:
         return float(thermal_stability_at(device.delta, device.temperature_k, device.reference_k))
+
+
+def write_failure(law: Laws, device: Any, old: int, retries: int) -> float:
+    """Return the probability that a bit which is to change from ``old`` does not, by any of its writes.
+
+    A spread of the overdrive is one over cells: a cell that fails once fails more likely again, so that the
+    average is of the power, not the power of the average. An overdrive that the laws do not cover never
+    writes where it is below the mean. ``device`` is a dataclass that keeps ``Junction``.
+    """
+    new, sigma = 1 - old, device.overdrive_sigma
+    if retries == 0 or sigma == 0:
+        return law.write_error_rate(device, old, new) ** (retries + 1)
+    weights = np.exp(-(_SIGMAS**2) / 2)
+    each = np.array([_failure_at(law, device, float(x), old) for x in _SIGMAS])
+    return float(weights @ each ** (retries + 1) / weights.sum())
+
+
+def _failure_at(law: Laws, device: Any, sigmas: float, old: int) -> float:
+    overdrive = device.overdrive + sigmas * device.overdrive_sigma
+    try:
+        return law.write_error_rate(replace(device, overdrive=overdrive, overdrive_sigma=0.0), old, 1 - old)
+    except InputError:
+        return float(sigmas < 0)
 
 
 def mean_rate(law: Laws, device: Junction) -> float:
@@ -161,6 +196,20 @@ def known_laws() -> tuple[str, ...]:
     return (OWN, *sorted(entry.name for entry in entry_points(group=GROUP) if entry.name != OWN))
 
 
+def _loaded(name: str, entry: EntryPoint) -> Laws:
+    """Return what an entry point stands for; whatever a foreign package raises is told as its fault."""
+    try:
+        found: Any = entry.load()
+        made: Laws = found() if isinstance(found, type) else found
+    except Exception as exc:
+        cause = f"{type(exc).__name__}: {exc}"
+        raise InputError(f'device laws "{name}" of {entry.value} cannot be loaded: {cause}') from exc
+    lacking = [method for method in METHODS if not callable(getattr(made, method, None))]
+    if lacking:
+        raise InputError(f'device laws "{name}" of {entry.value} lack {", ".join(lacking)}')
+    return made
+
+
 @lru_cache(maxsize=16)
 def laws(name: str) -> Laws:
     """Return the laws ``name``.
@@ -171,9 +220,5 @@ def laws(name: str) -> Laws:
     if name == OWN:
         return Macrospin()
     for entry in entry_points(group=GROUP, name=name):
-        try:
-            found: Any = entry.load()
-        except ImportError as exc:
-            raise InputError(f'device laws "{name}" of {entry.value} cannot be loaded: {exc}') from exc
-        return found() if isinstance(found, type) else found  # type: ignore[no-any-return]
+        return _loaded(name, entry)
     raise InputError(f'no device laws "{name}"; there are {", ".join(known_laws())}')

@@ -264,13 +264,15 @@ class _Engine:
         burst = self.state.machine.dma.burst_bytes
         return job.runs * ceil_div(job.run_bytes, burst) * burst
 
-    def _chunks(self, job: Transfer) -> list[tuple[int, int]]:
-        """Return (DRAM bytes, bank bytes) of every chunk of a transfer."""
+    def _chunks(self, job: Transfer, binding: Binding) -> list[tuple[int, int]]:
+        """Return (DRAM bytes, bank bytes) of every chunk of a transfer; chunks end with code words."""
+        code = self.state.banks[binding.group].code_bytes
         total, chunk = self._dram_bytes(job), self.state.dram.chunk_bytes
         count = ceil_div(total, chunk)
         pairs, dram_done, bank_done = [], 0, 0
         for i in range(count):
             dram_to, bank_to = min(total, (i + 1) * chunk), job.nbytes * (i + 1) // count
+            bank_to = job.nbytes if i + 1 == count else bank_to // code * code
             pairs.append((dram_to - dram_done, bank_to - bank_done))
             dram_done, bank_done = dram_to, bank_to
         return pairs
@@ -319,7 +321,7 @@ class FillEngine(_Engine):
         fill = run.job(self.tile).fills[self.place]
         number = len(run.fill_times)
         run.fill_times.append(FillTimes(state.sim.now))
-        chunks = self._chunks(fill)
+        chunks = self._chunks(fill, run.kernel.reads[fill.binding])
         left = [len(chunks)]
         part = run.parts[run.kernel.reads[fill.binding].op]
         self._count(part, run.kernel.reads[fill.binding].data.role, "read", self._dram_bytes(fill))
@@ -448,7 +450,7 @@ class WriteBackEngine(_Engine):
         issued = state.sim.now
         number = len(run.backs_done)
         run.backs_done.append(False)
-        chunks = self._chunks(job)
+        chunks = self._chunks(job, binding)
         left = [len(chunks)]
         self._count(part, binding.data.role, "write", self._dram_bytes(job))
         self.stage = "descriptor"

@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 
 from accelsim.device.laws import Laws, flipped, laws, mean_rate
+from accelsim.device.mtj import thermal_stability_at
 from accelsim.errors import InputError
 from accelsim.resolve.machine import Device
 
@@ -75,9 +76,9 @@ class DeviceFigures:
 def figures(device: Device) -> DeviceFigures:
     """Return what the device's laws say of it."""
     law = laws(device.law)
-    delta = device.delta * device.reference_k / device.temperature_k
+    delta = float(thermal_stability_at(device.delta, device.temperature_k, device.reference_k))
     nodes, weights = law.nodes(device)
-    nominal = replace(device, delta_cv=0.0)
+    nominal = replace(device, delta_cv=0.0, state_asymmetry=0.0)
     rate = mean_rate(law, nominal)
     return DeviceFigures(
         name=device.name,

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 from rich.console import Group
 
 from accelsim.report.device import DeviceFigures, WritePoint
 from accelsim.report.layout import grid
 from accelsim.report.si import lifetime, si
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+LEAST: Final = 1e-30  # of a probability that a logarithmic axis shows
 
 
 def device_tables(found: Sequence[DeviceFigures]) -> Group:
@@ -44,6 +50,7 @@ def _overview(found: Sequence[DeviceFigures]) -> list[tuple[str, ...]]:
         row("critical current", [si(f.critical_current_a, "A") for f in found]),
         row("write current", [f"{si(f.write_current_a, 'A')} ({f.overdrive:.2f} x)" for f in found]),
         row("write pulse", [si(f.pulse_s, "s") for f in found]),
+        row("voltage of the junction", [si(f.write_voltage_v, "V") for f in found]),
         row("write error rate 0 -> 1", [f"{f.write_error_rate['0->1']:.2e}" for f in found]),
         row("write error rate 1 -> 0", [f"{f.write_error_rate['1->0']:.2e}" for f in found]),
         row("write energy of a bit", [si(f.write_energy_j, "J") for f in found]),
@@ -78,18 +85,9 @@ def plot(found: Sequence[DeviceFigures], path: Path) -> None:
     by_pulse, by_voltage, by_time = figure.subplots(1, 3)
     for f in found:
         label = f"{f.temperature_k:g} K"
-        for axes, points, of in (
-            (by_pulse, f.by_pulse, lambda p: p.pulse_s * 1e9),
-            (by_voltage, f.by_voltage, lambda p: p.voltage_v * 1e3),
-        ):
-            known = [p for p in points if p.wer]
-            axes.semilogy([of(p) for p in known], [p.wer for p in known], marker="o", label=label)
-        times = [p.time_s for p in f.flips]
-        line = by_time.loglog(times, [max(p.spread, 1e-30) for p in f.flips], label=f"{label}, with spread")[
-            0
-        ]
-        nominal = [max(p.nominal, 1e-30) for p in f.flips]
-        by_time.loglog(times, nominal, "--", color=line.get_color(), label=f"{label}, mean cell")
+        _errors(by_pulse, [(p.pulse_s * 1e9, p.wer) for p in f.by_pulse], label)
+        _errors(by_voltage, [(p.voltage_v * 1e3, p.wer) for p in f.by_voltage], label)
+        _flips(by_time, f, label)
     _label(by_pulse, "write pulse [ns]", "write error rate 0 -> 1", "at the device's current")
     _label(by_voltage, "write voltage [mV]", "write error rate 0 -> 1", "at the device's pulse")
     _label(by_time, "time since the write [s]", "probability that a bit reads wrong", "retention")
@@ -97,9 +95,21 @@ def plot(found: Sequence[DeviceFigures], path: Path) -> None:
     figure.savefig(path, dpi=120)
 
 
-def _label(axes: object, x: str, y: str, title: str) -> None:
-    axes.set_xlabel(x)  # type: ignore[attr-defined]
-    axes.set_ylabel(y)  # type: ignore[attr-defined]
-    axes.set_title(title)  # type: ignore[attr-defined]
-    axes.grid(alpha=0.3)  # type: ignore[attr-defined]
-    axes.legend(fontsize="small")  # type: ignore[attr-defined]
+def _errors(axes: Axes, points: Sequence[tuple[float, float | None]], label: str) -> None:
+    known = [(x, wer) for x, wer in points if wer]
+    axes.semilogy([x for x, _ in known], [wer for _, wer in known], marker="o", label=label)
+
+
+def _flips(axes: Axes, of: DeviceFigures, label: str) -> None:
+    times = [p.time_s for p in of.flips]
+    spread = axes.loglog(times, [max(p.spread, LEAST) for p in of.flips], label=f"{label}, with spread")[0]
+    mean = [max(p.nominal, LEAST) for p in of.flips]
+    axes.loglog(times, mean, "--", color=spread.get_color(), label=f"{label}, mean cell")
+
+
+def _label(axes: Axes, x: str, y: str, title: str) -> None:
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    axes.set_title(title)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize="small")

@@ -9,6 +9,7 @@ from rich.columns import Columns
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from accelsim.report.errors import error_grid
 from accelsim.report.layers import layer_costs
 from accelsim.report.layout import grid, paragraph
 from accelsim.trace import human
@@ -34,6 +35,7 @@ def report(summary: Summary, skip: Summary, ops: pa.Table, top: int = 10) -> Ren
         bank_energy(summary),
         costliest_layers(summary, ops, top),
         capacity_use(summary),
+        *([bit_errors(summary)] if "errors" in summary else []),
         *footnotes(summary),
     ]
     return Group(*parts)
@@ -174,6 +176,16 @@ def capacity_use(summary: Summary) -> Group:
         for group, size in summary["capacity_bytes"].items()
     ]
     return grid("Capacity use", ("bank group", "capacity", "peak", "share"), rows)
+
+
+def bit_errors(summary: Summary) -> Group:
+    """Return the probability that a bit is read wrong, by role, on machines whose cells err."""
+    errors = summary["errors"]
+    of = ", ".join(
+        f"{group}: {d['name']} at {d['temperature_k']:g} K" for group, d in errors["devices"].items()
+    )
+    rows = {**errors["by_role"], "all": errors["all"]}
+    return error_grid(f"Errors per bit read ({of})", "role", rows)
 
 
 def footnotes(summary: Summary) -> list[RenderableType]:

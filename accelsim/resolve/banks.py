@@ -13,7 +13,13 @@ from accelsim.device.macros import SOURCE, Macro, NotInTable, Series, macro_leak
 from accelsim.resolve.cells import PS_PER_S, CellWrite, cell_of, cell_write, technique_faults
 from accelsim.resolve.ledger import Ledger
 from accelsim.resolve.machine import BankGroup
-from accelsim.resolve.techniques import data_capacity, ecc_of, upkeep_fault, with_techniques
+from accelsim.resolve.techniques import (
+    data_capacity,
+    ecc_of,
+    note_techniques,
+    upkeep_fault,
+    with_techniques,
+)
 
 Values = dict[str, float | int]
 
@@ -82,19 +88,33 @@ def resolve_bank(
             where.fault(name, key, "a port cannot serve a word in no time; give more than 0") for key in zero
         ]
     if write is not None and write.device is not None:
-        if values["write_cycle"] < write.device.pulse_s * PS_PER_S:
-            what = f"is shorter than the pulse of {write.device.name}, {write.device.pulse_s * 1e9:.4g} ns"
-            return [where.fault(name, "write_cycle", what)]
+        short = _too_little(bank, values, write)
+        if short:
+            return [where.fault(name, key, what) for key, what in short]
         for s in write.sources:
             ledger.note(("bank", name, "device", s.key), s.value, s.unit, s.source)
+    note_techniques(name, bank, ledger)
     _note(name, bank, values, given, ledger)
     _note_residuals(name, bank, capacity, values, given, where.spec, ledger)
     group = with_techniques(_group(name, bank, capacity, values, write, where.spec.clock), bank, where.spec)
-    return [
-        where.fault(name, key, what)
-        for key, interval in (("scrub_interval", group.scrub_ps), ("refresh_interval", group.refresh_ps))
-        if interval and (what := upkeep_fault(group, interval))
-    ] or group
+    what = upkeep_fault(group)
+    key = "scrub_interval" if group.scrub_ps else "refresh_interval"
+    return [where.fault(name, key, what)] if what else group
+
+
+def _too_little(bank: BankSpec, values: Values, write: CellWrite) -> list[tuple[str, str]]:
+    """Return the keys that give a write less time or energy than its device takes."""
+    device, found = write.device, []
+    assert device is not None
+    if values["write_cycle"] < device.pulse_s * PS_PER_S:
+        found.append(
+            ("write_cycle", f"is shorter than the pulse of {device.name}, {device.pulse_s * 1e9:.4g} ns")
+        )
+    cells_pj = bank.word * 8 * write.bit_pj
+    if bank.write_energy is not None and values["write_energy"] < cells_pj:
+        what = f"is less than the cells of {device.name} take, {cells_pj:.4g} pJ a word; leave it out"
+        found.append(("write_energy", what))
+    return found
 
 
 def _group(
@@ -173,7 +193,7 @@ def _from_table(
         "write_cycle": max(_ps(write_ns), period),
         "read_energy": macro.read_pj,
         "write_energy": write_pj,
-        "area": lanes * macro.area_mm2 * (write.area_ratio if write is not None else 1.0),
+        "area": lanes * macro.area_mm2 + (write.added_mm2(capacity, spec.node) if write is not None else 0.0),
     }
     if with_leakage:
         values["leakage"] = lanes * macro_leakage_mw(macro, spec.node, bank.flavour, spec.temperature)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -15,6 +16,7 @@ from accelsim.resolve.machine import Device, Sourced
 from accelsim.units import LIFETIME, UnitError
 
 PS_PER_S: Final = 10**12
+MOST_WIDTH: Final = 8  # of access_width_scale
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +50,9 @@ class CellWrite:
         """By how much a bit's write costs more than the macro's own."""
         return self.bit_pj - self.cell.set_energy_pj
 
-    @property
-    def area_ratio(self) -> float:
-        """The cell's area over the macro's own."""
-        return self.cell.area_ratio(self.width_scale)
+    def added_mm2(self, capacity_bytes: int, node_nm: int) -> float:
+        """Return by how much the group's cells are larger than the macro's own."""
+        return self.cell.added_mm2(self.width_scale, capacity_bytes * 8, node_nm)
 
 
 def cell_of(bank: BankSpec) -> str:
@@ -59,9 +60,11 @@ def cell_of(bank: BankSpec) -> str:
     return bank.macro or ("sram" if bank.technology == "sram" else "stt34")
 
 
-def cell_area_ratio(bank: BankSpec) -> float:
-    """Return the area of a group's cells over that of its macro's."""
-    return 1.0 if bank.technology == "sram" else cell(cell_of(bank)).area_ratio(bank.access_width_scale)
+def added_mm2(bank: BankSpec, capacity_bytes: int, node_nm: int) -> float:
+    """Return by how much a group's cells are larger than its macro's own."""
+    if bank.technology == "sram":
+        return 0.0
+    return cell(cell_of(bank)).added_mm2(bank.access_width_scale, capacity_bytes * 8, node_nm)
 
 
 def cell_write(bank: BankSpec, spec: ArchSpec, origins: Origins, name: str) -> CellWrite | list[Fault] | None:
@@ -74,10 +77,11 @@ def cell_write(bank: BankSpec, spec: ArchSpec, origins: Origins, name: str) -> C
     try:
         device, sources = described_device(_beside(bank.device, origins, name), spec.temperature)
     except ConfigError as exc:  # its faults stand in its own file
-        return [origins.fault(("bank", name, "device"), f"{bank.device}: {line}") for line in exc.faults]
+        return [origins.fault(("bank", name, "device"), line) for line in exc.faults]
     except InputError as exc:
         return [origins.fault(("bank", name, "device"), str(exc))]
-    write = CellWrite(own, replace(device, cell_ohm=own.path_ohm), bank.access_width_scale, sources)
+    width = bank.access_width_scale  # of a wider transistor the path has less resistance: the voltage stays
+    write = CellWrite(own, replace(device, cell_ohm=own.path_ohm / width), width, sources)
     fault = _drive_fault(write)
     return [origins.fault(("bank", name, "device"), fault)] if fault else write
 
@@ -88,11 +92,11 @@ def _drive_fault(write: CellWrite) -> str:
     needed, own = write.device.write_current_a, write.cell.set_current_a
     if needed <= write.available_a * (1 + 1e-9):
         return ""
+    scale = math.ceil(100 * needed / own) / 100
+    wider = f"access_width_scale = {scale:g} or more (a larger cell), " if scale <= MOST_WIDTH else ""
     return (
         f"{write.device.name} is written with {needed * 1e6:.4g} uA, but the cell of macro {write.cell.name} "
-        f"gives "
-        f"{write.available_a * 1e6:.4g} uA; use access_width_scale = {needed / own:.3g} or more (a larger "
-        f"cell), another macro, or a device that needs less"
+        f"gives {write.available_a * 1e6:.4g} uA; use {wider}another macro, or a device that needs less"
     )
 
 
@@ -113,6 +117,8 @@ def _device_faults(bank: BankSpec) -> list[tuple[str, str]]:
     for key in ("early_termination", "write_retries"):
         if getattr(bank, key) and not bank.device:
             wrong.append((key, "has no effect without a device, whose error rate decides"))
+    if bank.power_gating == "idle" and (bank.scrub_interval or bank.refresh_interval):
+        wrong.append(("power_gating", 'scrub and refresh need power at all times; use "empty"'))
     if bank.differential_write and not mram:
         wrong.append(("differential_write", "is for stt-mram"))
     if bank.power_gating == "idle" and not mram:

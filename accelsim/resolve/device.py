@@ -14,22 +14,39 @@ from accelsim.config.locate import find
 from accelsim.config.origins import Fault, Origins, error
 from accelsim.config.positions import KeyPath
 from accelsim.config.spec import Quantity
-from accelsim.device.laws import Laws, known_laws, laws
+from accelsim.device.laws import Laws, flipped, known_laws, laws
 from accelsim.device.mtj import (
+    OutOfRange,
     critical_current,
     intrinsic_time,
-    retention_flip_probability,
     thermal_stability,
     thermal_stability_at,
     thermal_stability_from_geometry,
 )
-from accelsim.errors import InputError
+from accelsim.errors import ConfigError, InputError
 from accelsim.resolve.ledger import ASSUMED
 from accelsim.resolve.machine import Device, Sourced
 
 MEAN: Final = "mean"
 _BER: Final = "ber:"
-_DELTA_RANGE: Final = (1e-3, 500.0)  # in which a retention's delta is sought
+_MOST_DELTA: Final = 500.0  # that a retention's delta is sought up to
+_KEYS: Final = {  # of a device's file, by argument of the laws
+    "alpha": "damping",
+    "efficiency": "efficiency",
+    "anisotropy_field_t": "anisotropy_field",
+    "saturation_a_per_m": "geometry",
+    "volume_m3": "geometry",
+    "reference_k": "reference_temperature",
+    "retention_s": "retention",
+    "tau0_s": "attempt_time",
+    "wer": "target_wer",
+    "pulse_s": "pulse",
+    "overdrive_sigma": "overdrive_sigma",
+    "asymmetry": "write_asymmetry",
+    "read_overdrive": "read_overdrive",
+    "time_s": "read_time",
+    "cv": "delta_cv",
+}
 _ONE_OF: Final[tuple[tuple[str, ...], ...]] = (
     ("delta", "retention", "geometry"),
     ("pulse", "target_wer"),
@@ -54,27 +71,13 @@ def described_device(name_or_path: str, temperature_k: float | None) -> tuple[De
     """Return the device as ``load_device`` does, and the sources of its numbers by key of its file."""
     path = find("devices", name_or_path)
     spec, origins = load_spec(path, DeviceSpec, resolve_name=partial(find, "devices"))
-    faults = [f for keys in _ONE_OF for f in _one_of(spec, origins, keys)] + _law_faults(spec, origins)
+    faults = [f for keys in _ONE_OF for f in _one_of(spec, origins, keys)]
+    faults += _law_faults(spec, origins) + _idle_faults(spec, origins)
     if faults:
         raise error(faults)
-    device = _Resolver(path.stem, spec, origins, temperature_k or spec.reference_temperature).device()
+    kelvin = spec.reference_temperature if temperature_k is None else temperature_k
+    device = _Resolver(path.stem, spec, origins, kelvin).device()
     return device, _sources(spec, origins)
-
-
-def delta_of_retention(time_s: float, flipped: float, cv: float, tau0_s: float) -> float:
-    """Return the mean delta with which a share ``flipped`` of the bits reads wrong after ``time_s``.
-
-    >>> [round(delta_of_retention(1.0, 1e-6, cv, 1e-9), 1) for cv in (0.0, 0.05)]
-    [34.5, 36.2]
-    """
-    low, high = _DELTA_RANGE
-    for _ in range(60):
-        middle = (low + high) / 2
-        if float(retention_flip_probability(time_s, middle, cv=cv, tau0_s=tau0_s)) > flipped:
-            low = middle
-        else:
-            high = middle
-    return high
 
 
 def share_of(text: str) -> float | None:
@@ -108,6 +111,20 @@ def _law_faults(spec: DeviceSpec, origins: Origins) -> list[Fault]:
     return [origins.fault(("law",), f'no device laws "{spec.law}"{hint}')]
 
 
+def _idle_faults(spec: DeviceSpec, origins: Origins) -> list[Fault]:
+    """Return the keys that have no effect, and the names in ``assumed`` that are no keys."""
+    found = []
+    if spec.retention is None and origins.source_label(("retention_means",)):
+        found.append(origins.fault(("retention_means",), "has no effect without retention"))
+    if spec.target_wer is None and spec.pulse_temperature is not None:
+        found.append(origins.fault(("pulse_temperature",), "has no effect without target_wer"))
+    for i, name in enumerate(spec.assumed):
+        if name not in DeviceSpec.model_fields:
+            hint = did_you_mean(name, list(DeviceSpec.model_fields)) or ""
+            found.append(origins.fault(("assumed", i), f'no key "{name}"{hint}'))
+    return found
+
+
 def _sources(spec: DeviceSpec, origins: Origins) -> tuple[Sourced, ...]:
     """Return where each number comes from: the file's source for what it writes, else it is assumed."""
     claimed = origins.source_label(("source",))
@@ -131,39 +148,77 @@ class _Resolver:
         self.spec = spec
         self.origins = origins
         self.temperature_k = temperature_k
+        self.driven = "write_overdrive" if spec.write_overdrive is not None else "write_current"
+        self.stable = next(key for key in _ONE_OF[0] if getattr(spec, key) is not None)
 
     def device(self) -> Device:
         """Return the device.
 
         Raises:
-            ConfigError: if the laws do not hold for it.
+            ConfigError: if the laws do not hold for it, placed at the key to blame.
         """
+        try:
+            return self._device()
+        except OutOfRange as exc:
+            raise self._fault(self._blamed(exc.argument), str(exc)) from None
+        except ConfigError:
+            raise
+        except InputError as exc:  # of laws that do not say which argument it is
+            raise self._fault(self.driven, str(exc)) from None
+
+    def _device(self) -> Device:
+        law = laws(self.spec.law)
+        device = self._driven(self._stable(law))
+        if self.spec.target_wer is not None:
+            at = self.spec.pulse_temperature or self.temperature_k
+            pulse = float(law.write_pulse(replace(device, temperature_k=at), self.spec.target_wer))
+            device = replace(device, pulse_s=pulse)
+        nodes, _ = law.nodes(device)
+        law.rates_per_s(device, nodes)
+        law.read_disturb_probability(device, nodes)
+        for old in (0, 1):
+            law.write_error_rate(device, old, 1 - old)
+        return device
+
+    def _stable(self, law: Laws) -> Device:
+        """Return the device with its thermal stability, not yet driven."""
+        bare = self._bare()
         spec = self.spec
-        delta = self._delta()
-        ic0 = float(
-            critical_current(
-                self._at(delta),
-                alpha=spec.damping,
-                efficiency=spec.efficiency,
-                temperature_k=self.temperature_k,
-            )
-        )
-        overdrive = spec.write_overdrive or (spec.write_current or math.nan) / ic0
-        device = Device(
+        if spec.delta is not None:
+            return replace(bare, delta=spec.delta)
+        if spec.geometry is not None:
+            volume = math.pi / 4 * spec.geometry.diameter**2 * spec.geometry.thickness
+            of = (volume, spec.anisotropy_field, spec.geometry.saturation)
+            kelvin = spec.reference_temperature
+            return replace(bare, delta=float(thermal_stability_from_geometry(*of, temperature_k=kelvin)))
+        assert spec.retention is not None
+        mean = float(thermal_stability(spec.retention, tau0_s=spec.attempt_time))
+        if spec.retention_means == MEAN:
+            return replace(bare, delta=mean)
+        share = share_of(spec.retention_means)
+        if share is None:
+            given = spec.retention_means
+            what = f'expected "mean" or "ber:" and a share below 0.5 such as "ber:1e-6", got "{given}"'
+            raise self._fault("retention_means", what)
+        return _lasting(law, replace(bare, delta=mean), spec.retention, share)
+
+    def _bare(self) -> Device:
+        spec = self.spec
+        return Device(
             name=self.name,
             law=spec.law,
             temperature_k=self.temperature_k,
             reference_k=spec.reference_temperature,
-            delta=delta,
+            delta=math.nan,
             state_asymmetry=spec.state_asymmetry,
             delta_cv=spec.delta_cv,
             tau0_s=spec.attempt_time,
             intrinsic_time_s=float(intrinsic_time(spec.damping, spec.anisotropy_field)),
-            overdrive=overdrive,
+            overdrive=math.nan,
             write_asymmetry=spec.write_asymmetry,
             overdrive_sigma=spec.overdrive_sigma,
-            pulse_s=spec.pulse or math.nan,
-            write_current_a=overdrive * ic0,
+            pulse_s=math.nan if spec.pulse is None else spec.pulse,
+            write_current_a=math.nan,
             cell_ohm=spec.resistance,
             read_overdrive=spec.read_overdrive,
             read_s=spec.read_time,
@@ -171,49 +226,39 @@ class _Resolver:
             sense_error=spec.sense_error,
             endurance=spec.endurance,
         )
-        return self._with_pulse(device, laws(spec.law))
 
-    def _at(self, delta: float) -> float:
-        return float(thermal_stability_at(delta, self.temperature_k, self.spec.reference_temperature))
+    def _driven(self, device: Device) -> Device:
+        """Return the device with its write current: over that of the harder direction."""
+        spec = self.spec
+        ic0 = float(
+            critical_current(
+                thermal_stability_at(device.delta, self.temperature_k, spec.reference_temperature),
+                alpha=spec.damping,
+                efficiency=spec.efficiency,
+                temperature_k=self.temperature_k,
+                direction="p_to_ap",
+                asymmetry=spec.write_asymmetry,
+            )
+        )
+        overdrive = (
+            (spec.write_current or 0.0) / ic0 if spec.write_overdrive is None else spec.write_overdrive
+        )
+        return replace(device, overdrive=overdrive, write_current_a=overdrive * ic0)
 
     def _fault(self, key: str, what: str) -> Exception:
-        keys: KeyPath = (key,)
+        keys: KeyPath = (key,) if key else ()
         return error([self.origins.fault(keys, what)])
 
-    def _delta(self) -> float:
-        spec = self.spec
-        if spec.delta is not None:
-            return spec.delta
-        if spec.geometry is not None:
-            volume = math.pi / 4 * spec.geometry.diameter**2 * spec.geometry.thickness
-            return float(
-                thermal_stability_from_geometry(
-                    volume,
-                    spec.anisotropy_field,
-                    spec.geometry.saturation,
-                    temperature_k=spec.reference_temperature,
-                )
-            )
-        assert spec.retention is not None
-        if spec.retention <= spec.attempt_time:
-            raise self._fault("retention", f"{spec.retention:g} s is no longer than the attempt time")
-        if spec.retention_means == MEAN:
-            return float(thermal_stability(spec.retention, tau0_s=spec.attempt_time))
-        share = share_of(spec.retention_means)
-        if share is None:
-            given = spec.retention_means
-            what = f'expected "mean" or "ber:" and a share below 0.5 such as "ber:1e-6", got "{given}"'
-            raise self._fault("retention_means", what)
-        return delta_of_retention(spec.retention, share, spec.delta_cv, spec.attempt_time)
+    def _blamed(self, argument: str) -> str:
+        """Return the key that gives an argument of the laws; none gives the temperature."""
+        return {"overdrive": self.driven, "delta": self.stable, **_KEYS}.get(argument, "")
 
-    def _with_pulse(self, device: Device, law: Laws) -> Device:
-        """Return the device with the pulse that its target error rate needs; the laws must know it."""
-        driven = "write_overdrive" if self.spec.write_overdrive is not None else "write_current"
-        try:
-            if self.spec.target_wer is not None:
-                pulse = float(law.write_pulse(device, self.spec.target_wer))
-                device = replace(device, pulse_s=pulse)
-            law.write_error_rate(device, 0, 1)
-        except InputError as exc:
-            raise self._fault(driven, str(exc)) from None
-        return device
+
+def _lasting(law: Laws, device: Device, time_s: float, share: float) -> Device:
+    """Return the device with the delta with which ``share`` of its bits read wrong after ``time_s``."""
+    low, high = device.delta / 2, _MOST_DELTA
+    for _ in range(60):
+        middle = (low + high) / 2
+        trial = replace(device, delta=middle, temperature_k=device.reference_k)
+        low, high = (middle, high) if flipped(law, trial, time_s) > share else (low, middle)
+    return replace(device, delta=high)

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from accelsim.device.mtj import critical_current, intrinsic_time, write_pulse
-from accelsim.errors import InputError
+from typing import Final
+
+from accelsim.device.mtj import (
+    MAX_DELTA,
+    MAX_OVERDRIVE,
+    MIN_DELTA,
+    MIN_OVERDRIVE,
+    critical_current,
+    intrinsic_time,
+    write_pulse,
+)
 
 DAMPING, EFFICIENCY, FIELD_T = 0.01, 0.5, 0.3  # of a junction that nothing else is said of
-WER = 1e-9
-LEAST, MOST = 8.0, 80.0  # of the table of write error rates
+WER: Final = 1e-9
+LEAST_WER: Final = 1e-15  # that the table knows
 
 
 def largest_delta(
@@ -26,7 +35,7 @@ def largest_delta(
     0.3 T. Source: docs/sources.md#mtj-points.
 
     >>> round(largest_delta(40.82e-6, 5e-9), 1), round(largest_delta(80e-6, 10e-9), 0)
-    (14.6, 47.0)
+    (14.4, 47.0)
     """
     per_delta = ic0_per_delta_a or float(
         critical_current(1.0, alpha=DAMPING, efficiency=EFFICIENCY, temperature_k=temperature_k)
@@ -34,17 +43,16 @@ def largest_delta(
     intrinsic = intrinsic_time_s or float(intrinsic_time(DAMPING, FIELD_T))
 
     def writes(delta: float) -> bool:
-        try:
-            return (
-                float(write_pulse(wer, current_a / (per_delta * delta), delta, intrinsic_time_s=intrinsic))
-                <= pulse_s
-            )
-        except InputError:  # the overdrive is outside the laws: too large is easy, too small is hopeless
-            return current_a > per_delta * delta * 2
+        overdrive = min(current_a / (per_delta * delta), MAX_OVERDRIVE)  # beyond the table it is easier still
+        if overdrive < MIN_OVERDRIVE:
+            return False
+        return (
+            float(write_pulse(max(wer, LEAST_WER), overdrive, delta, intrinsic_time_s=intrinsic)) <= pulse_s
+        )
 
-    if not writes(LEAST):
+    if not writes(MIN_DELTA):
         return 0.0
-    low, high = LEAST, MOST
+    low, high = MIN_DELTA, MAX_DELTA
     if writes(high):
         return high
     while high - low > 1e-3:

@@ -14,7 +14,7 @@ from accelsim.config.arch import ArchSpec, BankSpec
 from accelsim.config.origins import Fault, error
 from accelsim.device.macros import NotInTable
 from accelsim.resolve.banks import Where, resolve_bank, series_of
-from accelsim.resolve.cells import cell_area_ratio
+from accelsim.resolve.cells import added_mm2
 from accelsim.resolve.ledger import Ledger
 from accelsim.resolve.machine import Machine
 from accelsim.units import size_text
@@ -91,8 +91,10 @@ def _macro_bytes(where: Where, other: Machine, groups: dict[str, BankSpec], left
     high = min(table.capacities[1] for table in tables.values())
 
     def area(size: int) -> float:
+        lanes = {n: b.count * b.subbanks for n, b in groups.items()}
         return sum(
-            b.count * b.subbanks * tables[n].area_mm2(size) * cell_area_ratio(b) for n, b in groups.items()
+            lanes[n] * tables[n].area_mm2(size) + added_mm2(b, lanes[n] * size, where.spec.node)
+            for n, b in groups.items()
         )
 
     if area(low) > left or area(high) < left:

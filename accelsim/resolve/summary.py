@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from accelsim.device.cells import cell
-from accelsim.device.laws import laws
+from accelsim.device.laws import laws, mean_rate
 from accelsim.device.mtj import thermal_stability_at
-from accelsim.resolve.drive import largest_delta
+from accelsim.resolve.drive import LEAST_WER, WER, largest_delta
 from accelsim.resolve.ledger import ASSUMED, CHOICE
-from accelsim.resolve.machine import BankGroup, Machine
+from accelsim.resolve.machine import BankGroup, Device, Machine
+from accelsim.resolve.techniques import upkeep_share
 from accelsim.words import FORMAT_BYTES, Role
 
 _WIDEST = 4  # bytes of an element where the workload decides on the format: torch's default, fp32
@@ -35,27 +36,35 @@ class GroupSummary:
     leakage_mw: float
     area_mm2: float
     fit_residual: float  # largest of its numbers from the array table; 0 is exact
-    ecc: str  # "none", or data + check bits of a code word
+    techniques: tuple[str, ...]
     device: DeviceSummary | None
+    macro: MacroSummary | None  # of stt-mram
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceSummary:
-    """What the cells of an STT-MRAM group are; without a device only what their macro could write.
-
-    ``largest_delta`` is the largest thermal stability at the machine's temperature that the macro's own pulse
-    and current write at ``target_wer``; 0: none.
-    """
+    """What the cells of an STT-MRAM group are, at the machine's temperature."""
 
     name: str
     delta: float
-    retention_s: float
+    retention_s: float  # of the mean cell
     pulse_s: float
     overdrive: float
     write_current_a: float
-    cell_current_a: float  # that the macro's access transistor gives
     write_error_rate: float  # 0 -> 1
     read_disturb: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MacroSummary:
+    """What the macro of an STT-MRAM group could write by itself.
+
+    ``largest_delta`` is the largest thermal stability at the machine's temperature that the macro's own pulse
+    and current write at ``target_wer``, the device's error rate or 1e-9; 0: none.
+    """
+
+    cell: str
+    current_a: float  # that its access transistor gives
     target_wer: float
     largest_delta: float
 
@@ -183,37 +192,79 @@ def _group(machine: Machine, bank: BankGroup) -> GroupSummary:
         leakage_mw=bank.leakage_mw,
         area_mm2=bank.area_mm2,
         fit_residual=max(residuals, default=0.0),
-        ecc=f"SECDED({bank.ecc.code_bits},{bank.ecc.data_bits})" if bank.ecc is not None else "none",
+        techniques=_techniques(bank),
         device=_device(bank),
+        macro=_macro(machine, bank),
     )
 
 
 def _device(bank: BankGroup) -> DeviceSummary | None:
-    """Return what the group's device comes to, and what the macro could write."""
+    """Return what the group's device comes to."""
     if bank.device is None:
         return None
     device, law = bank.device, laws(bank.device.law)
     nodes, weights = law.nodes(device)
-    up, down = law.rates_per_s(replace(device, delta_cv=0.0), law.nodes(replace(device, delta_cv=0.0))[0])
-    wer = law.write_error_rate(device, 0, 1)
-    delta = float(thermal_stability_at(device.delta, device.temperature_k, device.reference_k))
-    own = cell(bank.cell)
     return DeviceSummary(
         name=device.name,
-        delta=delta,
-        retention_s=2 / float(up[0] + down[0]),
+        delta=_delta(device),
+        retention_s=1 / mean_rate(law, replace(device, delta_cv=0.0, state_asymmetry=0.0)),
         pulse_s=device.pulse_s,
         overdrive=device.overdrive,
         write_current_a=device.write_current_a,
-        cell_current_a=bank.cell_current_a,
-        write_error_rate=wer,
+        write_error_rate=law.write_error_rate(device, 0, 1),
         read_disturb=float(weights @ law.read_disturb_probability(device, nodes)),
-        target_wer=wer,
-        largest_delta=largest_delta(
-            bank.cell_current_a,
-            own.set_pulse_s,
-            wer,
-            ic0_per_delta_a=device.write_current_a / device.overdrive / delta,
-            intrinsic_time_s=device.intrinsic_time_s,
-        ),
     )
+
+
+def _delta(device: Device) -> float:
+    return float(thermal_stability_at(device.delta, device.temperature_k, device.reference_k))
+
+
+def _macro(machine: Machine, bank: BankGroup) -> MacroSummary | None:
+    """Return what the macro's own pulse writes, at its device's error rate and critical current."""
+    if bank.technology == "sram":
+        return None
+    device = bank.device
+    wer, per_delta, intrinsic = WER, None, None
+    if device is not None:
+        wer = laws(device.law).write_error_rate(device, 0, 1)
+        per_delta = device.write_current_a / device.overdrive / _delta(device)
+        intrinsic = device.intrinsic_time_s
+    largest = largest_delta(
+        bank.cell_current_a,
+        cell(bank.cell).set_pulse_s,
+        wer,
+        ic0_per_delta_a=per_delta,
+        intrinsic_time_s=intrinsic,
+        temperature_k=machine.temperature_k,
+    )
+    return MacroSummary(
+        cell=bank.cell, current_a=bank.cell_current_a, target_wer=max(wer, LEAST_WER), largest_delta=largest
+    )
+
+
+def _techniques(bank: BankGroup) -> tuple[str, ...]:
+    """Return what a group does beside reading and writing, a phrase each."""
+    found = []
+    if bank.ecc is not None:
+        found.append(f"SECDED({bank.ecc.code_bits},{bank.ecc.data_bits})")
+    for what, interval in (("scrub", bank.scrub_ps), ("refresh", bank.refresh_ps)):
+        if interval:
+            found.append(f"{what} every {interval / 1e6:g} us")
+    if bank.scrub_ps or bank.refresh_ps:
+        found.append(f"{100 * upkeep_share(bank):.3g} % of the port")
+    if bank.refresh_model == "literature":
+        found.append("refresh taken to reset errors, as the literature does")
+    if bank.write_retries:
+        found.append(f"verified writes, up to {bank.write_retries} more")
+    if bank.unchanged_cost < 1:
+        found.append(
+            f"bits driven at {bank.changed_cost:.3g} (changed), {bank.unchanged_cost:.3g} (unchanged)"
+        )
+    if bank.power_gating != "none":
+        found.append(
+            f"power gating ({bank.power_gating}), {100 * bank.gated_leakage:g} % of the leakage left"
+        )
+    if bank.max_dwell_ps:
+        found.append(f"data lie at most {bank.max_dwell_ps / 1e6:.4g} us")
+    return tuple(found)

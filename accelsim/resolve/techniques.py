@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
 import numpy as np
 
 from accelsim.config.arch import ArchSpec, BankSpec
-from accelsim.device.laws import laws, time_to_flip
+from accelsim.device.laws import laws, time_to_flip, write_failure
 from accelsim.resolve.device import share_of
+from accelsim.resolve.ledger import ASSUMED, Ledger
 from accelsim.resolve.machine import BankGroup, Device, Ecc
 from accelsim.units import LIFETIME, real
+from accelsim.words import ROLES
 
 TOGGLE: Final = 0.5  # share of a written word's bits that change, unless the machine says otherwise
 
 STOPS_AFTER: Final = 0.1  # of the pulse: when a driver knows that its bit need not switch (assumed)
+MOST_UPKEEP: Final = 0.9  # of a port's time
 _STEPS: Final = 65  # of the pulse, for the mean time to switch
 
 
@@ -32,13 +36,32 @@ def max_dwell_ps(bank: BankSpec, device: Device | None) -> int:
     return max(1, int(seconds * 1e12))
 
 
-def upkeep_fault(group: BankGroup, interval_ps: int) -> str:
-    """Return what is wrong if going through all words takes longer than an interval; else nothing."""
+def upkeep_share(group: BankGroup) -> float:
+    """Return the share of its time that a group's busiest port spends on scrub and refresh."""
     beats = -(-group.capacity_bytes // (group.word_bytes * group.lanes))
-    takes = beats * (group.read_cycle_ps + group.write_cycle_ps)
-    if takes < interval_ps:
+    cycles = (group.read_cycle_ps, group.write_cycle_ps)
+    takes = beats * (sum(cycles) if group.ports == "1rw" else max(cycles))
+    return sum(takes / interval for interval in (group.scrub_ps, group.refresh_ps) if interval)
+
+
+def upkeep_fault(group: BankGroup) -> str:
+    """Return what is wrong if scrub and refresh leave a port hardly any time; else nothing."""
+    share = upkeep_share(group)
+    if share <= MOST_UPKEEP:
         return ""
-    return f"{interval_ps / 1e6:g} us, but going through the group takes {takes / 1e6:.4g} us; give more"
+    what = "scrub and refresh together take" if group.scrub_ps and group.refresh_ps else "takes"
+    most = 100 * MOST_UPKEEP
+    return f"{what} {100 * share:.3g} % of the port's time (at most {most:g} %); give longer intervals"
+
+
+def note_techniques(name: str, bank: BankSpec, ledger: Ledger) -> None:
+    """Note the numbers that techniques rest on, where they are in use."""
+    if bank.power_gating != "none":
+        ledger.written(("bank", name, "gated_leakage"), bank.gated_leakage, "1")
+    if bank.ecc != "none":
+        ledger.written(("bank", name, "ecc_latency"), float(bank.ecc_latency.amount), "ps or cycles")
+    if bank.early_termination:
+        ledger.note(("bank", name, "early_termination", "stops_after"), STOPS_AFTER, "1", ASSUMED)
 
 
 def check_bits(data_bits: int) -> int:
@@ -87,7 +110,8 @@ def with_techniques(group: BankGroup, bank: BankSpec, spec: ArchSpec) -> BankGro
     if bank.differential_write:
         group = with_differential_write(group)
     if bank.write_retries:
-        group = with_retries(group, bank.write_retries, max(spec.toggle_rate.values(), default=TOGGLE))
+        toggle = max(spec.toggle_rate.get(role, TOGGLE) for role in ROLES)
+        group = with_retries(group, bank.write_retries, toggle)
     return group
 
 
@@ -134,10 +158,12 @@ def with_retries(group: BankGroup, retries: int, toggle: float) -> BankGroup:
     attempts cost its energy, without the cells, as only failed bits are driven.
     """
     assert group.device is not None
-    wer = laws(group.device.law).write_error_rate(group.device, 0, 1)
-    bits = group.word_bytes * 8 * toggle
-    word = _attempts(wer, bits, retries)
-    beat = _attempts(wer, bits * group.lanes, retries)
+    law, share = laws(group.device.law), 1.0
+    failing = [write_failure(law, group.device, 0, n) for n in range(retries)]
+    if group.ecc is not None:
+        share = group.ecc.code_bits / group.ecc.data_bits
+    bits = group.word_bytes * 8 * share * toggle
+    word, beat = _attempts(failing, bits), _attempts(failing, bits * group.lanes)
     once = group.write_cycle_ps + group.read_cycle_ps
     periphery = group.write_pj - group.write_cell_pj + group.read_pj
     return replace(
@@ -148,10 +174,10 @@ def with_retries(group: BankGroup, retries: int, toggle: float) -> BankGroup:
     )
 
 
-def _attempts(wer: float, bits: float, retries: int) -> float:
-    """Return the further attempts to be expected of ``bits`` that each fail with ``wer``.
+def _attempts(failing: Sequence[float], bits: float) -> float:
+    """Return the further attempts to be expected of ``bits``; ``failing``: after one write, after two, ...
 
-    >>> _attempts(0.0, 256, 3), round(_attempts(1e-3, 128, 1), 4)
+    >>> _attempts([0.0, 0.0], 256), round(_attempts([1e-3], 128), 4)
     (0.0, 0.1202)
     """
-    return float(sum(-math.expm1(bits * math.log1p(-(wer**n))) for n in range(1, retries + 1)))
+    return float(sum(-math.expm1(bits * math.log1p(-min(p, 1 - 1e-16))) for p in failing))

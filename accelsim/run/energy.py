@@ -81,19 +81,23 @@ def energy_rows(
         for (component, action, part, role), n in recorder.counts.items()
     ]
     powers = _standing_w(machine)
+    by_op: dict[str, dict[str, float]] = {}
+    for (op, group), share in (powered or {}).items():
+        by_op.setdefault(op, {})[f"spad.{group}"] = share
     last_end, last_phase = 0, Part(STEP_END, "", "forward")
     for part in parts:
         times = recorder.ops.get(part.op)
         if times is None or times.end_ps == times.start_ps:
             continue
         window = times.end_ps - times.start_ps
-        drawn = _drawn(powers, part.op, powered or {})
+        drawn = _drawn(powers, part.op, by_op)
         rows += [EnergyRow(c, a, part, "", 0, 0.0, window, w) for c, a, w in drawn]
         if times.end_ps > last_end:
             last_end, last_phase = times.end_ps, Part(STEP_END, "", part.phase)
     rest = recorder.end_ps - last_end + machine.host_gap_ps
     if rest > 0:
-        rows += [EnergyRow(c, a, last_phase, "", 0, 0.0, rest, w) for c, a, w in powers]
+        drawn = _drawn(powers, STEP_END, by_op)
+        rows += [EnergyRow(c, a, last_phase, "", 0, 0.0, rest, w) for c, a, w in drawn]
     return sorted(rows, key=lambda r: (r.component, r.action, r.part.phase, r.part.layer, r.part.op, r.role))
 
 
@@ -107,12 +111,12 @@ def _standing_w(machine: Machine) -> list[tuple[str, str, float]]:
 
 
 def _drawn(
-    powers: list[tuple[str, str, float]], op: str, powered: Mapping[tuple[str, str], float]
+    powers: list[tuple[str, str, float]], op: str, by_op: Mapping[str, Mapping[str, float]]
 ) -> list[tuple[str, str, float]]:
     """Return the standing powers during an op, with what is gated off."""
-    if not powered:
+    share = by_op.get(op)
+    if not share:
         return powers
-    share = {f"spad.{group}": part for (of, group), part in powered.items() if of == op}
     return [(c, a, w * share.get(c, 1.0) if a == "leakage" else w) for c, a, w in powers]
 
 

@@ -6,32 +6,43 @@ is empty can be off.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from accelsim.program.program import Kernel, Program, Region
 from accelsim.resolve.machine import BankGroup, Machine
+from accelsim.run.energy import STEP_END
 from accelsim.trace.recorder import Recorder
 
 
 def powered_shares(machine: Machine, program: Program, recorder: Recorder) -> dict[tuple[str, str], float]:
-    """Return the share by (leading op, bank group); groups that gate nothing are left out."""
+    """Return the share by (leading op, bank group); groups that gate nothing are left out.
+
+    ``STEP_END`` stands for what follows the last op: only what is carried over the step is held then.
+    """
     shares = {}
     for bank in machine.banks.values():
         if bank.power_gating == "none":
             continue
         touched = {part.op for (component, _, part, _) in recorder.counts if component == f"spad.{bank.name}"}
         for kernel in program.kernels:
-            on = _occupied(program, kernel, bank)
+            on = _occupied(program, program.kernels[kernel.index : kernel.index + 2], kernel.index, bank)
             if bank.power_gating == "idle" and not _touched(program, kernel, touched):
                 on = 0.0
-            shares[kernel.leader.op, bank.name] = on + (1 - on) * bank.gated_leakage
+            shares[kernel.leader.op, bank.name] = _drawn(bank, on)
+        last = len(program.kernels) - 1
+        held = 0.0 if bank.power_gating == "idle" else _occupied(program, (), last, bank)
+        shares[STEP_END, bank.name] = _drawn(bank, held)
     return shares
 
 
-def _occupied(program: Program, kernel: Kernel, bank: BankGroup) -> float:
-    """Return the share of a group that holds something while ``kernel`` runs, or is filled for the next."""
-    regions = [c.region for c in program.copies if c.first <= kernel.index <= c.last]
-    for one in program.kernels[kernel.index : kernel.index + 2]:
+def _drawn(bank: BankGroup, on: float) -> float:
+    return on + (1 - on) * bank.gated_leakage
+
+
+def _occupied(program: Program, kernels: Sequence[Kernel], index: int, bank: BankGroup) -> float:
+    """Return the share of a group that holds copies of kernel ``index``, or buffers of ``kernels``."""
+    regions = [c.region for c in program.copies if c.first <= index <= c.last]
+    for one in kernels:
         regions += [slot for b in (*one.reads, *one.writes) for slot in b.slots]
         regions += [one.psum.region] if one.psum is not None and one.psum.region is not None else []
     return _covered(r for r in regions if r.group == bank.name) / bank.capacity_bytes

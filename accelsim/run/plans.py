@@ -57,9 +57,10 @@ def program_of(
 
 
 def key_of(graph_hash: str, machine: Machine, cold: bool) -> str:
-    """Return the name of the entry. The order of a machine's banks counts, hence unsorted keys."""
-    what = [graph_hash, asdict(machine), cold, version("numpy"), _source_hash(PACKAGE)]
-    return hashlib.sha256(json.dumps(what).encode()).hexdigest()
+    """Return the name of the entry. The order of a machine's banks counts, that of other keys does not."""
+    order = list(machine.banks)
+    what = [graph_hash, order, asdict(machine), cold, version("numpy"), _source_hash(PACKAGE)]
+    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
 
 
 def _source_hash(package: Path) -> str:

@@ -34,11 +34,14 @@ from accelsim.run.columns import (
 )
 from accelsim.run.copies import copy_columns
 from accelsim.run.energy import energy_rows
+from accelsim.run.errors import write_errors
+from accelsim.run.frozen import frozen_program
 from accelsim.run.gating import powered_shares
-from accelsim.run.plans import program_of
+from accelsim.run.plans import key_of, program_of
 from accelsim.run.summary import JSON_KEYS, summarize_run
 from accelsim.trace.folder import RunFolder
 from accelsim.trace.recorder import Part, Recorder
+from accelsim.trace.runs import open_run
 from accelsim.trace.schema import COPIES, ENERGY, OPS, RESIDENCIES, SPANS
 
 Progress = Callable[[str, int, int], None]
@@ -101,6 +104,7 @@ def simulate(
     force: bool = False,
     trace_tensors: Sequence[str] = (),
     exact: bool = False,
+    mapping_from: str | Path | None = None,
     command: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> Result:
@@ -118,6 +122,7 @@ def simulate(
         out: The run folder; else ``runs/<machine>_<workload>-<id>``.
         force: Replace another run at ``out``.
         trace_tensors: Globs of tensors whose single copies are kept in ``copies.parquet``.
+        mapping_from: A run, by name or folder, whose tiles, order and placement are taken.
         exact: Simulate every tile, also those of a steady state; the same results, later.
         command: What the user typed, for the manifest.
         progress: Called with (stage, done, total).
@@ -134,15 +139,20 @@ def simulate(
     if not allow_unsupported:
         _refuse_unsupported(captured.graph)
     _check_globs(captured.graph, trace_tensors)
-    options = {"phase": str(captured.spec.get("phase", phase)), "cold": cold}
-    decides = {**options, "trace_tensors": list(trace_tensors), "model_version": MODEL_VERSION, "seed": SEED}
+    options: dict[str, Any] = {"phase": str(captured.spec.get("phase", phase)), "cold": cold}
     graph_hash = content_hash(captured.graph)
+    frozen = None
+    if mapping_from is not None:
+        source = open_run(mapping_from)
+        frozen = frozen_program(source, captured.graph, graph_hash, machine, cold)
+        options["mapping_from"] = source.manifest["id"]
+    decides = {**options, "trace_tensors": list(trace_tensors), "model_version": MODEL_VERSION, "seed": SEED}
     run_id = _run_id(machine, graph_hash, decides)
     name = f"{machine.name}_{captured.graph.name}"
     target = Path(out) if out is not None else None
     with RunFolder.create(target, name, run_id, force) as folder:
         with stages.stage("map") as report:
-            program = program_of(captured.graph, graph_hash, machine, cold=cold, progress=report)
+            program = frozen or program_of(captured.graph, graph_hash, machine, cold=cold, progress=report)
         with stages.stage("simulate") as report:
             recorder = run_program(machine, program, trace_tensors, report, exact=exact)
         with stages.stage("write"):
@@ -150,6 +160,9 @@ def simulate(
             summary = _write(folder, machine, captured.graph, program, recorder, told)
             skip = _skip(recorder)
             manifest = _manifest(machine, captured, graph_hash, skip, command, decides)
+            if frozen is None:
+                manifest["program"] = key_of(graph_hash, machine, cold)
+                manifest["bank_order"] = list(machine.banks)
             folder.write_manifest({**manifest, "wall_s": dict(stages.wall_s)})
     return Result(summary, skip, folder.path, dict(stages.wall_s))
 
@@ -193,10 +206,12 @@ def _write(
     folder.write_table("ops", ops_columns(rows, machine, OPS))
     folder.write_table("spans", span_columns(recorder, SPANS))
     folder.write_table("energy", energy_columns(energy, ENERGY))
-    folder.write_table("residencies", residency_columns(recorder, RESIDENCIES))
+    residencies = residency_columns(recorder, RESIDENCIES)
+    folder.write_table("residencies", residencies)
     if recorder.histogram.traced:
-        folder.write_extra("copies", COPIES, copy_columns(recorder, COPIES))
-    summary = summarize_run(machine, graph, program, recorder, rows, energy, options)
+        folder.write_extra("copies", copy_columns(recorder, COPIES))
+    errors = write_errors(folder, machine, residencies)
+    summary = summarize_run(machine, graph, program, recorder, rows, energy, options) | errors
     folder.write_summary(summary)
     return summary
 

@@ -125,7 +125,14 @@ def _notes(machine: Machine, graph: Graph, program: Program, options: dict[str, 
     notes = list(graph.notes)
     if options["phase"] == "forward":
         notes.append("forward only: nothing is updated, so nothing is kept over the step's boundary")
+    if "mapping_from" in options:
+        run = options["mapping_from"][:8]
+        notes.append(f"tiles, order and placement are those of run {run}, and so is the estimate of time")
     notes.append("operands read across their grain are counted as read along it")
+    for name, bank in machine.banks.items():
+        if bank.refresh_model == "literature":
+            what = "as papers on low-retention caches assume; thermal flips have no such memory"
+            notes.append(f"{name}: refresh is taken to reset the time since the write, {what}")
     if machine.host_gap_ps:
         notes.append(f"a gap of {machine.host_gap_ps} ps between steps counts in dwells and standing energy")
     if program.planned_capacity_bytes != program.capacity_bytes:

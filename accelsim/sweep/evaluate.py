@@ -152,11 +152,14 @@ def _outcome(job: Job) -> Outcome:
 
 def simulated(job: Job) -> Figures:
     """Return the figures of a point: the numbers of the summary that ``accelsim run`` would write."""
-    from accelsim.run.columns import op_rows
+    from accelsim.reliability.wear import wear
+    from accelsim.run.columns import energy_columns, op_rows, residency_columns
     from accelsim.run.energy import energy_rows
+    from accelsim.run.errors import error_figures, has_devices
     from accelsim.run.gating import powered_shares
     from accelsim.run.summary import summarize_run
     from accelsim.trace.recorder import Part
+    from accelsim.trace.schema import RESIDENCIES
 
     machine, graph = job.machine, graph_of(job.work)
     program, recorder = _simulation(job)
@@ -164,7 +167,14 @@ def simulated(job: Job) -> Figures:
     parts = [Part(op.name, op.layer, op.phase) for op in graph.ops]
     energy = energy_rows(machine, recorder, parts, powered_shares(machine, program, recorder))
     summary = summarize_run(machine, graph, program, recorder, rows, energy, dict(job.work.options))
-    return of_summary(summary) | of_machine(machine)
+    found = of_machine(machine)
+    if has_devices(machine):
+        summary |= error_figures(machine, residency_columns(recorder, RESIDENCIES))
+        columns = energy_columns(energy, ("component", "action", "count"))
+        span_ps = recorder.end_ps + machine.host_gap_ps
+        lives = [w.lifetime_s for w in wear(machine.banks, columns, span_ps).values() if w.lifetime_s]  # type: ignore[arg-type]
+        found |= {"lifetime_s": min(lives)} if lives else {}
+    return of_summary(summary) | found
 
 
 def estimated(job: Job) -> Figures:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from accelsim.trace.schema import TABLES
+from accelsim.trace.schema import EXTRA_TABLES, TABLES
 from accelsim.words import STALL_REASONS
 
 _NAMES: Final = {
@@ -95,10 +95,66 @@ MEANING: Final[dict[str, dict[str, str]]] = {
         "gap_byte_ps": "sum of bytes x time since the previous read or write, exact",
         "reads": "reads",
     },
+    "copies": {
+        "bank_group": "name of the bank group that holds the copy",
+        "tensor": _NAMES["tensor"],
+        "copy_class": "population of copies that share their history",
+        "box": "which part of the tensor, low:high per dimension; of a buffered copy in the shape in which "
+        "its reader sees it",
+        "read_index": "0 for the first read of the copy, 1 for the second, ...",
+        "reader_layer": "reader's module path",
+        "phase_read": "phase of the read",
+        "written_ps": "when the copy was written; up to 0: in the step before",
+        "read_ps": "when it was read",
+        "bytes": "bytes read",
+    },
+    "errors": {
+        "bank_group": "name of the bank group that holds the copy",
+        "tensor": _NAMES["tensor"],
+        "role": _NAMES["role"],
+        "copy_class": "population of copies that share their history",
+        "parent_class": "population that it was copied from; empty for an original or a product",
+        "origin": "produced, filled (from DRAM) or moved",
+        "layer": "producer's module path",
+        "reader_layer": "reader's module path; dma: the read of a write-back",
+        "phase_written": "phase of the write",
+        "phase_read": "phase of the read",
+        "read_index": "0 for the first read of the copy, 1 for the second, ...",
+        "bit_field": "which bits of an element: all",
+        "reads": "reads",
+        "bits": "bits read, all reads together; the means below weight by them",
+        "dwell_ps": "mean time since the write",
+        "gap_ps": "mean time since the copy's access before, a read or the write",
+        "p_write": "probability that the write left the bit wrong; each p is per bit, this and the next four "
+        "as if there were no other cause, before correction",
+        "p_retention": "that thermal flips since the write leave it wrong",
+        "p_read_disturb": "that the disturbs of the copy's reads before this one leave it wrong; a read "
+        "senses before it disturbs",
+        "p_sense": "that it is stored right and sensed wrong, this once",
+        "p_inherited": "that it was wrong as it was written: what the copy's parent was read as when it was "
+        "written back, after correction",
+        "p_stored": "that it is stored wrong at this read, of all causes but sensing",
+        "p_new": "that it is stored wrong if it was stored right at the copy's access before; p_stored at "
+        "read 0, before which nothing was read",
+        "p_back": "that it is stored right if it was stored wrong at the copy's access before; 0 at read 0",
+        "p_total": "that it is delivered wrong: sensed, and after correction where the bank corrects",
+        "expected_flips": "bits x p_total",
+    },
+}
+
+WHEN: Final[dict[str, str]] = {
+    "copies": "Only where tensors were traced (`--trace-tensor`). One row per read of a piece of a copy.",
+    "errors": "Only where a bank group of the machine has a device. The rows of `residencies.parquet` with "
+    "the bins of the dwell, and the fates of the copies, together; groups without a device have rows too, "
+    "with what their copies inherited. A training draws the bits that are stored wrong by `p_stored` at a "
+    "copy's first read, lets right ones go wrong with `p_new` and wrong ones come right with `p_back` at "
+    "each later one, and adds `p_sense` anew each time; where the bank corrects, `p_total` is what is left.",
 }
 
 
 def markdown(table: str, meaning: Mapping[str, Mapping[str, str]] = MEANING) -> str:
     """Return the reference of ``table`` as a Markdown table."""
-    rows = [f"| `{column}` | {kind} | {meaning[table][column]} |" for column, kind in TABLES[table].items()]
-    return "\n".join(["| column | type | meaning |", "|---|---|---|", *rows]) + "\n"
+    schema = {**TABLES, **EXTRA_TABLES}[table]
+    rows = [f"| `{column}` | {kind} | {meaning[table][column]} |" for column, kind in schema.items()]
+    lines = ["| column | type | meaning |", "|---|---|---|", *rows]
+    return "\n".join([WHEN[table], "", *lines] if table in WHEN else lines) + "\n"

@@ -2,6 +2,7 @@
 
     runs/<name>-<id>/  manifest.json  summary.json
                        ops.parquet  spans.parquet  energy.parquet  residencies.parquet
+                       copies.parquet  errors.parquet: only of some runs
 
 Everything is written into a hidden folder beside the target, which takes the target's place by renaming when
 it is complete. A run that fails, meets a full disk or is interrupted leaves nothing behind.
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from accelsim.errors import InputError
 from accelsim.trace import tables
-from accelsim.trace.schema import SCHEMA_VERSION, TABLES
+from accelsim.trace.schema import EXTRA_TABLES, SCHEMA_VERSION, TABLES
 
 if TYPE_CHECKING:
     from accelsim.trace.tables import Column
@@ -106,9 +107,13 @@ class RunFolder:
         """Write the table ``name`` of ``trace.schema.TABLES``."""
         tables.write_table(self._partial / f"{name}.parquet", TABLES[name], columns)
 
-    def write_extra(self, name: str, schema: Mapping[str, str], columns: Mapping[str, Column]) -> None:
-        """Write a table that only some runs have."""
-        tables.write_table(self._partial / f"{name}.parquet", schema, columns)
+    def write_extra(self, name: str, columns: Mapping[str, Column]) -> None:
+        """Write the table ``name`` of ``trace.schema.EXTRA_TABLES``, which only some runs have."""
+        tables.write_table(self._partial / f"{name}.parquet", EXTRA_TABLES[name], columns)
+
+    def copy_file(self, source: Path) -> None:
+        """Copy a file of another run as it is."""
+        shutil.copyfile(source, self._partial / source.name)
 
     def _finish(self) -> None:
         missing = [n for n in (MANIFEST, *RESULTS) if not (self._partial / n).is_file()]
@@ -126,7 +131,8 @@ class RunFolder:
         before = _manifest(self.path)
         if before is None or before.get("id") != self.run_id:
             return
-        changed = [n for n in RESULTS if before.get("files", {}).get(n) != files[n]]
+        extra = [f"{n}.parquet" for n in EXTRA_TABLES]
+        changed = [n for n in (*RESULTS, *extra) if before.get("files", {}).get(n) != files.get(n)]
         damaged = [n for n, sha in before.get("files", {}).items() if not _has(self.path / n, sha)]
         if changed:
             text = f"the same run gave other results before ({', '.join(changed)}); replaced"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from accelsim.errors import InputError
 from accelsim.trace import tables
 from accelsim.trace.folder import MANIFEST, RESULTS, SUMMARY
-from accelsim.trace.schema import SCHEMA_VERSION, TABLES
+from accelsim.trace.schema import EXTRA_TABLES, SCHEMA_VERSION, TABLES
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -31,9 +31,10 @@ class Run:
         return self.path.absolute().name
 
     def table(self, name: str) -> pa.Table:
-        """Read the table ``name``: ops, spans, energy or residencies."""
-        if name not in TABLES:
-            raise InputError(f"{self.path}: no table {name!r}; there are {', '.join(TABLES)}")
+        """Read the table ``name``: ops, spans, energy, residencies, or one that only some runs have."""
+        extra = [n for n in EXTRA_TABLES if (self.path / f"{n}.parquet").is_file()]
+        if name not in TABLES and name not in extra:
+            raise InputError(f"{self.path}: no table {name!r}; there are {', '.join([*TABLES, *extra])}")
         return tables.read_table(self.path / f"{name}.parquet")
 
 

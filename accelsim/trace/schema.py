@@ -139,3 +139,8 @@ TABLES: Final[dict[str, dict[str, str]]] = {
     "energy": ENERGY,
     "residencies": RESIDENCIES,
 }
+
+EXTRA_TABLES: Final[dict[str, dict[str, str]]] = {  # that only some runs have
+    "copies": COPIES,
+    "errors": ERRORS,
+}

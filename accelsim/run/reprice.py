@@ -1,0 +1,122 @@
+"""A finished run's counts at another machine's prices, without simulating.
+
+Counts, times and residencies depend on what decides timing and mapping; energies only multiply them. Where
+two machines differ in nothing but prices, the other's energy is that of its own run, row by row.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+from accelsim.errors import InputError
+from accelsim.resolve import load_machine
+from accelsim.resolve.machine import Machine
+from accelsim.resolve.summary import assumed_keys, sources_used
+from accelsim.run.columns import energy_columns
+from accelsim.run.energy import EnergyRow, energy_rows, sums
+from accelsim.trace.folder import RunFolder
+from accelsim.trace.recorder import OpTimes, Part, Recorder
+from accelsim.trace.runs import Run
+from accelsim.trace.schema import ENERGY, TABLES
+
+PRICES: Final = frozenset(  # last parts of the keys that no time and no place depends on
+    (
+        *("mac_pj", "rmw_pj", "pj", "read_pj", "write_pj", "write_cell_pj", "unchanged_cost", "changed_cost"),
+        *("leakage_mw", "area_mm2", "pj_per_bit", "read_pj_per_bit", "write_pj_per_bit", "background_mw"),
+        *("static_mw", "toggle", "sources", "name", "node_nm", "temperature_k"),
+    )
+)
+EXTRA: Final = ("errors.parquet", "copies.parquet")  # where the run has them
+KEPT: Final = tuple(f"{name}.parquet" for name in TABLES if name != "energy")
+
+
+def reprice(
+    run: Run,
+    arch: str,
+    overrides: Sequence[str] = (),
+    *,
+    out: Path | None = None,
+    force: bool = False,
+    command: Sequence[str] = (),
+) -> tuple[Path, dict[str, Any]]:
+    """Write the run of ``arch`` that ``run``'s counts give, and return its folder and summary.
+
+    Raises:
+        InputError: if the machines differ in more than prices, naming the keys.
+    """
+    machine = load_machine(arch, tuple(overrides))
+    described = json.loads(json.dumps(asdict(machine)))
+    before = run.manifest["machine"]
+    differ = list(_differences(before, described, ""))
+    if any(b.device is not None for b in machine.banks.values()) and before["toggle"] != described["toggle"]:
+        differ.append("toggle_rate (of bit errors too)")
+    if differ:
+        raise InputError(
+            f"{run.path}: cannot be priced as {machine.name}, whose times or places differ: "
+            f"{', '.join(differ[:8])}{', ...' if len(differ) > 8 else ''}; simulate it instead"
+        )
+    rows = _rows(run, machine)
+    summary = _summary(run, machine, rows)
+    told = {
+        **run.manifest,
+        "machine": described,
+        "command": list(command),
+        "repriced_from": run.manifest["id"],
+    }
+    run_id = hashlib.sha256(json.dumps([run.manifest["id"], described], sort_keys=True).encode()).hexdigest()
+    default = f"{machine.name}_{summary['workload']}-repriced"
+    with RunFolder.create(out, default, run_id, force) as folder:
+        folder.write_table("energy", energy_columns(rows, ENERGY))
+        for name in (*KEPT, *(n for n in EXTRA if (run.path / n).is_file())):
+            folder.copy_file(run.path / name)
+        folder.write_summary(summary)
+        folder.write_manifest({k: v for k, v in told.items() if k not in ("id", "schema", "files")})
+    return folder.path, summary
+
+
+def _differences(ours: Any, other: Any, key: str) -> Iterator[str]:
+    """Yield the dotted keys in which two descriptions differ, but for prices."""
+    if key.rpartition(".")[2] in PRICES and ".device." not in key:
+        return
+    if isinstance(ours, Mapping) and isinstance(other, Mapping):
+        for name in sorted({*ours, *other}):
+            yield from _differences(ours.get(name), other.get(name), f"{key}.{name}" if key else name)
+    elif ours != other:
+        yield key
+
+
+def _rows(run: Run, machine: Machine) -> list[EnergyRow]:
+    """Return the energy rows of the run's counts and windows on ``machine``."""
+    recorder = Recorder()
+    recorder.end_ps = run.summary["time_ps"]
+    parts = []
+    for op in run.table("ops").to_pylist():
+        parts.append(Part(op["op"], op["layer"], op["phase"]))
+        recorder.ops[op["op"]] = OpTimes(start_ps=op["start_ps"], end_ps=op["end_ps"])
+    old = run.manifest["machine"]["banks"]
+    shares: dict[tuple[str, str], float] = {}
+    for row in run.table("energy").to_pylist():
+        part = Part(row["op"], row["layer"], row["phase"])
+        group = row["component"].removeprefix("spad.")
+        if row["count"]:
+            recorder.counts[(row["component"], row["action"], part, row["role"])] = row["count"]
+        elif row["action"] == "leakage" and machine.banks[group].power_gating != "none":
+            shares[row["op"], group] = row["price_w"] / (old[group]["leakage_mw"] * 1e-3)
+    return energy_rows(machine, recorder, parts, shares)
+
+
+def _summary(run: Run, machine: Machine, rows: list[EnergyRow]) -> dict[str, Any]:
+    return {
+        **run.summary,
+        "machine": machine.name,
+        "energy_pj": sums(rows),
+        "area_mm2": machine.area_mm2,
+        "assumed": list(assumed_keys(machine)),
+        "sources": list(sources_used(machine)),
+        "notes": [*run.summary["notes"], f"priced from the counts of {run.name}, not simulated"],
+    }

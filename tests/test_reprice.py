@@ -1,0 +1,67 @@
+"""``accelsim reprice``: another machine's energies from a run's counts, as if it had been simulated."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from accelsim.errors import InputError
+from accelsim.run import simulate
+from accelsim.run.reprice import reprice
+from accelsim.trace.runs import open_run
+
+GATED = ("bank.mram.power_gating=idle", "bank.sram.power_gating=empty")
+PRICES = (
+    "bank.sram.leakage=5mW",
+    "bank.mram.leakage=2mW",
+    "bank.mram.write_energy=99pJ",
+    "dram.read_energy=4pJ/bit",
+    "static.power=7mW",
+    "pe_array.mac_energy.fp32=3pJ",
+    "noc.energy=0.1pJ/bit/mm",
+)
+
+
+def test_repricing_is_simulating(tmp_path: Path) -> None:
+    """The energy table is, byte for byte, that of the other machine's own run."""
+    base = simulate("edge-hybrid", "mlp", batch=4, out=tmp_path / "a").run_dir
+    other = simulate("edge-hybrid", "mlp", batch=4, overrides=PRICES, out=tmp_path / "b")
+    path, summary = reprice(open_run(base), "edge-hybrid", PRICES, out=tmp_path / "c")
+    assert (path / "energy.parquet").read_bytes() == (other.run_dir / "energy.parquet").read_bytes()
+    assert open_run(path).summary["assumed"] == other.summary["assumed"]
+    assert {k: v for k, v in summary.items() if k != "notes"} == {
+        k: v for k, v in other.summary.items() if k != "notes"
+    }
+
+
+def test_what_is_gated_stays_gated(tmp_path: Path) -> None:
+    """Shares of leakage are those of the run."""
+    base = simulate("edge-hybrid", "mlp", batch=4, overrides=GATED, out=tmp_path / "a").run_dir
+    other = simulate("edge-hybrid", "mlp", batch=4, overrides=(*GATED, *PRICES), out=tmp_path / "b")
+    _, summary = reprice(open_run(base), "edge-hybrid", (*GATED, *PRICES), out=tmp_path / "c")
+    wanted = other.summary["energy_pj"]["by_action"]
+    assert summary["energy_pj"]["by_action"] == pytest.approx(wanted, rel=1e-12)
+
+
+def test_other_timing_is_refused(tmp_path: Path) -> None:
+    """The keys that differ are named; nothing is written."""
+    base = simulate("edge-hybrid", "mlp", batch=4, out=tmp_path / "a").run_dir
+    with pytest.raises(
+        InputError, match=r"banks\.mram\.write_cycle_ps.*dram\.latency_ps.*simulate it instead"
+    ):
+        reprice(
+            open_run(base),
+            "edge-hybrid",
+            ("bank.mram.write_cycle=9ns", "dram.latency=80ns"),
+            out=tmp_path / "c",
+        )
+    assert not (tmp_path / "c").exists()
+
+
+def test_a_device_at_another_temperature_is_refused(tmp_path: Path) -> None:
+    """Its bit errors would not be those of the run."""
+    device = ("bank.mram.device=mram-l4",)
+    base = simulate("edge-mram", "mlp", batch=4, overrides=device, out=tmp_path / "a").run_dir
+    with pytest.raises(InputError, match=r"device\.temperature_k"):
+        reprice(open_run(base), "edge-mram", (*device, "temperature=330 K"), out=tmp_path / "c")
