@@ -15,6 +15,7 @@ from accelsim.resolve import load_machine
 from accelsim.sweep.expression import ExpressionError, parse
 from accelsim.sweep.methods import listed
 from accelsim.sweep.plan import Sweep, load_sweep
+from accelsim.sweep.reference import sweep_reference
 
 LAYERS = "name, h, w, kh, kw, channels, filters, stride,\none, 8, 8, 3, 3, 4, 8, 1,\n"
 
@@ -238,3 +239,21 @@ def test_a_bank_group_of_no_banks_is_not_there() -> None:
     assert machine.placement["weight"] == ("sram",)
     with pytest.raises(InputError, match="every bank group has count = 0"):
         load_machine("edge-hybrid", ("bank.mram.count=0", "bank.sram.count=0"))
+
+
+@pytest.mark.parametrize("name", ["equal-area", "retention", "capacity"])
+def test_shipped_sweeps_are_whole(name: str) -> None:
+    """Every candidate of theirs is a machine."""
+    sweep = load_sweep(name)
+
+    assert all(sweep.machine_of(c.settings).banks for c in sweep.space.grid())
+
+
+def test_the_reference_of_sweeps_is_up_to_date(regen: bool) -> None:
+    """docs/sweeps.md ends in what the specs give; --regen-golden writes it."""
+    page = Path(__file__).parent.parent / "docs" / "sweeps.md"
+    text = page.read_text(encoding="utf-8")
+    head = text[: text.index("\n", text.index("<!-- from here on: generated")) + 2]
+    if regen:
+        page.write_text(head + sweep_reference(), encoding="utf-8")
+    assert page.read_text(encoding="utf-8") == head + sweep_reference()

@@ -30,7 +30,7 @@ def number_text(value: Any) -> str:
         return "-"
     if isinstance(value, bool) or not isinstance(value, int | float):
         return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-    if float(value).is_integer() and abs(value) < 1e12:
+    if isinstance(value, int) or (value.is_integer() and abs(value) < 1e6):
         return f"{int(value):,}"
     return f"{value:.4g}"
 
@@ -66,7 +66,7 @@ def _columns(
 ) -> tuple[list[str], list[list[str]]]:
     """Return the heads and rows of a table: number, figures, then the parameters that vary."""
     names = list(dict.fromkeys([*(g.name for g in found.objectives), *extra]))
-    names = [n for n in names if n not in found.varied]
+    names = [n for n in names if n not in found.varied and f"{n}.total" not in names]
     rows = [
         [
             str(e.number),

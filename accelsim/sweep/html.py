@@ -7,11 +7,11 @@ import json
 from typing import Any, Final
 
 from accelsim.sweep.figures import figure
-from accelsim.sweep.plots import front_of, grouped
+from accelsim.sweep.plots import PALETTE, front_of, grouped
+from accelsim.sweep.scatter import needs_log
 from accelsim.sweep.view import Entry, View
 
 WIDTH, HEIGHT, MARGIN = 860, 520, 70
-COLORS: Final = ("#2f6db3", "#c9772b", "#3a8f4d", "#a23b72", "#6b5aa8", "#8a6d3b", "#4aa3a3", "#777777")
 
 
 def page(found: View, x: str, y: str, color: str | None) -> str:
@@ -20,14 +20,15 @@ def page(found: View, x: str, y: str, color: str | None) -> str:
     on = front_of(found, x, y)
     numbers = {e.number for e in on}
     points = [
-        _point(e, x, y, COLORS[i % len(COLORS)], e.number in numbers)
+        _point(e, x, y, PALETTE[i % len(PALETTE)], e.number in numbers)
         for i, entries in enumerate(groups.values())
         for e in entries
     ]
-    legend = [[name, COLORS[i % len(COLORS)]] for i, name in enumerate(groups)] if color else []
+    legend = [[name, PALETTE[i % len(PALETTE)]] for i, name in enumerate(groups)] if color else []
     data = {"x": x, "y": y, "points": points, "front": [e.number for e in on], "legend": legend}
+    logs = {f"log_{k}": needs_log([p[k] for p in points]) for k in ("x", "y")}
     size = {"width": WIDTH, "height": HEIGHT, "margin": MARGIN}
-    text = json.dumps({**data, **size}).replace("</", "<\\/")
+    text = json.dumps({**data, **logs, **size}).replace("</", "<\\/")
     return _PAGE.replace("@TITLE@", html.escape(f"{found.study.name}: {y} over {x}")).replace("@DATA@", text)
 
 
@@ -65,17 +66,19 @@ function add(parent, name, attributes, text) {
   parent.appendChild(made);
   return made;
 }
-function scale(values, from, to) {
-  let low = Math.min(...values), high = Math.max(...values);
+function scale(values, from, to, log) {
+  const of = log ? Math.log10 : (v => v), back = log ? (v => 10 ** v) : (v => v);
+  let low = of(Math.min(...values)), high = of(Math.max(...values));
   const room = (high - low || Math.abs(high) || 1) * 0.05;
   low -= room; high += room;
-  const at = v => from + (v - low) / (high - low) * (to - from);
-  at.ticks = [0, 1, 2, 3, 4].map(i => low + room + (high - low - 2 * room) * i / 4);
+  const at = v => from + (of(v) - low) / (high - low) * (to - from);
+  at.ticks = [0, 1, 2, 3, 4].map(i => back(low + room + (high - low - 2 * room) * i / 4));
   return at;
 }
 const m = data.margin, w = data.width, h = data.height;
 const svg = add(document.getElementById("plot"), "svg", {width: w, height: h, role: "img"});
-const px = scale(data.points.map(p => p.x), m, w - 20), py = scale(data.points.map(p => p.y), h - m, 20);
+const px = scale(data.points.map(p => p.x), m, w - 20, data.log_x);
+const py = scale(data.points.map(p => p.y), h - m, 20, data.log_y);
 for (const v of px.ticks) {
   add(svg, "line", {x1: px(v), x2: px(v), y1: 20, y2: h - m, stroke: "#eee"});
   add(svg, "text", {x: px(v), y: h - m + 18, "text-anchor": "middle"}, v.toPrecision(4));

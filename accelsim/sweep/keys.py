@@ -15,7 +15,7 @@ from accelsim.config.arch import ArchSpec
 from accelsim.config.faults import did_you_mean
 from accelsim.config.spec import Quantity
 from accelsim.errors import InputError
-from accelsim.units import Dimension, Duration
+from accelsim.units import SIZE, Dimension, Duration, size_text
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,11 @@ class Key:
         """Return a number in base units as it would be written in TOML."""
         if self.dimension is None:
             return number
-        whole = isinstance(number, int) or float(number).is_integer()
-        return f"{int(number) if whole else repr(float(number))} {self.dimension.base}"
+        if not float(number).is_integer():
+            return f"{float(number)!r} {self.dimension.base}"
+        if self.dimension is SIZE:
+            return size_text(int(number))
+        return f"{int(number)} {self.dimension.base}"
 
 
 def _reason(exc: ValidationError, value: Any) -> str:

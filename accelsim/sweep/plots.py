@@ -9,9 +9,11 @@ from typing import Any, Final
 from accelsim.errors import InputError
 from accelsim.sweep.analysis import slices
 from accelsim.sweep.figures import figure
+from accelsim.sweep.scatter import needs_log
 from accelsim.sweep.view import Entry, View, best_entry, value_of
 
 SUFFIXES: Final = (".png", ".svg", ".pdf")
+PALETTE: Final = ("#2f6db3", "#c9772b", "#3a8f4d", "#a23b72", "#6b5aa8", "#8a6d3b", "#4aa3a3", "#777777")
 GREY, FRONT = "#9aa3ad", "#c43c2f"
 
 
@@ -40,24 +42,37 @@ def pareto_plot(found: View, x: str, y: str, color: str | None, path: Path) -> N
     made, axes = new_figure(path)
     ax = axes[0][0]
     groups = grouped(found.done, color)
+    shades = _shades(len(groups))
     for i, (name, entries) in enumerate(groups.items()):
         ax.scatter(
             [figure(e.figures, x) for e in entries],
             [figure(e.figures, y) for e in entries],
             s=18,
-            color=f"C{i}" if color else GREY,
+            color=shades[i] if color else GREY,
             label=name,
         )
     on = front_of(found, x, y)
     ax.plot(
         [figure(e.figures, x) for e in on], [figure(e.figures, y) for e in on], color=FRONT, lw=1, zorder=0
     )
+    for name, scale in ((x, ax.set_xscale), (y, ax.set_yscale)):
+        if needs_log([figure(e.figures, name) for e in found.done]):
+            scale("log")
     ax.set(
         xlabel=x, ylabel=y, title=f"{found.study.name}: {len(on)} of {len(found.done)} points on the front"
     )
     if color:
         ax.legend(title=color, fontsize=8)
     save(made, path)
+
+
+def _shades(count: int) -> list[Any]:
+    """Return colours to tell groups apart: a scale where there are many."""
+    if count <= len(PALETTE):
+        return list(PALETTE[:count])
+    from matplotlib import colormaps
+
+    return [colormaps["viridis"](i / (count - 1)) for i in range(count)]
 
 
 def front_of(found: View, x: str, y: str) -> list[Entry]:
@@ -72,22 +87,18 @@ def grouped(entries: Sequence[Entry], by: str | None) -> dict[str, list[Entry]]:
     if by is None:
         return {"": list(entries)}
     groups: dict[str, list[Entry]] = {}
-    for e in entries:
-        try:
-            value = value_of(e, by)
-        except InputError:
-            value = "-"
-        groups.setdefault(str(value), []).append(e)
-    if all(name == "-" for name in groups) and entries:
+    for e in sorted(entries, key=lambda e: _order(e, by)):
+        groups.setdefault(str(e.params.get(by, e.figures.get(by, "-"))), []).append(e)
+    if list(groups) == ["-"]:
         value_of(entries[0], by)  # says what there is
-    return dict(sorted(groups.items(), key=lambda item: (_number(item[0]), item[0])))
+    return groups
 
 
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return float("inf")
+def _order(entry: Entry, by: str) -> tuple[bool, float, str]:
+    value = entry.numbers.get(by, entry.figures.get(by))
+    if isinstance(value, int | float):
+        return False, value, ""
+    return True, 0.0, str(value)
 
 
 def sensitivity_plot(found: View, path: Path) -> None:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Final
 
 Point = tuple[float, float]
 OTHER, ON, KNEE = "·", "o", "K"
 STRENGTH: Final = {" ": 0, OTHER: 1, ON: 2, KNEE: 3}
+
+
+def needs_log(values: Sequence[float]) -> bool:
+    """Return whether values span so many powers of ten that an axis has to be logarithmic."""
+    return min(values) > 0 and max(values) > 100 * min(values)
 
 
 def scatter(
@@ -31,5 +37,7 @@ def scatter(
 
 
 def _place(value: float, values: Sequence[float], size: int) -> int:
+    if needs_log(values):
+        value, values = math.log(value), [math.log(v) for v in values]
     low, high = min(values), max(values)
     return round((value - low) / (high - low) * (size - 1)) if high > low else 0

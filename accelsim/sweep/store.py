@@ -214,6 +214,12 @@ class Store:
         with self._writing() as connection:
             connection.execute(self._insert(STUDIES).values(**values).on_conflict_do_nothing())
 
+    def forget(self, study: str) -> None:
+        """Remove a study and its candidates; points stay."""
+        with self._writing() as connection:
+            connection.execute(sa.delete(STUDIES).where(STUDIES.c.name == study))
+            connection.execute(sa.delete(CANDIDATES).where(CANDIDATES.c.study == study))
+
     def candidates(self, study: str) -> list[Row]:
         """Return the candidates of a study, by number."""
         wanted = sa.select(CANDIDATES).where(CANDIDATES.c.study == study).order_by(CANDIDATES.c.number)

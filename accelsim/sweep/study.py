@@ -100,6 +100,9 @@ def entered(study: Study, store: Store) -> None:
         InputError: Another study has this name there.
     """
     about = study.about
+    if not (study.path / IDS).is_file() and not store.shared:
+        store.forget(about.name)  # of a folder that was removed
+        _write(study.path / IDS, "")
     toml = (study.path / TOML).read_text(encoding="utf-8")
     store.add_study(StudyRow(about.name, about.digest, about.model_version, toml))
     there = store.study(about.name)
