@@ -24,6 +24,7 @@ COMMANDS = {
     "stages": ("stages.py",),
     "transactions": ("transactions.py",),
     "onnxim": ("onnxim.py",),
+    "sweep": ("sweep.py",),
 }
 PLAIN = {"stages", "transactions"}  # seconds in plain text, which does not say where they were measured
 

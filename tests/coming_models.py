@@ -120,7 +120,8 @@ class Fused(nn.Module):
         b, t, _ = x.shape
         q = self.q(x[:, : t // 2]).view(b, t // 2, 4, 4).transpose(1, 2)
         k, v = (p.view(b, t, 4, 4).transpose(1, 2) for p in self.kv(x).chunk(2, -1))
-        mask = torch.linspace(-1.0, 1.0, t)[None, :].expand(t // 2, t)
+        # of the input's dtype, whatever the step is run in: torch reads another one's bytes as if it were
+        mask = torch.linspace(-1.0, 1.0, t)[None, :].expand(t // 2, t) + 0 * x[0, : t // 2, :1]
         with sdpa_kernel([SDPBackend.FLASH_ATTENTION]):
             y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=0.3)
         return self.head(y.transpose(1, 2).flatten(2).mean(1))

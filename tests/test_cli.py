@@ -19,7 +19,7 @@ from accelsim.errors import ConfigError, InputError, RunError
 from accelsim.trace import runs
 
 MakeRun = Callable[..., Path]
-COMMANDS = ["run", "report", "reprice", "ls", "timeline", "compare", "check", "device", "schema"]
+COMMANDS = ["run", "report", "reprice", "ls", "timeline", "compare", "check", "device", "errors", "schema"]
 HEAVY = ["torch", "pyarrow", "numpy", "simpy", "networkx"]
 
 
@@ -307,6 +307,7 @@ def test_run_passes_its_options_on(simulator: _Simulator) -> None:
         "batch": 4,
         "accumulate": 2,
         "exact": False,
+        "mapping_from": None,
         "phase": "forward",
         "cold": True,
         "allow_unsupported": True,

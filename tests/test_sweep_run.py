@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -47,6 +48,22 @@ def test_a_point_has_the_figures_of_a_run(tmp_path: Path) -> None:
         assert {k: v for k, v in (outcome.figures or {}).items() if k in wanted} == wanted
     assert timing_key(jobs[0].machine, work) == timing_key(jobs[1].machine, work)
     assert len({point_id(job.machine, work) for job in jobs}) == 3
+
+
+def test_a_worker_does_not_grow(tmp_path: Path) -> None:
+    """Hundreds of points, each with a simulation of its own, leave no more behind than a few."""
+    sweep = load_sweep(str(write_sweep(tmp_path)))
+    (work,) = capture(sweep).of(sweep.machine)
+    machines = [load_machine("edge-hybrid", (f"clock={500 + i} MHz",)) for i in range(250)]
+    held = []
+    for first in (0, 50, 250):
+        assert all(not o.error for o in evaluate([Job("x", m, work) for m in machines[first - 50 : first]]))
+        gc.collect()
+        held.append(len(gc.get_objects()))
+        if first == 50:
+            evaluate([Job("x", m, work) for m in machines[50:200]])
+
+    assert held[2] - held[1] < 0.02 * held[1]
 
 
 def test_a_points_id_is_not_its_name_but_all_that_decides_it(tmp_path: Path) -> None:

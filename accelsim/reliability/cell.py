@@ -20,7 +20,7 @@ from accelsim.words import ROLES, Role
 Cause = Literal["write", "retention", "read_disturb", "sense"]
 
 DEFAULT_TOGGLE: Final = 0.5  # random data: half of the bits change
-_MERGED: Final = 0.5  # of ln(rate): nodes as near as that are one where few have to do
+_MERGED: Final = 0.7  # of ln(rate): nodes as near as that are one where few have to do
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +34,7 @@ class Cell:
         writes: By role: the probability that a bit is left wrong by its write, by the value it was
             to have, shape ``(2, k)``.
         sense: Probability that a read delivers a right bit wrong.
+        rewritten: Hazard of one refresh in each state, shape ``(2, 1)``: it writes what it sensed.
     """
 
     weights: Array
@@ -41,6 +42,7 @@ class Cell:
     disturb: Array
     writes: Mapping[str, Array]
     sense: float
+    rewritten: Array
 
     def mean(self, values: Array) -> Array:
         """Return the average over nodes, which are the last axis."""
@@ -55,6 +57,7 @@ class Cell:
             disturb=self.disturb if cause == "read_disturb" else still,
             writes=self.writes if cause == "write" else dict.fromkeys(self.writes, still),
             sense=self.sense if cause == "sense" else 0.0,
+            rewritten=self.rewritten if cause == "sense" else np.zeros_like(self.rewritten),
         )
 
 
@@ -82,7 +85,15 @@ def cell_of(group: BankGroup, device: Device, toggle: Mapping[Role, float], *, f
         disturb=disturb,
         writes={r: np.repeat(toggle.get(r, DEFAULT_TOGGLE) * fails, len(weights), axis=1) for r in ROLES},
         sense=device.sense_error,
+        rewritten=_hazard(device.sense_error * (1 - fails[::-1])),
     )
+
+
+def _hazard(leave: Array) -> Array:
+    """Return the hazards of which ``drift`` makes ``leave``."""
+    total = np.minimum(leave.sum(axis=0), 1 - 1e-16)
+    scale = np.divide(-np.log1p(-total), total, out=np.ones_like(total), where=total > 0)
+    return np.asarray(leave * scale)
 
 
 def _thinned(weights: Array, rates: Array, disturb: Array, merge: float | None) -> tuple[Array, Array, Array]:

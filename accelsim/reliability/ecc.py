@@ -54,7 +54,7 @@ class Patterns:
         found = _by_odds(self.counts, low)
         if np.any(p > low):
             found = np.where(p > low, _by_odds(self.counts[::-1], 1 - np.maximum(p, 0.5)), found)
-        return found
+        return np.minimum(found, 1.0)
 
 
 def _by_odds(counts: Sequence[float], p: Array) -> Array:

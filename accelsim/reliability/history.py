@@ -92,9 +92,9 @@ def hazards(cell: Cell, times: Array, disturbs: Array, refreshes: Array) -> Arra
     Args:
         times: In ps; ``disturbs`` are reads and ``refreshes`` refreshes in them, shape ``(n,)`` each.
     """
-    sensed = -0.5 * np.log1p(-2 * min(cell.sense, 0.5 - 1e-16))
     with_reads = cell.disturb[:, None] * (disturbs + refreshes)[:, None]
-    return np.asarray(cell.rates[:, None] * times[:, None] + with_reads + sensed * refreshes[:, None])
+    sensed = cell.rewritten[:, None] * refreshes[:, None]
+    return np.asarray(cell.rates[:, None] * times[:, None] + with_reads + sensed)
 
 
 def plain(cell: Cell, rows: Rows, refresh_ps: int = 0) -> History:
@@ -130,13 +130,11 @@ def alone(cell: Cell, rows: Rows, refresh_ps: int = 0) -> dict[Cause, Array]:
     def mean(counts: Array, hazard: Array) -> Array:
         return np.asarray(-0.5 * np.expm1(-counts[:, None] * hazard.sum(axis=0)) @ cell.weights)
 
-    memory = np.log1p(-2 * min(cell.sense, 0.5 - 1e-16)) * refreshes
-    sensed = np.asarray(-0.5 * np.expm1(memory))
     return {
         "write": cell.mean(rows.writes).mean(axis=0),
         "retention": mean(rows.dwell, cell.rates),
         "read_disturb": mean(rows.index + refreshes, cell.disturb),
-        "sense": blurred(sensed, cell.sense),
+        "sense": blurred(-0.5 * np.expm1(-refreshes * cell.rewritten.sum()), cell.sense),
     }
 
 

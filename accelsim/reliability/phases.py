@@ -8,7 +8,7 @@ import numpy as np
 
 from accelsim.reliability.chain import Array
 
-PHASES: Final = 9
+PHASES: Final = 6
 _POINTS: Final = PHASES // 3  # per stretch without a kink
 
 

@@ -16,7 +16,7 @@ from accelsim.reliability.ecc import secded
 from accelsim.reliability.history import History, Rows, alone, plain, restored
 from accelsim.reliability.phases import PHASES
 from accelsim.reliability.reads import Reads
-from accelsim.reliability.scrub import scrubbed
+from accelsim.reliability.scrub import alone_since_scrub, scrubbed
 from accelsim.resolve.machine import BankGroup
 from accelsim.trace.coded import Coded
 from accelsim.trace.schema import ERRORS
@@ -136,10 +136,12 @@ def _history(group: BankGroup, cell: Cell, rows: Rows) -> History:
 def _alone(group: BankGroup, cell: Cell, reads: Reads, part: NDArray[np.intp]) -> dict[Cause, Array]:
     """Return the probability that each cause by itself makes a bit wrong, before a decoder."""
     rows = _rows(cell, reads, part)
+    if group.ecc is not None and group.scrub_ps:
+        return alone_since_scrub(cell, rows, group.scrub_ps)
     found = alone(cell, rows, group.refresh_ps if group.refresh_model == "physical" else 0)
-    for cause in CAUSES[:3] if _is_phased(group) else ():
-        only = cell.only(cause)
-        found[cause] = _history(group, only, _rows(only, reads, part)).stored.mean(axis=0)
+    if _is_phased(group):
+        only = cell.only("retention")
+        found["retention"] = _history(group, only, _rows(only, reads, part)).stored.mean(axis=0)
     return found
 
 

@@ -1,122 +1,22 @@
 """Scrubbing: every word is read, corrected and written back once in an interval.
 
-A word with at most one wrong bit is right afterwards; one with more stays as it is (miscorrections are
-counted in ``ecc``, not written back here) until the copy is written anew. So a bit is in a word that is
-*live*, and then right after each scrub, or *stuck*, and then goes on flipping. Both are followed through
-all scrubs of the dwell, for every phase of the scrubs against the write.
+A bit is followed through all scrubs of the dwell, for every phase of the scrubs against the write.
 
-Taken as so: the other bits of a live word draw their Delta afresh at each scrub (too many stuck words
-where the same weak cells are corrected again and again, which tells once most words are stuck); reads are
-spread evenly over the whole dwell; a scrub senses without errors, its correction does not fail, and the
-disturb of its own read stays.
+Taken as so: the other bits of a word draw their Delta afresh at each scrub (too many lost words where the
+same weak cells are corrected again and again, which tells once most words are lost); a scrub senses without
+errors, its correction does not fail, and the disturb of its own read stays.
 """
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-from functools import cache
-
 import numpy as np
-from numpy.typing import NDArray
 
-from accelsim.reliability.cell import Cell
+from accelsim.reliability.cell import Cause, Cell
 from accelsim.reliability.chain import Array, blurred, drift, flipped, then
-from accelsim.reliability.ecc import Patterns, Secded
-from accelsim.reliability.history import History, Rows
+from accelsim.reliability.ecc import Secded
+from accelsim.reliability.history import History, Rows, last_disturb
 from accelsim.reliability.phases import phases
-
-Int = NDArray[np.int64]
-
-
-@dataclass(frozen=True, eq=False)
-class _Mass:
-    """Where a bit may be, by the value that was written."""
-
-    live: Array
-    right: Array  # in a stuck word
-    wrong: Array
-
-    def after(self, through: _Interval) -> _Mass:
-        """Return the masses an interval and its scrub later."""
-        return _Mass(
-            self.live * (1 - through.to_wrong - through.to_right),
-            self.right * (1 - through.new) + self.wrong * through.back + self.live * through.to_right,
-            self.wrong * (1 - through.back) + self.right * through.new + self.live * through.to_wrong,
-        )
-
-    def stored(self, piece: Array) -> Array:
-        """Return the probability that the bit is stored wrong after ``piece`` more, begun live and right."""
-        return self.live * piece + self.stuck(piece)
-
-    def stuck(self, piece: Array) -> Array:
-        """Return the part of it that is in stuck words."""
-        return self.right * piece + self.wrong * (1 - flipped(piece))
-
-
-@dataclass(frozen=True, eq=False)
-class _Interval:
-    """From after one scrub to after the next: out of live, and between right and wrong of stuck words."""
-
-    to_wrong: Array
-    to_right: Array
-    new: Array
-    back: Array
-
-    def then(self, more: _Interval) -> _Interval:
-        """Return this followed by ``more``."""
-        live = 1 - self.to_wrong - self.to_right
-        return _Interval(
-            self.to_wrong * (1 - more.back) + self.to_right * more.new + live * more.to_wrong,
-            self.to_right * (1 - more.new) + self.to_wrong * more.back + live * more.to_right,
-            self.new * (1 - more.back) + (1 - self.new) * more.new,
-            self.back * (1 - more.new) + (1 - self.back) * more.back,
-        )
-
-    def power(self, times: Int) -> _Interval:
-        """Return ``times`` intervals in a row, shape ``(n, p)``."""
-        still = np.zeros_like(self.new)
-        result, base, left = _Interval(still, still, still, still), self, times
-        while np.any(left > 0):
-            odd = (left % 2 == 1)[..., None]
-            result = _chosen(odd, result.then(base), result)
-            left = left // 2
-            if np.any(left > 0):
-                base = base.then(base)
-        return result
-
-
-def _chosen(where: NDArray[np.bool_], a: _Interval, b: _Interval) -> _Interval:
-    return _Interval(
-        np.where(where, a.to_wrong, b.to_wrong),
-        np.where(where, a.to_right, b.to_right),
-        np.where(where, a.new, b.new),
-        np.where(where, a.back, b.back),
-    )
-
-
-@cache
-def _two_others(others: int) -> Patterns:
-    return Patterns.of([0, 0, *(math.comb(others, w) for w in range(2, others + 1))])
-
-
-@dataclass(frozen=True, eq=False)
-class _Others:
-    """Probabilities that of the other bits of a word one or more, and two or more, are wrong."""
-
-    one: Array
-    two: Array
-
-    @classmethod
-    def of(cls, cell: Cell, wrong: Array, others: int) -> _Others:
-        """Return them for ``others`` bits that are all wrong with the mean probability of ``wrong``."""
-        mean = cell.mean(wrong).mean(axis=0)
-        one = -np.expm1(others * np.log1p(-np.minimum(mean, 1 - 1e-16)))
-        return cls(one[..., None], _two_others(others).probability(mean)[..., None])
-
-    def interval(self, fresh: Array, stuck: Array) -> _Interval:
-        """Return an interval: live bits go wrong with ``fresh``, ``stuck`` is the leave of the others."""
-        return _Interval(fresh * self.one, (1 - fresh) * self.two, stuck, flipped(stuck))
+from accelsim.reliability.words import Int, Interval, Mass, interval
 
 
 def scrubbed(cell: Cell, rows: Rows, code: Secded, scrub_ps: int) -> History:
@@ -124,105 +24,126 @@ def scrubbed(cell: Cell, rows: Rows, code: Secded, scrub_ps: int) -> History:
     return _Scrubbed(cell, rows, code, scrub_ps).history()
 
 
+def alone_since_scrub(cell: Cell, rows: Rows, scrub_ps: int) -> dict[Cause, Array]:
+    """Return what each cause by itself makes wrong since the last scrub, or the write; ``(n,)`` each.
+
+    What is in lost words came of several errors, and is no cause's alone.
+    """
+    age, weight = phases(rows.dwell, rows.since, scrub_ps)
+    met = age < rows.dwell[:, None]
+    share = np.divide(age, rows.dwell[:, None], out=np.ones_like(age), where=met)
+    reads = np.asarray(rows.index[:, None] * share + met, dtype=np.float64)
+
+    def mean(counts: Array, hazard: Array) -> Array:
+        wrong = -0.5 * np.expm1(-counts[..., None] * hazard.sum(axis=0)) @ cell.weights
+        return np.asarray((weight * wrong).sum(axis=1))
+
+    return {
+        "write": cell.mean(rows.writes).mean(axis=0) * (weight * ~met).sum(axis=1),
+        "retention": mean(age, cell.rates),
+        "read_disturb": mean(reads, cell.disturb),
+        "sense": np.full(len(rows), cell.sense),
+    }
+
+
 class _Scrubbed:
     """One evaluation: times of shape ``(n, p)`` by phase, probabilities ``(2, n, p, k)``."""
 
     def __init__(self, cell: Cell, rows: Rows, code: Secded, scrub_ps: int) -> None:
-        self.cell, self.code = cell, code
+        self.cell, self.code, self.scrub_ps = cell, code, float(scrub_ps)
         self.age, self.weight = phases(rows.dwell, rows.since, scrub_ps)
         dwell, before = rows.dwell[:, None], rows.before[:, None]
         met = self.age < dwell
-        self.total = np.where(met, np.floor((dwell - self.age) / scrub_ps) + 1, 0).astype(np.int64)
-        self.first = np.where(met, dwell - self.age - (self.total - 1) * scrub_ps, dwell)
-        reached = (self.total > 0) & (before > self.first)
+        total = np.where(met, np.floor((dwell - self.age) / scrub_ps) + 1, 0).astype(np.int64)
+        self.first = np.where(met, dwell - self.age - (total - 1) * scrub_ps, dwell)
+        reached = met & (before > self.first)
         self.earlier = np.where(reached, np.floor((before - self.first) / scrub_ps) + 1, 0).astype(np.int64)
-        self.earlier = np.minimum(self.earlier, self.total)
-        self.later = self.total - self.earlier
-        reads = np.divide(rows.index, rows.dwell, out=np.zeros_like(rows.dwell), where=rows.dwell > 0)
-        self.rates = (cell.rates[:, None] + cell.disturb[:, None] * reads[:, None])[:, :, None]
-        self.written, self.pending = (w[:, :, None] for w in rows.split_writes)
+        self.earlier = np.minimum(self.earlier, total)  # scrubs before the access before
+        self.later = total - self.earlier
+        self.moved, self.begun = (self.later > 0)[..., None], (self.earlier > 0)[..., None]
+        reads, ages = np.maximum(rows.index - 1.0, 0.0), rows.before
+        self.per_ps = np.divide(reads, ages, out=np.zeros_like(ages), where=ages > 0)
+        self.late = cell.rates[:, None, None]  # in the gap, which has no reads
+        self.early = self.late + (cell.disturb[:, None] * self.per_ps[:, None])[:, :, None]
         self.own = drift(cell.disturb)[:, None, None]  # the scrub's read
-        self.before, self.gap, self.scrub_ps = before, rows.since[:, None], float(scrub_ps)
+        self.struck = last_disturb(cell, rows)[:, :, None]
+        self.written, self.pending = (w[:, :, None] for w in rows.split_writes)
         self.write = rows.writes[:, :, None]
+        self.before, self.gap = before, rows.since[:, None]
 
-    def _drift(self, ps: Array) -> Array:
-        return drift(self.rates * np.maximum(ps, 0.0)[..., None])
+    def _drift(self, rates: Array, ps: Array) -> Array:
+        return drift(rates * np.maximum(ps, 0.0)[..., None])
 
-    def _fresh(self, ps: Array) -> Array:
+    def _fresh(self, rates: Array, ps: Array) -> Array:
         """Return the leave of the time since a scrub."""
-        return then(self.own, self._drift(ps))
+        return then(self.own, self._drift(rates, ps))
+
+    def _over(self, start: Array, ps: Array) -> Array:
+        """Return the leave of ``start``, of the disturb by the access before, and of a time after it."""
+        return then(then(start, self.struck), self._drift(self.late, ps))
+
+    def _every(self, reads_per_ps: Array, times: Int) -> Interval:
+        """Return ``times`` whole intervals, shape ``(n, p)``, in which a copy is read so often, ``(n,)``.
+
+        Few of them are different: they are made once each.
+        """
+        pairs = np.stack([np.broadcast_to(reads_per_ps[:, None], times.shape), times], axis=-1)
+        kinds, which = np.unique(pairs.reshape(-1, 2), axis=0, return_inverse=True)
+        rates = self.cell.rates[:, None] + self.cell.disturb[:, None] * kinds[:, :1]
+        whole = then(drift(self.cell.disturb)[:, None], drift(rates * self.scrub_ps))
+        one = interval(self.cell, self.code, whole, whole, whole)
+        return one.power(kinds[:, 1].astype(np.int64)).take(which.reshape(times.shape))
 
     def history(self) -> History:
         """Return the histories, averaged over phases and cells."""
-        others = self.code.code_bits - 1
-        whole = self._fresh(np.full_like(self.age, self.scrub_ps))
-        opening = then(self.write, self._drift(self.first))
-        begun, through = _Others.of(self.cell, opening, others), _Others.of(self.cell, whole, others)
-        every = through.interval(whole, whole)
-        right, wrong = self._at_access(begun, every)
-        step = then(self.pending, self._drift(self.gap))
-        moved = (self.later > 0)[..., None]
-        early = (self.earlier == 0)[..., None]
-        met = _Others(*(np.where(early, a, b) for a, b in zip(_pair(begun), _pair(through), strict=True)))
-        right, wrong = self._over_gap(right, wrong, met, every)
-        piece = np.where(moved, self._fresh(self.age), step)
-        # where the gap had no scrub, bits of live words at the access before may be wrong already
-        new = right.stored(piece)
-        stale = np.where(moved, 0.0, wrong.live)
-        both = wrong.stored(piece) + stale * (1 - piece - flipped(piece))
-        back = (wrong.live - stale) * (1 - piece) + stale * flipped(piece)
-        back = back + wrong.right * (1 - piece) + wrong.wrong * flipped(piece)
-        stuck = right.stuck(piece) + wrong.stuck(piece)
-        fresh = np.where((self.total > 0)[..., None], self._fresh(self.age), opening)
-        return self._delivered((new, back, both), right.live + wrong.live, fresh, stuck)
-
-    def _at_access(self, begun: _Others, every: _Interval) -> tuple[_Mass, _Mass]:
-        """Return the masses of bits that were right, and wrong, at the access before."""
-        opening = then(self.written, self._drift(np.minimum(self.first, self.before)))
-        after = begun.interval(opening, opening).then(every.power(np.maximum(self.earlier - 1, 0)))
-        live = 1 - after.to_wrong - after.to_right
-        piece = self._fresh(self.before - self.first - (self.earlier - 1) * self.scrub_ps)
-        met = (self.earlier > 0)[..., None]
-        none = np.zeros_like(live)
-        right = _Mass(
-            np.where(met, live * (1 - piece), 1 - opening),
-            np.where(met, after.to_right * (1 - piece) + after.to_wrong * flipped(piece), none),
-            none,
+        early = self._drift(self.early, np.minimum(self.first, self.before))
+        opening, all_opening = then(self.written, early), then(self.write, early)
+        # scrubs before the access before, and what the bits are at it
+        first = interval(self.cell, self.code, all_opening, opening, opening)
+        fresh_word = Mass.begin(opening)
+        at = fresh_word.after(first).after(self._every(self.per_ps, np.maximum(self.earlier - 1, 0)))
+        piece = self._fresh(self.early, self.before - self.first - (self.earlier - 1) * self.scrub_ps)
+        right, wrong = at.where(self.begun, fresh_word).shown(np.where(self.begun, piece, opening))
+        shown = np.where(self.begun, piece, all_opening)  # of live bits at that access
+        # scrubs in the gap, if there are
+        rest_ps = self.first + self.earlier * self.scrub_ps - self.before
+        rest, word = self._over(self.pending, rest_ps), self._over(shown, rest_ps)
+        more = self._every(np.zeros_like(self.per_ps), np.maximum(self.later - 1, 0))
+        as_right, as_wrong = (
+            interval(self.cell, self.code, word, leave, rest) for leave in (rest, 1 - flipped(rest))
         )
-        wrong = _Mass(
-            np.where(met, live * piece, opening),
-            none,
-            np.where(met, after.to_wrong * (1 - flipped(piece)) + after.to_right * piece, none),
+        after = [right.after(as_right, as_wrong).after(more), wrong.after(as_wrong, as_right).after(more)]
+        # the time since the last scrub, or since the access before
+        last, step = self._fresh(self.late, self.age), self._over(self.pending, self.gap)
+        new = np.where(self.moved, after[0].wrong(last), right.total * step)
+        back = np.where(self.moved, after[1].right(last), wrong.total * flipped(step))
+        both = np.where(self.moved, after[1].wrong(last), wrong.total * (1 - flipped(step)))
+        lost = np.where(
+            self.moved,
+            sum(m.lost_right * last + m.lost_wrong * (1 - flipped(last)) for m in after),
+            right.lost_right * step + wrong.lost_wrong * (1 - flipped(step)),
         )
-        return right, wrong
-
-    def _over_gap(self, right: _Mass, wrong: _Mass, others: _Others, every: _Interval) -> tuple[_Mass, _Mass]:
-        """Return the masses after the last scrub of the gap, or as they were if there is none."""
-        moved = (self.later > 0)[..., None]
-        rest = then(self.pending, self._drift(self.first + self.earlier * self.scrub_ps - self.before))
-        more = every.power(np.maximum(self.later - 1, 0))
-
-        def moved_on(at: _Mass, wrong_live: Array) -> _Mass:
-            there = at.after(others.interval(wrong_live, rest)).after(more)
-            return _Mass(
-                np.where(moved, there.live, at.live),
-                np.where(moved, there.right, at.right),
-                np.where(moved, there.wrong, at.wrong),
-            )
-
-        return moved_on(right, rest), moved_on(wrong, 1 - flipped(rest))
+        now = [m.where(self.moved, before) for m, before in zip(after, (right, wrong), strict=True)]
+        fresh = np.where(self.moved, last, self._over(shown, self.gap))
+        return self._delivered((new, back, both), now, fresh, lost)
 
     def _delivered(
-        self, told: tuple[Array, Array, Array], live: Array, fresh: Array, stuck: Array
+        self, told: tuple[Array, Array, Array], now: list[Mass], fresh: Array, lost: Array
     ) -> History:
-        """Average; a live word is decoded, a stuck one delivered as it is read."""
+        """Average; live and taken words are decoded, a lost one is delivered as it is read."""
         cell, code, sense = self.cell, self.code, self.cell.sense
         read = blurred(fresh, sense)
         mean = cell.mean(read).mean(axis=0)
-        delivered = live * code.delivered(read, mean[..., None])
-        delivered = delivered + stuck * (1 - sense) + np.maximum(1 - live - stuck, 0.0) * sense
+        decoded = code.delivered(read, mean[..., None])
+        live, taken_right, taken_wrong, lost_all = (
+            sum((getattr(m, name) for m in now), np.zeros_like(fresh))
+            for name in ("live", "taken_right", "taken_wrong", "lost_right")
+        )
+        lost_all = lost_all + now[0].lost_wrong + now[1].lost_wrong
+        delivered = (live + taken_right) * decoded + taken_wrong * (1 - flipped(decoded))
+        delivered = delivered + lost * (1 - sense) + np.maximum(lost_all - lost, 0.0) * sense
         alive = cell.mean(live).mean(axis=0)
-        word = alive * code.wrong.probability(mean) + (1 - alive)
+        word = np.clip(alive * code.wrong.probability(mean) + (1 - alive), 0.0, 1.0)
 
         def average(values: Array) -> Array:
             return np.asarray(np.einsum("np,snp->sn", self.weight, cell.mean(values)))
@@ -230,7 +151,3 @@ class _Scrubbed:
         new, back, both = map(average, told)
         raw = blurred(new + both, sense)
         return History(new, back, both, raw, average(delivered), np.einsum("np,np->n", self.weight, word))
-
-
-def _pair(others: _Others) -> tuple[Array, Array]:
-    return others.one, others.two

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import Group, RenderableType
 from rich.text import Text
@@ -20,6 +20,9 @@ from accelsim.resolve.machine import BankGroup, Device
 from accelsim.resolve.stored import stored_banks, stored_toggle
 from accelsim.trace import human
 from accelsim.trace.runs import Run
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 BAR: Final = 40  # columns of the longest bar
 COLUMNS: Final = ("write", "retention", "read_disturb", "sense", "inherited", "total")
@@ -224,27 +227,42 @@ def plot_errors(found: RunErrors, path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11, 4), layout="constrained")
+    figure = Figure(figsize=(12, 4), layout="constrained")
     FigureCanvasAgg(figure)
     distances, roles = figure.subplots(1, 2)
-    histogram = found.distance_histogram
-    edges = [edge * 1e-12 for edge in histogram["edges_ps"]]
-    for name in (n for n in histogram if n != "edges_ps"):
-        nbytes = histogram[name]["bytes"]
-        if any(nbytes):
-            distances.stairs(nbytes, [*edges, 10 * edges[-1]], label=name)
-    distances.set_xscale("log")
-    distances.set_xlabel("time from write to read [s]")
-    distances.set_ylabel("bytes read")
-    for place, cause in enumerate(c for c in COLUMNS if any(v[c] for v in found.by_role.values())):
-        at = [i + place / (len(COLUMNS) + 1) for i in range(len(found.by_role))]
-        roles.bar(at, [v[cause] for v in found.by_role.values()], 0.9 / len(COLUMNS), label=cause)
-    roles.set_yscale("log" if found.all["total"] > 0 else "linear")
-    roles.set_xticks(range(len(found.by_role)), list(found.by_role), rotation=30, ha="right")
-    roles.set_ylabel(f"probability of an error per {found.per}")
+    _draw_distances(distances, found.distance_histogram)
+    _draw_roles(roles, found)
     for axes in (distances, roles):
-        if axes.get_legend_handles_labels()[0]:
-            axes.legend(fontsize="small")
+        if axes.get_legend_handles_labels()[0]:  # beside the bars, which it would hide
+            axes.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1.0, 1.0))
         axes.grid(alpha=0.3)
     figure.suptitle(found.run)
     figure.savefig(path, dpi=120)
+
+
+def _draw_distances(axes: Axes, histogram: Mapping[str, Any]) -> None:
+    edges = [edge * 1e-12 for edge in histogram["edges_ps"]]
+    edges.append(10 * edges[-1])
+    seen: list[int] = []
+    for name in (n for n in histogram if n != "edges_ps"):
+        nbytes = histogram[name]["bytes"]
+        seen += [i for i, n in enumerate(nbytes) if n]
+        if any(nbytes):
+            axes.stairs(nbytes, edges, label=name)
+    axes.set_xscale("log")
+    if seen:
+        axes.set_xlim(edges[max(0, min(seen) - 5)], edges[min(len(edges) - 1, max(seen) + 6)])
+    axes.set_xlabel("time from write to read [s]")
+    axes.set_ylabel("bytes read")
+
+
+def _draw_roles(axes: Axes, found: RunErrors) -> None:
+    roles = [role for role, errors in found.by_role.items() if errors["total"]] or list(found.by_role)
+    causes = [c for c in COLUMNS if any(found.by_role[r][c] for r in roles)]
+    width = 0.9 / max(1, len(causes))
+    for place, cause in enumerate(causes):
+        at = [i + (place - (len(causes) - 1) / 2) * width for i in range(len(roles))]
+        axes.bar(at, [found.by_role[r][cause] for r in roles], width, label=cause)
+    axes.set_yscale("log" if found.all["total"] > 0 else "linear")
+    axes.set_xticks(range(len(roles)), roles, rotation=30, ha="right")
+    axes.set_ylabel(f"probability of an error per {found.per}")
