@@ -25,6 +25,7 @@ from accelsim.sweep.evaluate import Job, evaluate, point_id, timing_key
 from accelsim.sweep.figures import of_summary
 from accelsim.sweep.local import LocalEngine
 from accelsim.sweep.plan import load_sweep
+from accelsim.sweep.view import view
 from accelsim.sweep.works import capture
 from tests.sweeps import accelsim, swept, work, write_sweep
 
@@ -302,6 +303,26 @@ def wait_until(true: Callable[[], bool], limit_s: float = 60) -> None:
     while not true():
         assert time.monotonic() - began < limit_s
         time.sleep(0.02)
+
+
+def test_a_killed_search_goes_on(tmp_path: Path) -> None:
+    """Trials that were under way are taken up again: as many as asked for in the end, each point run once."""
+    keys = 'method = "nsga2"\nsamples = 40\npopulation = 8'
+    write_sweep(tmp_path, '"clock" = { range = ["400 MHz", "1 GHz"] }', keys)
+    call = [sys.executable, "-m", "accelsim", "sweep", "tiny.toml", "--resume", "--jobs", "2", "--quiet"]
+    killed = subprocess.Popen(call, cwd=tmp_path, start_new_session=True)
+    wait_until(partial(_has_done, tmp_path, 9))
+    killed.kill()
+    killed.wait()
+    wait_until(partial(_gone, killed.pid))
+
+    told = swept("tiny.toml", jobs=2, resume=True)
+    found = view("tiny")
+
+    assert told["points"] == 40
+    assert [e.number for e in found.done] == list(range(40))
+    assert {state for _, state, _ in points_in(tmp_path)} == {"done"}
+    assert told["evaluated"] <= 31
 
 
 def test_ctrl_c_ends_it_with_all_that_is_done(tmp_path: Path) -> None:

@@ -163,7 +163,7 @@ def test_a_slice_varies_one_parameter(study: View) -> None:
 def test_plots_are_written_and_are_the_same_each_time(folder: Path) -> None:
     """PNG of the front, and of one-at-a-time slices."""
     for name in ("a.png", "b.png"):
-        said("pareto", "tiny", "--color", "bank.mram.macro", "--plot", name)
+        said("pareto", "tiny", "--color", "technology", "--plot", name)
     said("sweep", "show", "tiny", "--importance", "--sensitivity", "s.png")
 
     assert (folder / "a.png").read_bytes() == (folder / "b.png").read_bytes()

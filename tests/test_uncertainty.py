@@ -19,6 +19,7 @@ from accelsim.sweep.breakeven import AXES, Parts, crossing, parts, surface
 from accelsim.sweep.corners import corners
 from accelsim.sweep.ledger import ledger
 from accelsim.sweep.prices import Range, Ranges, load_ranges
+from accelsim.sweep.timings import time_swings
 from accelsim.sweep.uncertainty import uncertain
 from accelsim.trace.runs import Run, open_run
 from tests.sweeps import LAYERS
@@ -96,7 +97,7 @@ PRICES = {
     '[prices]\n"dram *" = { low = 0.5 }\n': "prices.dram *: expected low and high, or sigma",
     '[prices]\n"dram *" = { low = 2.0, high = 1.0 }\n': "expected low <= nominal <= high, got 2.0, 1.0, 1.0",
     '[prices]\n"dram *" = { sigam = 0.5 }\n': "unknown key, did you mean sigma?",
-    "[prices]\n": "prices: no prices",
+    "[prices]\n": "prices: no prices, and no timings",
 }
 
 
@@ -108,6 +109,19 @@ def test_faults_of_a_price_file_say_where(tmp_path: Path, text: str, fault: str)
 
     with pytest.raises(ConfigError, match=re.escape(fault)):
         load_ranges(path)
+
+
+def test_uncertain_times_are_simulated_again(runs: dict[str, Run], tmp_path: Path) -> None:
+    """With the key at either end, as a run there would be."""
+    path = tmp_path / "p.toml"
+    path.write_text('[timings]\n"dram.latency" = { low = "100 ns", high = "1 us" }\n')
+    run = runs["edge-sram"]
+    (swing,) = time_swings(run, load_ranges(path))
+    slow = ("host.gap=1 us", "dram.latency=1 us")
+    ran = simulate("edge-sram", "tiny.csv", overrides=slow, out="runs/slow", force=True)
+
+    assert swing.time_ps == (run.summary["time_ps"], ran.summary["time_ps"])
+    assert swing.energy_pj[1] == ran.summary["energy_pj"]["total"]
 
 
 def test_the_nominal_corner_at_the_runs_temperature_is_the_run(runs: dict[str, Run]) -> None:

@@ -25,7 +25,7 @@ def pareto(
     x: Figure = None,
     y: Figure = None,
     color: Annotated[
-        str | None, typer.Option(metavar="KEY", help="A parameter or figure to colour by.")
+        str | None, typer.Option(metavar="KEY", help="A parameter, a figure, or technology.")
     ] = None,
     plot: Annotated[
         Path | None, typer.Option(metavar="FILE.png", help="Draw it: .png, .svg or .pdf.")

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from rich.console import Group
 
     from accelsim.sweep.breakeven import Surface
+    from accelsim.sweep.prices import Ranges
     from accelsim.sweep.uncertainty import Uncertain
+    from accelsim.trace.runs import Run
 
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run: its folder, or its name in runs/.")]
 
@@ -52,6 +54,8 @@ def uncertainty(
     results().print(_tornado(found, top))
     if len(opened) > 1:
         results().print(_duels(found))
+    for run in opened if ranges.timings else []:
+        results().print(_timings(run, ranges))
 
 
 def _intervals(found: Uncertain) -> Group:
@@ -79,6 +83,19 @@ def _tornado(found: Uncertain, top: int) -> Group:
         ]
         parts.append(grid(f"What matters to {led.run}, one at a time", ("price", "low", "high", ""), rows))
     return Group(*parts)
+
+
+def _timings(run: Run, ranges: Ranges) -> Group:
+    from accelsim.report.layout import grid
+    from accelsim.sweep.timings import time_swings
+    from accelsim.trace import human
+
+    rows = [
+        (s.key, *map(human.time, s.time_ps), *map(human.energy, s.energy_pj))
+        for s in time_swings(run, ranges)
+    ]
+    columns = ("key", "time, low", "high", "energy, low", "high")
+    return grid(f"{run.name}, simulated again at both ends", columns, rows)
 
 
 def _duels(found: Uncertain) -> Group:

@@ -26,7 +26,8 @@ from accelsim.sweep.space import Candidate
 from accelsim.sweep.store import LEASE_S, Row, Store
 from accelsim.sweep.works import Works
 
-TOGETHER: Final = 16  # points in one task at most
+TOGETHER: Final = 16  # points of one simulation in a task, where all workers are at the same simulation
+ALL: Final = 64  # and where there are enough others
 POLL_S: Final = 0.5  # of points that another controller runs
 ENDED: Final = ("done", "failed", "infeasible", "ruled out")
 
@@ -248,8 +249,9 @@ class Controller:
         room = self.dispatcher.room
         while room > 0 and self._waiting:
             key = next(iter(self._waiting))
-            group = self._waiting[key][:TOGETHER]
-            del self._waiting[key][:TOGETHER]
+            many = TOGETHER if len(self._waiting) < self.dispatcher.engine.slots else ALL
+            group = self._waiting[key][:many]
+            del self._waiting[key][:many]
             if not self._waiting[key]:
                 del self._waiting[key]
             jobs = self._claimed([o for o in group if not self._ruled_out(o)])

@@ -16,7 +16,7 @@ WIDTH, HEIGHT, MARGIN = 860, 520, 70
 
 def page(found: View, x: str, y: str, color: str | None) -> str:
     """Return the page."""
-    groups = grouped(found.done, color)
+    groups = grouped(found, color)
     on = front_of(found, x, y)
     numbers = {e.number for e in on}
     points = [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -41,7 +40,7 @@ def pareto_plot(found: View, x: str, y: str, color: str | None, path: Path) -> N
     """Draw all points, and the front through them."""
     made, axes = new_figure(path)
     ax = axes[0][0]
-    groups = grouped(found.done, color)
+    groups = grouped(found, color)
     shades = _shades(len(groups))
     for i, (name, entries) in enumerate(groups.items()):
         ax.scatter(
@@ -82,15 +81,21 @@ def front_of(found: View, x: str, y: str) -> list[Entry]:
     return found.front((objective(x), objective(y)))
 
 
-def grouped(entries: Sequence[Entry], by: str | None) -> dict[str, list[Entry]]:
-    """Return entries by the value of a parameter or figure, in order of the values."""
+def grouped(found: View, by: str | None) -> dict[str, list[Entry]]:
+    """Return the entries that are done by the value of a parameter or figure, in order of the values.
+
+    ``technology`` is what the banks of a machine are made of.
+    """
     if by is None:
-        return {"": list(entries)}
+        return {"": found.done}
     groups: dict[str, list[Entry]] = {}
-    for e in sorted(entries, key=lambda e: _order(e, by)):
-        groups.setdefault(str(e.params.get(by, e.figures.get(by, "-"))), []).append(e)
+    for e in sorted(found.done, key=lambda e: _order(e, by)):
+        value = e.params.get(by, e.figures.get(by))
+        if value is None:
+            value = found.technology(e) if by == "technology" else "-"
+        groups.setdefault(str(value), []).append(e)
     if list(groups) == ["-"]:
-        value_of(entries[0], by)  # says what there is
+        value_of(found.done[0], by)  # says what there is
     return groups
 
 

@@ -5,6 +5,9 @@
     "spad.* leakage" = { low = 0.5, high = 3.0 }
     "dram read" = { sigma = 0.15 }                           # lognormal, of the logarithm
 
+    [timings]
+    "bank.mram.write_cycle" = { low = "8 ns", high = "12 ns" }  # keys of the machine: simulated again
+
 A key is a component and an action as in ``energy.parquet``, with ``*`` and ``?``; the first that fits counts.
 """
 
@@ -61,13 +64,24 @@ class RangeSpec(Spec):
         return self
 
 
+class EndsSpec(Spec):
+    """What a key of the machine may be."""
+
+    low: Text
+    """One end, as the machine's file would give it."""
+    high: Text
+    """The other end."""
+
+
 class PricesSpec(Spec):
     """A file of price ranges."""
 
     seed: CountOrZero = 0
     """Of the samples."""
-    prices: dict[str, RangeSpec]
+    prices: dict[str, RangeSpec] = Field(default_factory=dict)
     """Ranges by component and action."""
+    timings: dict[str, EndsSpec] = Field(default_factory=dict)
+    """Ranges of keys of the machine that decide times: each run is simulated again at both ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +115,7 @@ class Ranges:
 
     patterns: tuple[tuple[str, Range], ...]
     seed: int = 0
+    timings: tuple[tuple[str, str, str], ...] = ()  # key, low, high
 
     def of(self, name: str) -> Range:
         """Return the range of the price ``name``; one that is not named is exact."""
@@ -121,9 +136,10 @@ def load_ranges(path: Path | None) -> Ranges:
     if path is None:
         return Ranges(tuple((name, Range(low, 1.0, high)) for name, (low, high) in DEFAULTS.items()))
     spec, origins = load_spec(path, PricesSpec, resolve_name=partial(find, "arch"))
-    if not spec.prices:
-        raise error([origins.fault(("prices",), "no prices")])
-    return Ranges(tuple((name, _range(given)) for name, given in spec.prices.items()), spec.seed)
+    if not spec.prices and not spec.timings:
+        raise error([origins.fault(("prices",), "no prices, and no timings")])
+    prices = tuple((name, _range(given)) for name, given in spec.prices.items())
+    return Ranges(prices, spec.seed, tuple((name, t.low, t.high) for name, t in spec.timings.items()))
 
 
 def _range(given: RangeSpec) -> Range:

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from accelsim.config.faults import toml_text
-from accelsim.sweep.prices import PricesSpec, RangeSpec
+from accelsim.sweep.prices import EndsSpec, PricesSpec, RangeSpec
 from accelsim.sweep.spec import FidelitySpec, MixSpec, SweepSpec
 
 SECTIONS: Final[dict[str, type[BaseModel]]] = {
@@ -17,6 +17,7 @@ SECTIONS: Final[dict[str, type[BaseModel]]] = {
     "`[fidelity]`": FidelitySpec,
     "A file of prices": PricesSpec,
     '`[prices]` "COMPONENT ACTION"': RangeSpec,
+    '`[timings]` "KEY"': EndsSpec,
 }
 
 

@@ -71,6 +71,11 @@ class View:
         on = [unique[i] for i in front(self.costs(unique, goals))]
         return sorted(on, key=lambda e: (goals[0].cost(e.figures), e.number))
 
+    def technology(self, entry: Entry) -> str:
+        """Return what the banks of an entry's machine are made of, such as ``sram + stt-mram``."""
+        banks = self.sweep.machine_of(entry.row.settings).banks.values()
+        return " + ".join(sorted({bank.technology for bank in banks}))
+
     def costs(self, entries: Sequence[Entry], goals: Sequence[Objective]) -> list[list[float]]:
         """Return what is to be small, by entry."""
         return [[goal.cost(e.figures) for goal in goals] for e in entries]
