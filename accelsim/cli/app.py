@@ -66,11 +66,11 @@ app.command(**_example('accelsim timeline tpu-like-hybrid_resnet18-cifar --layer
 app.command(**_example("accelsim compare runs/a runs/b"))(compare)
 app.command(**_example('accelsim check tpu-like-hybrid --set "clock=1.2 GHz"'))(check)
 app.command(**_example("accelsim device mram-1s --temperature '300 K' --temperature '350 K'"))(device)
+app.command(**_example("accelsim errors runs/demo --device mram=mram-10ms --temperature '350 K'"))(errors)
 app.add_typer(sweeps, name="sweep")
-app.command(**_example("accelsim pareto lenet-mix --x energy_pj --y cycles --html front.html"))(pareto)
+app.command(**_example("accelsim pareto equal-area --x energy_pj --y cycles --html front.html"))(pareto)
 app.command(**_example("accelsim uncertainty runs/sram runs/mram --prices prices.toml"))(uncertainty)
 app.command(**_example("accelsim breakeven runs/mram runs/sram --over leakage,write_energy"))(breakeven)
-app.command(**_example("accelsim errors runs/demo --device mram=mram-10ms --temperature '350 K'"))(errors)
 app.command(**_example("accelsim schema > accelsim.schema.json"))(schema)
 
 

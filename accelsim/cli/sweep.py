@@ -39,7 +39,7 @@ app = typer.Typer(
     cls=SweepGroup,
     no_args_is_help=True,
     help="Run a design-space sweep: accelsim sweep FILE [OPTIONS]; or show and use its study.",
-    epilog="Example: accelsim sweep lenet-mix --jobs 2",
+    epilog="Example: accelsim sweep equal-area --jobs 2",
 )
 
 
@@ -111,7 +111,7 @@ def _print(study: Study, tally: Tally) -> None:
 
 
 @app.command(
-    "show", epilog='Example: accelsim sweep show lenet-mix --sort edp --where "area_mm2 < 12" --top 5'
+    "show", epilog='Example: accelsim sweep show equal-area --sort edp --where "area_mm2 < 12" --top 5'
 )
 def show(
     study: StudyName,
@@ -153,7 +153,7 @@ def show(
         typer.echo(f"plot: {sensitivity}")
 
 
-@app.command("best", epilog="Example: accelsim sweep best lenet-mix --write best.toml")
+@app.command("best", epilog="Example: accelsim sweep best equal-area --write best.toml")
 def best(
     study: StudyName,
     by: Annotated[
@@ -184,7 +184,7 @@ def _numbered(found: Any, number: int) -> Any:
     raise InputError(f"study {found.study.name}: no point {number}; there are {len(found.entries)}")
 
 
-@app.command("export", epilog="Example: accelsim sweep export lenet-mix points.parquet")
+@app.command("export", epilog="Example: accelsim sweep export equal-area points.parquet")
 def export(
     study: StudyName,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Ends in .parquet or .csv.")],
