@@ -146,29 +146,39 @@ def _gemm_jobs(kernel: Kernel, array: ArrayShape) -> Iterator[TileJob]:
     fillers, results = _fillers(kernel), _Results(kernel)
     parked = parked_rows(kernel, array)
     fills = 0
-    for index, (tile, at, counts) in enumerate(nest(kernel)):
+    places = list(nest(kernel))
+    for index, (tile, at, counts) in enumerate(places):
         job = TileJob(index)
         job.fills = [f for f in (x.fill(index, tile) for x in fillers) if f]
+        if kernel.panel is not None:  # what a panel's tiles share comes first
+            own = {a.name for a in kernel.sides[kernel.panel.side]}
+            dims = [r.operand.dims for r in kernel.reads]
+            job.fills.sort(key=lambda f: any(d.axis in own for d in dims[f.binding]))
         fills += len(job.fills)
         job.fills_needed = fills
         job.slots = {x.index: x.slot for x in fillers}
-        job.folds = gemm_folds(kernel, array, _place_in_nest(kernel, array, tile, at, counts), parked)
+        neighbours = [places[i][1] if 0 <= i < len(places) else {} for i in (index - 1, index + 1)]
+        job.folds = gemm_folds(kernel, array, _place_in_nest(array, tile, at, counts, neighbours), parked)
         results.add_columns(job)
         yield job
 
 
 def _place_in_nest(
-    kernel: Kernel, array: ArrayShape, tile: dict[str, Range], at: dict[str, int], counts: dict[str, int]
+    array: ArrayShape,
+    tile: dict[str, Range],
+    at: dict[str, int],
+    counts: dict[str, int],
+    neighbours: list[dict[str, int]],
 ) -> GemmTile:
     streamed = STREAMED[array.dataflow]
-    inner = next((s for s in reversed(kernel.order) if counts[s] > 1), "")
+    before, after = ({s for s in at if other.get(s) != at[s]} == {streamed} for other in neighbours)
     return GemmTile(
         tile,
         block=(at["batch"], at["m"], at["n"]),
         first=at["k"] == 0,
         final=at["k"] == counts["k"] - 1,
-        same=inner == streamed and at[streamed] > 0,
-        same_next=inner == streamed and at[streamed] < counts[streamed] - 1,
+        same=before,
+        same_next=after,
     )
 
 

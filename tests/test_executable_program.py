@@ -22,17 +22,22 @@ from accelsim.errors import MappingError
 from accelsim.frontend.spec import load
 from accelsim.geometry import Operand
 from accelsim.mapping import map_graph
+from accelsim.mapping.problem import Places as Where
+from accelsim.mapping.tile_shape import Shape
+from accelsim.mapping.tiling import TileSearch
 from accelsim.program.jobs import Stream
 from accelsim.program.nests import jobs_of, nest
 from accelsim.program.program import Binding, Kernel, Program
-from accelsim.program.ranges import extent
+from accelsim.program.ranges import extent, tile_count
 from accelsim.resolve.load import load_machine
 from accelsim.resolve.machine import Machine
 from accelsim.resolve.shape import array_shape
-from tests.interpreter.kernels import KernelRun
+from tests.interpreter.kernels import KernelRun, Memories
 from tests.interpreter.memory import Places, flat
-from tests.interpreter.schedule import ORDERS, Order
+from tests.interpreter.runs import kernel_run
+from tests.interpreter.schedule import ORDERS, Order, Schedule
 from tests.interpreter.steps import Captured, ProgramSteps, captured
+from tests.strategies import gemms
 
 STEPS = 2
 TOLERANCE = 1e-9  # of the largest number of a tensor
@@ -238,6 +243,34 @@ def test_every_way_is_taken(lab: Lab) -> None:
     )
     ways += ("k cut", "im2col", "rider", "slab", "write-back", "update in place")
     assert [way for way in ways if total[way] < 10] == []
+
+
+@pytest.mark.parametrize("accumulator", ["0 B", "200 B", "64 KiB"])
+@pytest.mark.parametrize("side", ["m", "n"])
+@pytest.mark.parametrize("flow", ["ws", "os", "is"])
+def test_products_in_panels(flow: str, side: str, accumulator: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A nest with a side cut twice multiplies right; its partial sums wait in banks, accumulator or both."""
+
+    def only(search: TileSearch, shape: Shape, places: Where) -> list[Shape]:
+        return [s for s in search._panels(shape, places) if s.panel == side]
+
+    monkeypatch.setattr(TileSearch, "_nests", only)
+    graph, (m, n, k) = gemms((21, 26, 19)), (21, 26, 19)
+    sets = array(flow, 4, 4, f"accumulator.capacity={accumulator}", "dma.burst=2 B", "mapping.objective=dram")
+    machine = with_banks(load_machine("edge-sram", sets), (1536,))
+    program = map_graph(graph, machine)
+    (kernel,) = program.kernels
+    assert kernel.panel is not None
+    assert tile_count(kernel.sides["k"], kernel.cuts["k"]) > 1
+    rng = np.random.default_rng(1)
+    a, b = rng.normal(size=(m, k)), rng.normal(size=(k, n))
+    for order in ORDERS:
+        memories = Memories(graph, program)
+        for binding, values in zip(kernel.reads, (a, b), strict=True):
+            memories.dram.put(binding.data.tensor, values.ravel())
+        Schedule(memories, [kernel_run(memories, machine, array_shape(machine), kernel)], order).run()
+        made = memories.dram.whole(kernel.writes[0].data.tensor).reshape(m, n)
+        assert np.allclose(made, a @ b, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("flow", ["ws", "os", "is"])

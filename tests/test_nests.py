@@ -18,6 +18,7 @@ from accelsim.program.program import Kernel
 from accelsim.resolve import load_machine
 from accelsim.resolve.machine import Machine
 from accelsim.resolve.shape import array_shape
+from tests.nests import programs
 from tests.reference_jobs import tile_jobs
 from tests.strategies import conv_graphs, gemm_graphs, machines, mapped, shipped_graph, step_graphs
 
@@ -92,15 +93,21 @@ def _shape(job: TileJob, base: Any, depth: int) -> Any:
 
 def _check(graph: Graph, on: Machine, cold: bool = False) -> None:
     for kernel in mapped(graph, on, cold).kernels:
-        found, walked = _jobs(on, kernel)
-        assert len(found) == len(walked)
-        for job, reference in zip(found, walked, strict=True):
-            plain = _plain(job)
-            assert plain == replace(reference, slots=plain.slots)
-            assert plain.slots.items() <= reference.slots.items()
+        found = _walks_agree(kernel, on)
         _later_starts_agree(found)
         _alike_jobs_agree(found)
         _next_tiles_agree(found)
+
+
+def _walks_agree(kernel: Kernel, on: Machine) -> Jobs:
+    """Compare the jobs by index with those of the walk, and return them."""
+    found, walked = _jobs(on, kernel)
+    assert len(found) == len(walked)
+    for job, reference in zip(found, walked, strict=True):
+        plain = _plain(job)
+        assert plain == replace(reference, slots=plain.slots)
+        assert plain.slots.items() <= reference.slots.items()
+    return found
 
 
 def _later_starts_agree(jobs: Jobs) -> None:
@@ -137,6 +144,15 @@ def _next_tiles_agree(jobs: Jobs) -> None:
 def test_gemm_jobs_by_index(graph: Graph, on: Machine) -> None:
     """Fills, folds, results and slots of every tile."""
     _check(graph, on)
+
+
+@pytest.mark.filterwarnings("ignore:Generating overly large repr")  # of a strategy's arguments
+@RELAXED
+@given(st.data(), gemm_graphs, machines())
+def test_drawn_nests_by_index(data: st.DataObject, graph: Graph, on: Machine) -> None:
+    """Any cuts and order, a side cut twice or none, any number of slots."""
+    for kernel in data.draw(programs(graph, on)).kernels:
+        _walks_agree(kernel, on)
 
 
 @RELAXED

@@ -102,6 +102,7 @@ class _Assembly:
             functions=self._rider_functions(),
             passes=self._passes(),
             separable=self.op.vector.separable if self.op.vector else 0,
+            panel=tile.panel if tile else None,
             result_blocks=self._result_blocks(),
             result_rows=self._result_rows(),
             psum=self._psum(),
@@ -195,7 +196,12 @@ class _Assembly:
     def _read_slots(self, index: int, operand: Operand) -> int:
         if self.planned.slab is not None:
             return self.planned.slab.read_slots[index]
-        return 2 if self._tiles(operand) > 1 else 1
+        assert self.planned.tile is not None
+        panel = self.planned.tile.panel
+        most = 2
+        if panel is not None and follows_side(operand, self.sides[panel.side]):
+            most = self.planned.tile.panel_slots
+        return min(most, self._tiles(operand))
 
     def _write(self, index: int) -> Binding:
         operand, op = self.draft.writes[index]

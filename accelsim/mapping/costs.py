@@ -116,6 +116,16 @@ class Costs:
         ends = machine.dram.latency_ps if fetched else 0
         return math.floor((steady + ends) * SAFE), nbytes
 
+    def least_bytes(self) -> int:
+        """Return the DRAM bytes that the kernel cannot do without, the whole machine to itself.
+
+        With all its operands in DRAM; see ``Shape.pebbled_bytes``.
+        """
+        once = self.bound(bytes(len(self.pieces)))[1]
+        return (
+            max(once, math.ceil(float(self.shape.pebbled_bytes(sum(self.capacity))))) if self.shape else once
+        )
+
     # -- costs -----------------------------------------------------------------------------------
 
     def is_cheap(self, codes: Codes, free: Budget) -> bool:
@@ -168,7 +178,7 @@ class Costs:
         if searched is None:
             searched = self._searched[key] = self._search(*key)
         if searched.table is not None:
-            entry = searched.table.best(budget)
+            entry = searched.table.best(budget, sum(free))
             if entry < 0:
                 return None
             time, dram = searched.table.time_ps(entry), searched.table.dram_bytes(entry)

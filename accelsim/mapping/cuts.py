@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TypeVar
 
 from accelsim.geometry import Axis, DimMap, Operand, ceil_div
 from accelsim.program.program import Cut
+from accelsim.program.ranges import tiles_per_panel
 
 MOST_CUTS = 18  # candidates per side; the search is over their products
+C = TypeVar("C")
 _COUNTS = sorted({1, 2, 3} | {f << e for e in range(24) for f in (4, 5, 6, 7)})
 
 
@@ -29,20 +32,75 @@ class Candidate:
 
 
 @lru_cache(maxsize=4096)
-def candidates(axes: tuple[Axis, ...], quantum: int) -> tuple[Candidate, ...]:
-    """Return cuts of a side, from the finest worth trying to none; tiles prefer multiples of ``quantum``."""
+def candidates(axes: tuple[Axis, ...], quantum: int, least: int = 0) -> tuple[Candidate, ...]:
+    """Return cuts of a side, from the finest worth trying to none; tiles prefer multiples of ``quantum``.
+
+    Those whose largest tile has fewer than ``least`` points are left out.
+    """
     if not axes:
         return (Candidate(Cut(axis=0, step=1), 1, 1, ((1, 1),)),)
     found: dict[tuple[int, int], Candidate] = {}
+    for cut in _cuts(axes, quantum):
+        candidate = _candidate(axes, cut)
+        found.setdefault((candidate.count, candidate.largest), candidate)
+    ordered = sorted(found.values(), key=lambda c: c.largest)
+    return tuple(_thin([c for c in ordered if c.largest >= least] or ordered[-1:]))
+
+
+def cuts_to(axes: tuple[Axis, ...], points: Sequence[int]) -> tuple[Candidate, ...]:
+    """Return the cuts of a side that make tiles of as many ``points``, or little less, finest first."""
+    found: dict[Cut, Candidate] = {}
+    for most in points if axes else ():
+        inner = [math.prod(a.size for a in axes[i + 1 :]) * a.unit for i, a in enumerate(axes)]
+        index = next((i for i, n in enumerate(inner) if n <= most), len(axes) - 1)
+        axis = axes[index]
+        cut = Cut(axis=index, step=min(axis.size, max(1, most // inner[index]) * axis.unit))
+        found.setdefault(cut, _candidate(axes, cut))
+    return tuple(found.values()) or candidates(axes, 1)[-1:]
+
+
+def _cuts(axes: tuple[Axis, ...], quantum: int) -> Iterator[Cut]:
     for index, axis in enumerate(axes):
         inner = math.prod(a.size for a in axes[index + 1 :])
         for step in _steps(axis, inner, quantum):
-            if step == axis.size and index > 0:
-                continue  # the same as cutting the axis before one by one
-            candidate = _candidate(axes, Cut(axis=index, step=step))
-            found.setdefault((candidate.count, candidate.largest), candidate)
-    ordered = sorted(found.values(), key=lambda c: c.largest)
-    return tuple(_thin(ordered))
+            if step < axis.size or index == 0:  # else the same as cutting the axis before one by one
+                yield Cut(axis=index, step=step)
+
+
+@dataclass(frozen=True, slots=True)
+class Twice:
+    """A side cut twice: the panels, the tiles that they fall into, and the most tiles of a panel."""
+
+    panels: Candidate
+    tiles: Candidate
+    inside: int
+
+
+@lru_cache(maxsize=4096)
+def cut_twice(axes: tuple[Axis, ...], width: int, grain: int) -> tuple[Twice, ...]:
+    """Return ways to cut a side into panels of several tiles, each tile of ``width`` points or little more.
+
+    Tiles are whole multiples of ``grain`` points; where that is one point, they are equally long.
+    """
+    found: dict[tuple[int, int], Twice] = {}
+    for cut in _cuts(axes, width):
+        twice = _twice(axes, cut, width, grain)
+        if twice.inside > 1:
+            found.setdefault((twice.panels.count, twice.panels.largest), twice)
+    whole = _twice(axes, Cut(axis=0, step=axes[0].size), width, grain)
+    return tuple(_thin(sorted(found.values(), key=lambda t: t.panels.largest))) or (whole,)
+
+
+def _twice(axes: tuple[Axis, ...], cut: Cut, width: int, grain: int) -> Twice:
+    inner = [math.prod(a.size for a in axes[i + 1 :]) for i in range(len(axes))]
+    index = next((i for i in range(cut.axis, len(axes)) if inner[i] <= width), len(axes) - 1)
+    axis, least = axes[index], ceil_div(width, inner[index] * axes[index].unit)
+    whole = ceil_div(cut.step if index == cut.axis else axis.size, axis.unit)
+    tile = (least if grain > 1 else ceil_div(whole, max(1, whole // least))) * axis.unit
+    if index == cut.axis:  # panels are of whole tiles
+        cut = Cut(axis=index, step=min(axis.size, ceil_div(whole * axis.unit, tile) * tile))
+    tiles = Cut(axis=index, step=min(axis.size, tile))
+    return Twice(_candidate(axes, cut), _candidate(axes, tiles), max(tiles_per_panel(axes, tiles, cut)))
 
 
 def _steps(axis: Axis, inner: int, quantum: int) -> list[int]:
@@ -76,7 +134,7 @@ def _candidate(axes: Sequence[Axis], cut: Cut) -> Candidate:
     return Candidate(cut, outer * (full + (1 if rest else 0)), max(p for p, _ in points), tuple(points))
 
 
-def _thin(ordered: list[Candidate]) -> list[Candidate]:
+def _thin(ordered: list[C]) -> list[C]:
     """Keep the coarser half of what may be kept, and of the finer cuts evenly many."""
     if len(ordered) <= MOST_CUTS:
         return ordered

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from accelsim.geometry import Axis, DimMap, Operand, ceil_div
-from accelsim.mapping.cuts import Candidate, candidates, follows_side, free_elements, lengths
+from accelsim.mapping.cuts import Candidate, Twice, follows_side, free_elements, lengths
 from accelsim.mapping.problem import SIDES, Array, Bool, Piece, Problem
 from accelsim.program.gemm_folds import ArrayShape
 from accelsim.program.program import Cut, Side
@@ -44,19 +45,48 @@ def rows_per_result(machine: Machine, array: ArrayShape, element_bytes: Sequence
     return array.rows * ceil_div(max(RESULT_BYTES, in_flight), each)
 
 
-class CutSide:
-    """The candidates of one side as arrays along that side's axis of the search space."""
+class Cuts(NamedTuple):
+    """The candidates of one side: the tiles of each, the panels that hold them, the most tiles of a panel."""
 
-    def __init__(self, problem: Problem, side: Side, quantum: int, rows: int) -> None:
-        self.list: tuple[Candidate, ...] = candidates(problem.axes(side), quantum)
+    tiles: tuple[Candidate, ...]
+    panels: tuple[Candidate, ...]
+    inside: tuple[int, ...]
+
+    @classmethod
+    def once(cls, tiles: tuple[Candidate, ...]) -> Cuts:
+        """Return candidates that are not cut twice."""
+        return cls(tiles, tiles, (1,) * len(tiles))
+
+    @classmethod
+    def twice(cls, found: tuple[Twice, ...]) -> Cuts:
+        """Return candidates that are."""
+        return cls(
+            tuple(t.tiles for t in found), tuple(t.panels for t in found), tuple(t.inside for t in found)
+        )
+
+
+class CutSide:
+    """The candidates of one side as arrays along that side's axis of the search space.
+
+    ``rounds`` and ``waiting`` are of the panels: how many there are, and the points of the largest. A side
+    that is not cut twice has panels of one tile.
+    """
+
+    def __init__(self, problem: Problem, side: Side, quantum: int, rows: int, cuts: Cuts) -> None:
         self.position = SIDES.index(side)
+        axes = problem.axes(side)
+        self.list, panels = cuts.tiles, cuts.panels
+        self.panels = tuple(p.cut for p in panels)
+        self.rounds = self.shape([p.count for p in panels])
+        self.waiting = self.shape([p.largest for p in panels])
+        self.inside = self.shape(list(cuts.inside))
         self.count = self.shape([c.count for c in self.list])
         self.largest = self.shape([c.largest for c in self.list])
         self.blocks = self.shape([c.total(quantum) for c in self.list])
         self.row_blocks = self.shape([c.total(rows) for c in self.list])
         self.padded = self.shape([c.total(1, least=rows) for c in self.list])
-        self.row = self.shape([_row(problem.axes(side), c.cut) for c in self.list])
-        self.size = sum(p * n for p, n in self.list[0].points)
+        self.row = self.shape([_row(axes, c.cut) for c in self.list])
+        self.size = math.prod(a.size for a in axes)
 
     def shape(self, values: list[int]) -> Array:
         """Return ``values`` laid along this side."""
@@ -113,10 +143,10 @@ class Footprint:
         for i, name in enumerate(order):
             if name in self.relevant:
                 continue
-            inner = [sides[s].count > 1 for s in order[i + 1 :] if s in self.relevant]
-            if inner:
-                anew = np.logical_or.reduce(np.broadcast_arrays(*inner))
-                times = times * np.where(anew, sides[name].count, 1.0)
+            inner = [sides[s].rounds > 1 for s in order[i + 1 :] if s in self.relevant]
+            inner += [sides[s].inside > 1 for s in self.relevant]
+            anew = np.logical_or.reduce(np.broadcast_arrays(*inner)) if inner else np.zeros((1, 1, 1), bool)
+            times = times * np.where(anew, sides[name].rounds, 1.0)
         return times
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -10,13 +11,15 @@ from accelsim.graph.ir import Graph
 from accelsim.mapping.assemble import assemble
 from accelsim.mapping.kernels import drafts
 from accelsim.mapping.ladder import scenarios
-from accelsim.mapping.planner import Planner
+from accelsim.mapping.planner import Key, Planner, Trial
 from accelsim.mapping.storage import lives
-from accelsim.mapping.tiling import TileSearch
+from accelsim.mapping.tiling import MOST_BYTES, PATIENCE, TileSearch
 from accelsim.program.program import Program
 from accelsim.resolve.machine import Machine
 from accelsim.resolve.shape import array_shape
 
+_Found = tuple[Trial, Key]
+NEVER = (1 << 62, 1 << 62)  # the key of no plan
 SHARES = (0.5, 0.875)  # of a group that whole tensors may take; the rest is for tiles
 
 
@@ -40,15 +43,35 @@ def map_graph(
     report = progress or (lambda *_: None)
     report(0, len(pairs))
     trials = [planner.trial(number, *pair) for number, pair in enumerate(pairs)]
-    best = trials[0], planner.cost(trials[0])  # what does not fit the whole machine is refused
-    for done, trial in enumerate(sorted(trials[1:], key=lambda t: (t.bound, t.number)), start=1):
+    first = trials[0], planner.cost(trials[0])  # what does not fit the whole machine is refused
+    rest = sorted(trials[1:], key=lambda t: (t.bound, t.number))
+    best = first
+    for done, trial in enumerate(rest, start=1):
         report(done, len(trials))
-        with suppress(MappingError):
-            key = planner.better(trial, (best[1], best[0].number))
-            if key is not None:
-                best = trial, key
+        best = _better(planner, trial, best)
+    best = _frugal(planner, [first[0], *rest], best)
     report(len(trials), len(trials))
     return assemble(graph, machine, planner, planner.plan(best[0]), capacity, cold)
+
+
+def _better(planner: Planner, trial: Trial, than: _Found, most_bytes: float = math.inf) -> _Found:
+    """Return the better of a trial, if it fits and moves no more than ``most_bytes``, and another."""
+    with suppress(MappingError):
+        key = planner.better(trial, (than[1], than[0].number), most_bytes)
+        if key is not None:
+            return trial, key
+    return than
+
+
+def _frugal(planner: Planner, trials: list[Trial], best: _Found) -> _Found:
+    """Return ``best``, or if it moves many DRAM bytes the best plan that does not and is not much slower."""
+    most = MOST_BYTES * planner.least_bytes()
+    if planner.plan(best[0]).dram_bytes <= most:
+        return best
+    frugal = best[0], NEVER
+    for trial in trials:
+        frugal = _better(planner, trial, frugal, most)
+    return frugal if frugal[1] < NEVER and frugal[1][0] <= PATIENCE * best[1][0] else best
 
 
 def planner_of(graph: Graph, machine: Machine, cyclic: bool) -> Planner:

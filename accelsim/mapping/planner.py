@@ -127,13 +127,18 @@ class Planner:
         costs = [self._must_fit(kernel, trial) for kernel in trial.kernels]
         return self.key(sum(c.time_ps for c in costs), sum(c.dram_bytes for c in costs) + trial.evicted_bytes)
 
-    def better(self, trial: Trial, than: tuple[Key, int]) -> Key | None:
+    def least_bytes(self) -> int:
+        """Return the DRAM bytes of all kernels if each moved the least that the machine allows it to."""
+        return sum(costs.least_bytes() for costs in self.costs)
+
+    def better(self, trial: Trial, than: tuple[Key, int], most_bytes: float = math.inf) -> Key | None:
         """Return the key of a trial, or None as soon as it is known not to be better ``than`` another's.
 
-        ``than`` is the other's key and number. What is known already is looked up first, then what takes
-        no new table of tiles; tables are computed one by one while the bounds of the others leave hope.
+        ``than`` is the other's key and number; to move more than ``most_bytes`` is not better either. What is
+        known already is looked up first, then what takes no new table of tiles; tables are computed one by
+        one while the bounds of the others leave hope.
         """
-        hope = _Hope(self, trial, than)
+        hope = _Hope(self, trial, than, most_bytes)
         unknown = [place for place in trial.kernels if not hope.replace(place, place[0].known.get(place[1:]))]
         costly = []
         for place in unknown:
@@ -200,10 +205,11 @@ class Planner:
 class _Hope:
     """The least that a trial may still cost, while the bounds of its kernels are replaced by their costs."""
 
-    def __init__(self, planner: Planner, trial: Trial, than: tuple[Key, int]) -> None:
+    def __init__(self, planner: Planner, trial: Trial, than: tuple[Key, int], most_bytes: float) -> None:
         self.planner = planner
         self.number = trial.number
         self.than = than
+        self.most_bytes = most_bytes
         self.time, self.dram = trial.least
 
     def replace(self, place: _Place, cost: Cost | None) -> bool:
@@ -221,4 +227,4 @@ class _Hope:
 
     def is_lost(self) -> bool:
         """Return whether nothing better can come of it."""
-        return (self.key(), self.number) >= self.than
+        return self.dram > self.most_bytes or (self.key(), self.number) >= self.than

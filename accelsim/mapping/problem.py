@@ -11,13 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accelsim.geometry import Axis, Operand
-from accelsim.program.program import Cut, Side
+from accelsim.program.program import Cut, Panel, Side
 
 Array = NDArray[np.float64]
 Bool = NDArray[np.bool_]
 Budget = tuple[int, ...]  # bytes per bank group, in the machine's order
 SIDES: tuple[Side, Side, Side] = ("m", "n", "k")
 ORDERS: tuple[tuple[Side, Side, Side], ...] = tuple((a, b, c) for a, b, c in itertools.permutations(SIDES))
+PANEL_ORDERS = tuple(order for order in ORDERS if order[-1] == "k")  # of nests with a side cut twice
 
 
 class Where(NamedTuple):
@@ -89,6 +90,8 @@ class Choice:
 
     cuts: tuple[Cut, Cut, Cut]
     order: tuple[Side, Side, Side]
+    panel: Panel | None
+    panel_slots: int  # of an operand whose tiles go innermost, panel by panel
     keep: tuple[bool, bool]  # a, b held whole for the kernel
     psum_elements: int  # in a bank; 0: in the accumulator, or none
     time_ps: int

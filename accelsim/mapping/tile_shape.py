@@ -6,18 +6,22 @@ held operand over the cuts alone. Dimensions along which nothing changes have si
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from accelsim.mapping.footprint import CutSide, Footprint
-from accelsim.mapping.problem import ORDERS, SIDES, Array, Bool, Problem
+from accelsim.geometry import ceil_div
+from accelsim.mapping.cuts import candidates, cut_twice, cuts_to
+from accelsim.mapping.footprint import Cuts, CutSide, Footprint
+from accelsim.mapping.problem import ORDERS, PANEL_ORDERS, SIDES, Array, Bool, Problem
 from accelsim.program.folds import first_load, fold_tail
 from accelsim.program.gemm_folds import ArrayShape
-from accelsim.program.program import Side
+from accelsim.program.program import Panel, Side
 from accelsim.resolve.machine import Machine
 
+DEPTHS = (1, 2, 3, 4, 8, 16)  # of tiles along k beside panels, in quarters of the array's rows
 Order = tuple[Side, Side, Side]
 
 
@@ -31,9 +35,13 @@ class Flow:
 
 
 class Shape:
-    """All combinations of cuts and loop orders of one problem."""
+    """All combinations of cuts and loop orders of one problem, ``panel`` being cut twice if it is a side."""
 
-    def __init__(self, machine: Machine, array: ArrayShape, problem: Problem) -> None:
+    def __init__(
+        self, machine: Machine, array: ArrayShape, problem: Problem, panel: Side | None = None
+    ) -> None:
+        self.panel = panel
+        self.orders = PANEL_ORDERS if panel else ORDERS
         self.machine = machine
         self.array = array
         self.p = problem
@@ -50,19 +58,61 @@ class Shape:
             "is": {"rows": "k", "cols": "m", "streamed": "n"},
             "os": {"rows": "m", "cols": "n", "streamed": "k"},
         }[dataflow]  # type: ignore[assignment]
-        self.sides: dict[Side, CutSide] = {s: CutSide(problem, s, quantum[s], array.rows) for s in SIDES}
+        self.sides: dict[Side, CutSide] = {
+            s: CutSide(problem, s, quantum[s], array.rows, self._cuts(s, quantum[s])) for s in SIDES
+        }
         self.cuts = tuple(len(self.sides[s].list) for s in SIDES)
         self.reads = [Footprint(problem, r, self.sides) for r in (problem.a, problem.b, *problem.reads)]
         self.writes = [Footprint(problem, w, self.sides) for w in problem.writes]
         self.tiles = self.sides["m"].count * self.sides["n"].count * self.sides["k"].count
         self.points = float(self.sides["m"].size * self.sides["n"].size)
-        self.array_ps = _per_order(lambda order: self._array_cycles(order) * self.period)
+        self.array_ps = self._per_order(lambda order: self._array_cycles(order) * self.period)
         self.least_array_ps = float(self.array_ps.min())
         self.riders_ps = self.points * problem.batch * problem.rider_rate / machine.vector.lanes * self.period
         self._bursts: dict[tuple[str, int], Array] = {}
         self._flows: dict[tuple[int, bool], Flow] = {}
         self._least: dict[tuple[str, int], float] = {}
         self._sums: tuple[Array, Array] | None = None
+
+    def _cuts(self, side: Side, quantum: int) -> Cuts:
+        """Return the candidates of one side.
+
+        Beside panels only what may keep the array's rate is of use: tiles of a whole array, thin along k.
+        """
+        axes, array = self.p.axes(side), self.array
+        if self.panel is None:
+            return Cuts.once(candidates(axes, quantum))
+        if side == "k":
+            return Cuts.once(cuts_to(axes, [max(1, array.rows * d // 4) for d in DEPTHS]))
+        burst = self._points_per_burst(side)
+        if side != self.panel:
+            return Cuts.once(candidates(axes, max(burst, quantum // 4), self._width(side)))
+        grain = math.lcm(burst, quantum)
+        return Cuts.twice(cut_twice(axes, ceil_div(self._width(side), grain) * grain, grain))
+
+    def _width(self, side: Side) -> int:
+        return self.array.cols if side == self.over["cols"] else self.array.rows
+
+    def _points_per_burst(self, side: Side) -> int:
+        """Return the points of a side that make a whole burst of every operand, where rows run along it."""
+        names = {a.name for a in self.p.axes(side)}
+        pieces = (self.p.a, self.p.b, *self.p.writes)
+        inner = [p.element_bytes for p in pieces if p.operand.dims and p.operand.dims[-1].axis in names]
+        return max((ceil_div(self.machine.dma.burst_bytes, size) for size in inner), default=1)
+
+    def _per_order(self, values: Callable[[Order], Array]) -> Array:
+        """Return ``values`` of every loop order, stacked."""
+        return _stacked([values(order) for order in self.orders])
+
+    def may_be_cut_twice(self, side: Side) -> bool:
+        """Return whether a side has more than one tile's worth of points, and k is long enough to be cut."""
+        return self.sides[side].size > self._width(side) and self.sides["k"].size > self.array.rows
+
+    def panel_at(self, cuts: tuple[int, ...]) -> Panel | None:
+        """Return the panels of one combination of cuts."""
+        if self.panel is None:
+            return None
+        return Panel(side=self.panel, cut=self.sides[self.panel].panels[cuts[SIDES.index(self.panel)]])
 
     # -- operands --------------------------------------------------------------------------------
 
@@ -83,7 +133,7 @@ class Shape:
                 elements = np.full((1, 1, 1), footprint.whole / self.p.batch)
                 transfers = footprint.tiles
             else:
-                times = _per_order(lambda order: footprint.again(order, self.sides))
+                times = self._per_order(lambda order: footprint.again(order, self.sides))
                 elements, transfers = footprint.once * times, footprint.tiles * times
             nbytes = elements * footprint.element_bytes
             self._flows[key] = Flow(nbytes * self.bursts("read", index), transfers, nbytes * self.p.batch)
@@ -117,6 +167,17 @@ class Shape:
             self._least[key] = least * self.p.batch
         return self._least[key]
 
+    def pebbled_bytes(self, room: Array | float) -> Array:
+        """Return the DRAM bytes that a GEMM cannot do without whose operands lie in DRAM.
+
+        ``room`` is what of the banks it has, beside the accumulator; elements are those of the larger
+        operand. Red-blue pebbling: docs/sources.md#pebbling.
+        """
+        size = max(self.p.a.element_bytes, self.p.b.element_bytes)
+        held = (room + self.machine.accumulator.capacity_bytes) / size
+        products = self.points * self.sides["k"].size
+        return np.asarray(self.p.batch * size * (2 * products / np.sqrt(np.maximum(1.0, held)) - 2 * held))
+
     # -- the array -------------------------------------------------------------------------------
 
     def single_fold(self) -> Bool:
@@ -132,7 +193,8 @@ class Shape:
         load = first_load(array.dataflow, array.rows)
         tail = fold_tail(array.convention, array.dataflow, array.rows, array.cols)
         folds = rows.row_blocks * cols.blocks
-        going_on = self.single_fold() if order[-1] == self.over["streamed"] else np.zeros((1, 1, 1), bool)
+        along = order[-1] == self.over["streamed"] and not self.panel
+        going_on = self.single_fold() if along else np.zeros((1, 1, 1), bool)
         if array.convention == "scale-sim":
             split = folds * (streamed.size + streamed.count * (tail + load))
             return np.where(going_on, folds * (streamed.size + tail + load), split) * self.p.batch
@@ -145,7 +207,9 @@ class Shape:
             return None
         streamed = self.over["streamed"]
         whole: Bool = self.sides[streamed].count == 1
-        orders = [whole | self.single_fold() if o[-1] == streamed else whole for o in ORDERS]
+        if self.panel:
+            return whole
+        orders = [whole | self.single_fold() if o[-1] == streamed else whole for o in self.orders]
         return _stacked(orders).astype(bool)
 
     # -- partial sums ----------------------------------------------------------------------------
@@ -153,7 +217,7 @@ class Shape:
     def partial_sums(self) -> tuple[Array, Array]:
         """Return the bytes of the partial sums' region and the bytes they move each way, per order."""
         if self._sums is None:
-            pairs = [self.partial_sums_of(order) for order in ORDERS]
+            pairs = [self.partial_sums_of(order) for order in self.orders]
             self._sums = _stacked([p[0] for p in pairs]), _stacked([p[1] for p in pairs])
         return self._sums
 
@@ -182,10 +246,10 @@ class Shape:
         block: Array = np.ones((1, 1, 1))
         for name in ("m", "n"):
             side = self.sides[name]
-            block = block * (float(side.size) if name in inside else side.largest)
+            block = block * (float(side.size) if name in inside else side.waiting)
         waiting: Array = np.where(self.sides["k"].count > 1, block, 0.0)
-        if self.array.dataflow == "os" and order[-1] == "k":  # one fold goes on over all k tiles
-            waiting = np.where(self.single_fold(), 0.0, waiting)
+        if self.array.dataflow == "os" and order[-1] == "k" and not self.panel:
+            waiting = np.where(self.single_fold(), 0.0, waiting)  # one fold goes on over all k tiles
         return waiting
 
     def _outside_share(self, order: Order) -> Array:
@@ -195,22 +259,26 @@ class Shape:
         """
         array = self.array
         if array.dataflow == "os":
-            return np.ones((1, 1, 1))
+            return self._outside_share_of_rows(order)
         cols, streamed = self.sides[self.over["cols"]], self.sides[self.over["streamed"]]
         inside = order[order.index("k") + 1 :]
-        blocks = cols.blocks if self.over["cols"] in inside else np.ceil(cols.largest / array.cols)
-        if self.over["streamed"] in inside:
-            blocks = blocks * streamed.count
+        blocks = np.ceil(cols.largest / array.cols) * cols.inside
+        if self.over["cols"] in inside:
+            blocks = cols.blocks
+        blocks = blocks * (streamed.count if self.over["streamed"] in inside else streamed.inside)
         room = array.accumulator_elements // array.cols
         whole = np.floor((room - streamed.largest) / np.maximum(1.0, blocks - 1))
         whole = np.where(blocks > 1, whole, 0.0)
         parked = np.where(self.sides["k"].largest > array.rows, whole, np.floor(room / blocks))
         return np.asarray(1 - np.clip(parked / streamed.largest, 0.0, 1.0), dtype=np.float64)
 
-
-def _per_order(values: Callable[[Order], Array]) -> Array:
-    """Return ``values`` of every loop order, stacked."""
-    return _stacked([values(order) for order in ORDERS])
+    def _outside_share_of_rows(self, order: Order) -> Array:
+        """Return ``_outside_share`` where outputs are stationary: rows of m are parked, in all columns."""
+        m, n = self.sides["m"], self.sides["n"]
+        inside = order[order.index("k") + 1 :]
+        cols = np.full((1, 1, 1), float(n.size)) if "n" in inside else n.waiting
+        parked = np.floor(self.array.accumulator_elements / (cols * (m.count if "m" in inside else m.inside)))
+        return np.asarray(1 - np.clip(parked / m.largest, 0.0, 1.0), dtype=np.float64)
 
 
 def _stacked(arrays: list[Array] | list[Bool]) -> Array:

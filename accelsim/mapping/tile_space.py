@@ -10,9 +10,11 @@ import numpy as np
 
 from accelsim.mapping.footprint import Footprint, blocks_per_result, rows_per_result
 from accelsim.mapping.ports import port_ps
-from accelsim.mapping.problem import ORDERS, SIDES, Array, Places, keeps
+from accelsim.mapping.problem import SIDES, Array, Places, keeps
 from accelsim.mapping.tile_shape import Flow, Shape, beside
 from accelsim.program.folds import fold_tail
+
+MOST_SLOTS = 6  # of an operand whose tiles go innermost
 
 
 class Space:
@@ -26,11 +28,12 @@ class Space:
         self.sides = shape.sides
         self.places = places
         self.read_at = (places.a, places.b, *places.reads)
-        self.keeps = keeps(self.p, places)
+        self.keeps = [(False, False)] if shape.panel else keeps(self.p, places)
         self.holds = tuple(any(k[i] for k in self.keeps) for i in (0, 1)) + (False,) * len(places.reads)
-        self.size = (len(ORDERS), 1 + self.holds[0], 1 + self.holds[1], *shape.cuts)
+        self.size = (len(shape.orders), 1 + self.holds[0], 1 + self.holds[1], *shape.cuts)
         self.writes = [(i, shape.writes[i]) for i, at in enumerate(places.writes) if at.place == "buffered"]
         self.result_blocks, self.result_rows = self._result_shape()
+        self.panel_slots = self._panel_slots()
 
     def _result_shape(self) -> tuple[int, int]:
         """Return the column blocks, and the points of the streamed side, whose results leave at once."""
@@ -56,6 +59,7 @@ class Space:
             transfers * machine.dma.descriptor_latency_ps,
             *self._ports(fetched),
             np.full((1, 1, 1), shape.riders_ps),
+            *self._panel_rounds(fetched),
         ]
         for other in others:
             time = np.maximum(time, other)
@@ -64,6 +68,15 @@ class Space:
         if allowed is not None:
             time = np.where(allowed, time, np.inf)
         return time, dram, self._needs()
+
+    def least_bytes(self, room: Array | float) -> Array:
+        """Return the DRAM bytes that no tile betters whose buffers take ``room`` beside the accumulator."""
+        shape = self.shape
+        once = sum(
+            shape.least_moved("read", i) for i, at in enumerate(self.read_at) if at.place != "resident"
+        )
+        once += sum(shape.least_moved("write", i) for i, _ in self.writes)
+        return np.maximum(once, shape.pebbled_bytes(room))
 
     # -- bytes -----------------------------------------------------------------------------------
 
@@ -86,7 +99,28 @@ class Space:
         return need
 
     def _slots(self, footprint: Footprint) -> Array:
-        return np.where(footprint.tiles * self.p.batch > 1, 2.0, 1.0)
+        most = self.panel_slots if self.shape.panel in footprint.relevant else 2
+        return np.minimum(footprint.tiles * self.p.batch, most)
+
+    def _panel_slots(self) -> Array:
+        """Return the slots of an operand whose tiles go innermost.
+
+        Fills come in order: while what a panel's tiles share is filled, those in the slots are worked on.
+        """
+        shape = self.shape
+        if shape.panel is None:
+            return np.full((1, 1, 1), 2.0)
+        own, shared = sorted(shape.reads[:2], key=lambda f: shape.panel not in f.relevant)
+        tile_ps, own_ps, shared_ps = (
+            shape.array_ps.min(axis=0)[0, 0] / (shape.tiles * self.p.batch),
+            *(
+                f.tile * f.element_bytes * shape.dram_ps + self.machine.dma.descriptor_latency_ps
+                for f in (own, shared)
+            ),
+        )
+        hidden = np.maximum(tile_ps - own_ps, 1.0)
+        slots = np.ceil((shared_ps + self.machine.dram.latency_ps) / hidden)
+        return np.where(tile_ps > own_ps, np.clip(slots, 2, MOST_SLOTS), 2.0)
 
     def _result_share(self) -> Array:
         """Return what of a tile's results leaves at once: a column block, in whole rows of storage.
@@ -137,6 +171,24 @@ class Space:
         return (chain + rounds * self.machine.dram.latency_ps) * self.p.batch
 
     # -- time ------------------------------------------------------------------------------------
+
+    def _panel_rounds(self, fetched: list[tuple[int, Flow]]) -> list[Array]:
+        """Return the time of a nest with panels, whose fills come in order.
+
+        While what a panel's tiles share is filled, the tiles ahead in their slots are worked on, and no more.
+        """
+        shape, machine = self.shape, self.machine
+        if shape.panel is None:
+            return []
+        inside = self.sides[shape.panel].inside
+        ahead = np.minimum(self.panel_slots, inside) / inside
+        rounds = self.sides["m"].rounds * self.sides["n"].rounds * self.sides["k"].rounds * self.p.batch
+        time = shape.array_ps * (1 - ahead) + rounds * machine.dram.latency_ps
+        for i, flow in fetched:
+            share = ahead if shape.panel in shape.reads[i].relevant else 1.0
+            moved, transfers = flow.moved * shape.dram_ps, flow.transfers * machine.dma.descriptor_latency_ps
+            time = time + share * (moved + transfers) * self.p.batch
+        return [time]
 
     def _ports(self, fetched: list[tuple[int, Flow]]) -> list[Array]:
         """Return the times of the bank groups' ports."""

@@ -7,7 +7,6 @@ os: M over the rows, N over the columns, K streamed.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -19,7 +18,7 @@ from accelsim.geometry import Axis, Range, Tile, ceil_div, volume
 from accelsim.program.folds import extents, first_load, fold_tail
 from accelsim.program.jobs import Fold, Stream
 from accelsim.program.program import Binding, Kernel, Side
-from accelsim.program.ranges import extent, part, tile_count, tiles_of
+from accelsim.program.ranges import extent, part, tile_count, tiles_of, tiles_per_panel
 from accelsim.words import Convention, Dataflow
 
 Int = NDArray[np.int64]
@@ -112,25 +111,32 @@ def parked_rows(kernel: Kernel, array: ArrayShape) -> int:
 
     The others wait in the kernel's region. Where a tile has several folds of a column block, what waits
     of it between them needs room too; where it has one, they enter the array's first row instead of
-    zeros, and leave its last. None is parked where outputs are stationary.
+    zeros, and leave its last. Where outputs are stationary these are points of m, in all columns.
     """
-    if kernel.psum is None or kernel.psum.region is None or array.dataflow == "os":
+    if kernel.psum is None or kernel.psum.region is None:
         return 0
     tile = _largest(kernel)
     m, n, k = (extent(kernel.sides[s], tile) for s in ("m", "n", "k"))
+    if array.dataflow == "os":
+        columns = sum(_waiting(kernel, "n")) * len(_waiting(kernel, "m"))
+        return min(m, array.accumulator_elements // columns)
     e = extents(array.dataflow, m, n, k)
-    inside = kernel.order[kernel.order.index("k") + 1 :]
     over, streamed = OVER_COLS[array.dataflow], STREAMED[array.dataflow]
-    blocks = ceil_div(e.over_cols, array.cols)
-    if over in inside:
-        blocks = sum(
-            ceil_div(extent(kernel.sides[over], t), array.cols)
-            for t in tiles_of(kernel.sides[over], kernel.cuts[over])
-        )
-    if streamed in inside:
-        blocks *= tile_count(kernel.sides[streamed], kernel.cuts[streamed])
+    blocks = sum(ceil_div(points, array.cols) for points in _waiting(kernel, over))
+    blocks *= len(_waiting(kernel, streamed))
     room = array.accumulator_elements // array.cols
     return most_parked(room, blocks, e.streamed, e.over_rows > array.rows)
+
+
+def _waiting(kernel: Kernel, side: Side) -> list[int]:
+    """Return the extents of the tiles along one side whose partial sums wait at the same time."""
+    axes, cut, panel = kernel.sides[side], kernel.cuts[side], kernel.panel
+    count = 1
+    if side in kernel.order[kernel.order.index("k") + 1 :]:
+        count = tile_count(axes, cut)
+    elif panel is not None and panel.side == side:
+        count = tiles_per_panel(axes, cut, panel.cut)[0]  # which no other exceeds
+    return [extent(axes, t) for t in tiles_of(axes, cut)[:count]]
 
 
 def most_parked(room: int, blocks: int, streamed: int, several_folds: bool) -> int:
@@ -153,17 +159,13 @@ def accumulator_use(kernel: Kernel, array: ArrayShape) -> int:
     tile = _largest(kernel)
     m, n, k = (extent(kernel.sides[s], tile) for s in ("m", "n", "k"))
     e = extents(array.dataflow, m, n, k)
+    if parked_rows(kernel, array):
+        return array.accumulator_elements
     if array.dataflow != "os" and (kernel.psum is None or kernel.psum.region is not None):
-        width = min(array.cols, e.over_cols)
-        parked = parked_rows(kernel, array)
-        return (
-            min(array.accumulator_elements, e.streamed * width) if not parked else array.accumulator_elements
-        )
+        return min(array.accumulator_elements, e.streamed * min(array.cols, e.over_cols))
     if kernel.psum is None or kernel.psum.region is not None:
         return 0
-    inside = kernel.order[kernel.order.index("k") + 1 :]
-    tiles = math.prod(tile_count(kernel.sides[s], kernel.cuts[s]) for s in inside if s != "batch")
-    return m * n * tiles
+    return m * n * len(_waiting(kernel, "m")) * len(_waiting(kernel, "n"))
 
 
 def _largest(kernel: Kernel) -> Tile:
@@ -308,11 +310,11 @@ def _partial_sums(
     """
     spilled = kernel.psum is not None and kernel.psum.region is not None
     if array.dataflow == "os":
-        elements = fold.rows * fold.cols
+        low = fold.row_block * array.rows
+        waits = max(0, low + fold.rows - max(low, parked)) * fold.cols if spilled else 0
         first = at.first or (single and at.same)
         last = at.final or (single and at.same_next)
-        read = elements if spilled and not first else 0
-        return read, elements if spilled and not last else 0, at.final
+        return 0 if first else waits, 0 if last else waits, at.final
     waits = max(0, fold.high - max(fold.low, parked)) * fold.cols if spilled else 0
     excess = _excess(array, fold)
     read = excess if not fold.first_row else waits if not at.first else 0

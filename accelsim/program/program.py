@@ -126,6 +126,18 @@ class Cut:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Panel:
+    """A side of a nest that is cut twice: into panels, and these into tiles.
+
+    The panels go at the side's place in the order of the nest; the tiles of a panel go innermost of all.
+    ``cut`` makes the panels; every tile lies in one of them.
+    """
+
+    side: Side
+    cut: Cut
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Psum:
     """Where partial sums of one output block wait between k tiles: a region, or the accumulator."""
 
@@ -151,6 +163,7 @@ class Kernel:
         sides: Axes of the nest; a vector nest has only ``m``.
         cuts: One per side.
         order: Sides outermost first.
+        panel: The side whose tiles go innermost, panel by panel; None: no side is cut twice.
         reads: Operands of the leader first (``a``, ``b`` of a GEMM), then those of the riders.
         rider_reads: Indices into ``reads`` that are read as results drain.
         writes: Results that are written; none of a tensor that only riders consume.
@@ -171,6 +184,7 @@ class Kernel:
     functions: tuple[tuple[int, str, int], ...] = ()
     passes: tuple[VectorPass, ...] = ()
     separable: int = 0
+    panel: Panel | None = None
     psum: Psum | None = None
     psum_role: Role = "activation"
     result_blocks: int = 1  # column blocks that leave together

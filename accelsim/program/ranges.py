@@ -26,9 +26,14 @@ def tiles_of(axes: Sequence[Axis], cut: Cut) -> list[dict[str, Range]]:
 
 
 def _axis_ranges(index: int, axis: Axis, cut: Cut) -> Iterator[Range]:
-    step = axis.unit if index < cut.axis else cut.step if index == cut.axis else axis.size
+    step = _step(index, axis, cut)
     for low in range(0, axis.size, step):
         yield low, min(low + step, axis.size)
+
+
+def _step(index: int, axis: Axis, cut: Cut) -> int:
+    """Return the steps that ``cut`` makes along one axis of a side."""
+    return axis.unit if index < cut.axis else cut.step if index == cut.axis else axis.size
 
 
 def tile_count(axes: Sequence[Axis], cut: Cut) -> int:
@@ -37,6 +42,19 @@ def tile_count(axes: Sequence[Axis], cut: Cut) -> int:
         return 1
     outer = math.prod(ceil_div(a.size, a.unit) for a in axes[: cut.axis])
     return outer * ceil_div(axes[cut.axis].size, cut.step)
+
+
+def tiles_per_panel(axes: Sequence[Axis], cut: Cut, panels: Cut) -> list[int]:
+    """Return how many of the tiles that ``cut`` makes lie in each of the panels, in order.
+
+    >>> tiles_per_panel([Axis("b", 2), Axis("y", 5)], Cut(axis=1, step=1), Cut(axis=1, step=3))
+    [3, 2, 3, 2]
+    """
+    along = [
+        [ceil_div(high - low, _step(i, axis, cut)) for low, high in _axis_ranges(i, axis, panels)]
+        for i, axis in enumerate(axes)
+    ]
+    return [math.prod(counts) for counts in itertools.product(*along)]
 
 
 def extent(axes: Sequence[Axis], tile: Tile) -> int:

@@ -97,7 +97,7 @@ def errors_of(
         all=overall(profile, unit),
         **error_sums(profile, unit),
         distance_histogram=distance_histogram(reads),
-        wear=wear(banks, run.table("energy"), step_ps),
+        wear=wear(banks, run.table("energy"), step_ps, run.summary.get("errors", {}).get("hottest_writes")),
         notes=_notes(banks, simulated),
     )
 
@@ -212,14 +212,22 @@ def _wear(found: RunErrors) -> Group:
         (
             name,
             f"{w.writes_per_step:.4g}",
+            f"{w.hottest_per_step:.4g}" if w.hottest_per_step is not None else "not known",
             f"{w.writes_per_s:.4g}",
             f"{w.endurance:.0e}",
             lifetime(w.lifetime_s) if w.lifetime_s is not None else "never written",
         )
         for name, w in found.wear.items()
     ]
-    columns = ("bank group", "writes of a word per step", "per second", "endurance", "lifetime")
-    return grid("Wear, mean over the group", columns, rows)
+    columns = (
+        "bank group",
+        "writes of a word per step",
+        "of the hottest",
+        "per second",
+        "endurance",
+        "lifetime",
+    )
+    return grid("Wear of the words written most often", columns, rows)
 
 
 def plot_errors(found: RunErrors, path: Path) -> None:

@@ -113,10 +113,18 @@ def layout(gemm: Gemm | None) -> str:
 
 
 def tile_text(kernel: Kernel) -> str:
-    """Return the loop nest, outermost first: a side's step over its cut axis, and its count of tiles."""
+    """Return the loop nest, outermost first: a side's step over its cut axis, and that axis's extent.
+
+    A side that is cut twice is there twice: its panels at their place, the tiles of a panel last.
+    """
+    cuts = [(side, kernel.cuts[side]) for side in kernel.order]
+    if kernel.panel is not None:
+        inner, panels = kernel.panel.side, kernel.panel.cut
+        cuts = [(side, panels if side == inner else cut) for side, cut in cuts]
+        cuts.append((inner, kernel.cuts[inner]))
     texts = []
-    for side in kernel.order:
-        axes, cut = kernel.sides[side], kernel.cuts[side]
+    for side, cut in cuts:
+        axes = kernel.sides[side]
         if axes and any(a.size > 1 for a in axes):
             axis = axes[cut.axis]
             texts.append(f"{side}:{axis.name}={cut.step}/{axis.size}")

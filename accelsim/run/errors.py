@@ -5,43 +5,43 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from accelsim.reliability import Profile, columns_of, error_profile
+from accelsim.program.program import Program
+from accelsim.reliability import columns_of, error_profile
 from accelsim.reliability.sums import error_sums, overall
 from accelsim.resolve.machine import Machine
+from accelsim.run.wear import hottest_writes
 from accelsim.trace.folder import RunFolder
+from accelsim.trace.recorder import CountKey
 
 
-def write_errors(folder: RunFolder, machine: Machine, residencies: Mapping[str, Any]) -> dict[str, Any]:
+def write_errors(
+    folder: RunFolder | None,
+    machine: Machine,
+    residencies: Mapping[str, Any],
+    program: Program,
+    counts: Mapping[CountKey, int],
+) -> dict[str, Any]:
     """Write ``errors.parquet`` if a bank group has a device, and return what the summary says of it.
 
     Args:
+        folder: Where it is written; None: nothing is written.
         residencies: The columns of ``residencies.parquet``.
-    """
-    if not has_devices(machine):
-        return {}
-    profile = error_profile(machine.banks, machine.toggle, residencies)
-    folder.write_extra("errors", columns_of(profile))
-    return _told(machine, profile)
-
-
-def error_figures(machine: Machine, residencies: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the summary says of errors, and write nothing.
+        program, counts: What was run, and how much was written, to tell which lines are written most.
 
     Returns:
-        Empty, or ``errors``: means per bit over all reads, by role, and each group's device.
+        Empty, or ``errors``: means per bit over all reads, by role, each group's device, and how often
+        its most written words are written in a step.
     """
-    if not has_devices(machine):
-        return {}
-    return _told(machine, error_profile(machine.banks, machine.toggle, residencies))
-
-
-def has_devices(machine: Machine) -> bool:
-    """Return whether the cells of any bank group err."""
-    return any(bank.device is not None for bank in machine.banks.values())
-
-
-def _told(machine: Machine, profile: Profile) -> dict[str, Any]:
     devices = {name: bank.device for name, bank in machine.banks.items() if bank.device is not None}
+    if not devices:
+        return {}
+    profile = error_profile(machine.banks, machine.toggle, residencies)
+    if folder is not None:
+        folder.write_extra("errors", columns_of(profile))
     told = {name: {"name": d.name, "temperature_k": d.temperature_k} for name, d in devices.items()}
     by_role = error_sums(profile)["by_role"]
-    return {"errors": {"devices": told, "all": overall(profile), "by_role": by_role}}
+    hottest = {
+        name: hottest_writes(program, counts, name, machine.banks[name].word_bytes) for name in devices
+    }
+    told_of = {"devices": told, "all": overall(profile), "by_role": by_role, "hottest_writes": hottest}
+    return {"errors": told_of}

@@ -210,7 +210,7 @@ def _write(
     folder.write_table("residencies", residencies)
     if recorder.histogram.traced:
         folder.write_extra("copies", copy_columns(recorder, COPIES))
-    errors = write_errors(folder, machine, residencies)
+    errors = write_errors(folder, machine, residencies, program, recorder.counts)
     summary = summarize_run(machine, graph, program, recorder, rows, energy, options) | errors
     folder.write_summary(summary)
     return summary

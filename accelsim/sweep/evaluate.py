@@ -155,7 +155,7 @@ def simulated(job: Job) -> Figures:
     from accelsim.reliability.wear import wear
     from accelsim.run.columns import energy_columns, op_rows, residency_columns
     from accelsim.run.energy import energy_rows
-    from accelsim.run.errors import error_figures, has_devices
+    from accelsim.run.errors import write_errors
     from accelsim.run.gating import powered_shares
     from accelsim.run.summary import summarize_run
     from accelsim.trace.recorder import Part
@@ -168,11 +168,13 @@ def simulated(job: Job) -> Figures:
     energy = energy_rows(machine, recorder, parts, powered_shares(machine, program, recorder))
     summary = summarize_run(machine, graph, program, recorder, rows, energy, dict(job.work.options))
     found = of_machine(machine)
-    if has_devices(machine):
-        summary |= error_figures(machine, residency_columns(recorder, RESIDENCIES))
-        columns = energy_columns(energy, ("component", "action", "count"))
-        span_ps = recorder.end_ps + machine.host_gap_ps
-        lives = [w.lifetime_s for w in wear(machine.banks, columns, span_ps).values() if w.lifetime_s]  # type: ignore[arg-type]
+    if any(bank.device is not None for bank in machine.banks.values()):
+        residencies = residency_columns(recorder, RESIDENCIES)
+        summary |= write_errors(None, machine, residencies, program, recorder.counts)
+        columns: dict[str, Any] = dict(energy_columns(energy, ("component", "action", "count")))
+        span_ps, hottest = recorder.end_ps + machine.host_gap_ps, summary["errors"]["hottest_writes"]
+        worn = wear(machine.banks, columns, span_ps, hottest)
+        lives = [w.lifetime_s for w in worn.values() if w.lifetime_s]
         found |= {"lifetime_s": min(lives)} if lives else {}
     return of_summary(summary) | found
 

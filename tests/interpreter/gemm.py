@@ -9,9 +9,9 @@ import torch
 
 from accelsim.geometry import Axis, DimMap, Range
 from accelsim.program.folds import extents
-from accelsim.program.gemm_folds import STREAMED, ArrayShape, parked_rows
+from accelsim.program.gemm_folds import ArrayShape, parked_rows
 from accelsim.program.program import Kernel, Side
-from accelsim.program.ranges import extent, tiles_of
+from accelsim.program.ranges import extent, tiles_of, tiles_per_panel
 from tests.interpreter.memory import Banks, BoundOperand, Hazard, Numbers, Places
 
 PARTNER = {"y": "p", "x": "q"}  # image axis -> kernel axis of a convolution
@@ -110,20 +110,29 @@ class PartialSums:
         self.parked = parked_rows(kernel, array)
         self.moved = 0  # elements that went to the region
         self._waiting: dict[tuple[int, ...], Numbers] = {}
-        inside = kernel.order[kernel.order.index("k") + 1 :]
-        self._starts = {s: self._offsets(s, s in inside) for s in ("m", "n")}
+        self._starts = {s: self._offsets(s) for s in ("m", "n")}
 
-    def _offsets(self, side: Side, inside: bool) -> tuple[list[int], int]:
-        """Return where each tile of a side begins in the region's matrix, and that matrix's extent."""
-        sizes = [
-            extent(self.kernel.sides[side], t)
-            for t in tiles_of(self.kernel.sides[side], self.kernel.cuts[side])
-        ]
-        if side == STREAMED[self.array.dataflow]:
+    def _offsets(self, side: Side) -> tuple[list[int], int]:
+        """Return where each tile of a side begins in the region's matrix, and that matrix's extent.
+
+        Of a side inside of k all tiles wait at once, of one that is cut twice those of a panel.
+        """
+        kernel = self.kernel
+        axes, cut = kernel.sides[side], kernel.cuts[side]
+        sizes = [extent(axes, t) for t in tiles_of(axes, cut)]
+        if side == ("n" if self.array.dataflow == "is" else "m"):
             sizes = [max(0, size - self.parked) for size in sizes]
-        if not inside:
-            return [0] * len(sizes), max(sizes)
-        return [sum(sizes[:i]) for i in range(len(sizes))], sum(sizes)
+        together = [1] * len(sizes)
+        if side in kernel.order[kernel.order.index("k") + 1 :]:
+            together = [len(sizes)]
+        elif kernel.panel is not None and kernel.panel.side == side:
+            together = tiles_per_panel(axes, cut, kernel.panel.cut)
+        starts, ends = [], []
+        for count in together:
+            here = sizes[len(starts) : len(starts) + count]
+            starts += [sum(here[:i]) for i in range(count)]
+            ends.append(sum(here))
+        return starts, max(ends)
 
     def multiply(self, at: dict[str, int], k_tiles: int, a: Numbers, b: Numbers) -> Numbers:
         """Add ``a @ b`` to the block of a tile; return what it has come to."""
@@ -152,7 +161,7 @@ class PartialSums:
         """Return whether an output-stationary fold goes on over k tiles."""
         array = self.array
         fits = shape[0] <= array.rows and shape[1] <= array.cols and len(self._waiting) == 1
-        return array.dataflow == "os" and self.kernel.order[-1] == "k" and fits
+        return array.dataflow == "os" and self.kernel.order[-1] == "k" and not self.kernel.panel and fits
 
     def _restore(self, block: tuple[int, ...], at: dict[str, int], shape: tuple[int, int]) -> Numbers:
         if self.region is None:
