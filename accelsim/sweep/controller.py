@@ -125,6 +125,7 @@ class Controller:
         finally:
             self.dispatcher.engine.close(now=not ok)
             self.store.release()
+            self.method.close()
         self._refuse_if_nothing_is_left()
         return self.tally
 

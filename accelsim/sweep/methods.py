@@ -42,6 +42,9 @@ class Method(Protocol):
     def tell(self, number: int, verdict: Verdict) -> None:
         """Hear what became of a candidate."""
 
+    def close(self) -> None:
+        """Give back what it holds."""
+
 
 class Listed:
     """Candidates that are known beforehand."""
@@ -62,6 +65,9 @@ class Listed:
 
     def tell(self, number: int, verdict: Verdict) -> None:
         """Nothing is learnt."""
+
+    def close(self) -> None:
+        """Nothing is held."""
 
 
 def listed(spec: SweepSpec, space: Space) -> Listed:

@@ -23,7 +23,8 @@ class Search:
     exhausted = False
     will_ask: frozenset[int] | None
 
-    def __init__(self, study: optuna.Study, spec: SweepSpec, space: Space, ahead: int) -> None:
+    def __init__(self, study: optuna.Study, storage: Any, spec: SweepSpec, space: Space, ahead: int) -> None:
+        self._storage = storage
         self.total = spec.samples
         self.ahead = ahead
         self._study: Any = study
@@ -83,6 +84,12 @@ class Search:
             else:
                 self._study.tell(trial, verdict.costs, skip_if_finished=True)
 
+    def close(self) -> None:
+        """Close the connections of a database."""
+        if hasattr(self._storage, "engine"):
+            self._storage.remove_session()
+            self._storage.engine.dispose()
+
 
 def _state(name: str) -> Any:
     from optuna.trial import TrialState
@@ -120,15 +127,16 @@ def search(
             "nsga2": lambda: optuna.samplers.NSGAIISampler(population_size=spec.population, seed=spec.seed),
             "tpe": lambda: optuna.samplers.TPESampler(seed=spec.seed),
         }
+        storage = _storage(where)
         create: Any = optuna.create_study  # decorated without types
         study = create(
-            storage=_storage(where),
+            storage=storage,
             study_name=name,
             sampler=samplers[spec.method](),
             directions=["minimize"] * objectives,
             load_if_exists=True,
         )
-    return Search(study, spec, space, ahead)
+    return Search(study, storage, spec, space, ahead)
 
 
 def _storage(where: str | Path) -> Any:
