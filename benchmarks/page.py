@@ -25,6 +25,7 @@ COMMANDS = {
     "transactions": ("transactions.py",),
     "onnxim": ("onnxim.py",),
     "injection": ("injection.py",),
+    "sweep": ("sweep.py",),
 }
 # seconds in plain text, which does not say where they were measured
 PLAIN = {"stages", "transactions", "injection"}

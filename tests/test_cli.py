@@ -19,7 +19,10 @@ from accelsim.errors import ConfigError, InputError, RunError
 from accelsim.trace import runs
 
 MakeRun = Callable[..., Path]
-COMMANDS = ["run", "report", "reprice", "ls", "timeline", "train", "compare", "check", "device", "errors", "schema"]
+COMMANDS = [
+    *("run", "report", "reprice", "ls", "timeline", "train", "compare", "check", "device", "errors"),
+    *("pareto", "uncertainty", "breakeven", "schema", "sweep"),
+]
 HEAVY = ["torch", "pyarrow", "numpy", "simpy", "networkx"]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -27,7 +28,7 @@ def _runs_console(example: Example) -> str | None:
     """Run ``$ accelsim ...`` and compare what it prints; ``...`` stands for anything."""
     for part in re.split(r"^\$ ", example.parsed, flags=re.MULTILINE)[1:]:
         command, _, expected = part.partition("\n")
-        program, *arguments = command.split()
+        program, *arguments = shlex.split(command)
         if program != "accelsim":
             return f"only accelsim is run in console blocks, not {command!r}; use sh"
         call = [sys.executable, "-m", "accelsim", *arguments]

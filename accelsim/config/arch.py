@@ -13,6 +13,7 @@ from accelsim.config.spec import (
     Bytes,
     BytesPerSecond,
     Count,
+    CountOrZero,
     Flag,
     Hertz,
     Kelvin,
@@ -109,8 +110,8 @@ class BankSpec(Block):
     """What the cells are."""
     capacity: SomeBytes
     """Of the whole group: count x subbanks macros share it evenly."""
-    count: Count = 1
-    """Banks in the group."""
+    count: CountOrZero = 1
+    """Banks in the group; 0: there is no such group, and lists of placement pass over it."""
     subbanks: Count = 1
     """Macros per bank; each serves one word at a time."""
     word: SomeBytes = written("256 bit")

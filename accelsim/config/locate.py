@@ -8,11 +8,21 @@ from typing import Final, Literal
 from accelsim.config.faults import did_you_mean
 from accelsim.errors import InputError
 
-Kind = Literal["arch", "workloads", "devices"]
+Kind = Literal["arch", "workloads", "devices", "sweeps"]
 
 _PACKAGE: Final = Path(__file__).resolve().parents[1]
-_NOUN: Final[dict[Kind, str]] = {"arch": "machine", "workloads": "workload", "devices": "device"}
-_FOLDER: Final[dict[Kind, str]] = {"arch": "arch", "workloads": "workloads", "devices": "arch/devices"}
+_NOUN: Final[dict[Kind, str]] = {
+    "arch": "machine",
+    "workloads": "workload",
+    "devices": "device",
+    "sweeps": "sweep",
+}
+_FOLDER: Final[dict[Kind, str]] = {
+    "arch": "arch",
+    "workloads": "workloads",
+    "devices": "arch/devices",
+    "sweeps": "arch/sweeps",
+}
 
 
 def shipped(kind: Kind) -> Path:

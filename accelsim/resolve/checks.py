@@ -15,6 +15,9 @@ def cross_faults(spec: ArchSpec, origins: Origins) -> list[Fault]:
     if not spec.bank:
         what = "no bank group; a machine needs at least one table [bank.NAME]"
         faults.append(origins.fault(("bank",), what, at_key=True))
+    elif not any(bank.count for bank in spec.bank.values()):
+        what = "every bank group has count = 0; a machine needs at least one"
+        faults.append(origins.fault(("bank",), what, at_key=True))
     if not in_range(spec.node):
         what = f"{spec.node} nm is outside the compute energy table, which has {NEW_NM} nm to {OLD_NM} nm"
         faults.append(origins.fault(("node",), what))
@@ -44,3 +47,26 @@ def _name_faults(spec: ArchSpec, origins: Origins) -> list[Fault]:
             hint = did_you_mean(name, spec.bank) or f"; there are {', '.join(spec.bank)}"
             faults.append(origins.fault(keys, f'no bank group "{name}"{hint}'))
     return faults
+
+
+def without_empty_groups(spec: ArchSpec) -> ArchSpec:
+    """Return ``spec`` without the groups of no banks; a list of nothing else is left to its default.
+
+    Where such a group takes what the accumulator cannot hold, that goes to the output's group.
+    """
+    gone = {name for name, bank in spec.bank.items() if not bank.count}
+    if not gone:
+        return spec
+    placement = {
+        role: tuple(g for g in groups if g not in gone)
+        for role, groups in spec.placement.items()
+        if not groups or not gone.issuperset(groups)
+    }
+    spill = "" if spec.accumulator.overflow in gone else spec.accumulator.overflow
+    return spec.model_copy(
+        update={
+            "bank": {name: bank for name, bank in spec.bank.items() if name not in gone},
+            "placement": placement,
+            "accumulator": spec.accumulator.model_copy(update={"overflow": spill}),
+        }
+    )

@@ -12,7 +12,7 @@ from accelsim.config.locate import find
 from accelsim.config.origins import Origins, error
 from accelsim.errors import InputError
 from accelsim.resolve.banks import Where, resolve_bank
-from accelsim.resolve.checks import cross_faults
+from accelsim.resolve.checks import cross_faults, without_empty_groups
 from accelsim.resolve.iso_area import solved_capacities
 from accelsim.resolve.ledger import Ledger
 from accelsim.resolve.machine import BankGroup, Machine
@@ -38,6 +38,7 @@ def _load(path: Path, overrides: Sequence[str], above: tuple[Path, ...]) -> Mach
     faults = cross_faults(spec, origins)
     if faults:
         raise error(faults)
+    spec = without_empty_groups(spec)
     capacities = {name: bank.capacity for name, bank in spec.bank.items()}
     if spec.iso_area_with:
         other = _other(path, spec.iso_area_with, origins, above)

@@ -15,7 +15,7 @@ from accelsim.trace.recorder import CountKey
 
 
 def write_errors(
-    folder: RunFolder,
+    folder: RunFolder | None,
     machine: Machine,
     residencies: Mapping[str, Any],
     program: Program,
@@ -24,6 +24,7 @@ def write_errors(
     """Write ``errors.parquet`` if a bank group has a device, and return what the summary says of it.
 
     Args:
+        folder: Where it is written; None: nothing is written.
         residencies: The columns of ``residencies.parquet``.
         program, counts: What was run, and how much was written, to tell which lines are written most.
 
@@ -35,7 +36,8 @@ def write_errors(
     if not devices:
         return {}
     profile = error_profile(machine.banks, machine.toggle, residencies)
-    folder.write_extra("errors", columns_of(profile))
+    if folder is not None:
+        folder.write_extra("errors", columns_of(profile))
     told = {name: {"name": d.name, "temperature_k": d.temperature_k} for name, d in devices.items()}
     by_role = error_sums(profile)["by_role"]
     hottest = {

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Final
 
-from scipy import special  # type: ignore[import-untyped]
+from scipy import special
 
 CONFIDENCE: Final = 0.95
 FEW: Final = 5  # seeds; below that a figure is an anecdote

@@ -1,0 +1,100 @@
+"""``accelsim pareto``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from accelsim.errors import InputError
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from accelsim.sweep.view import View
+
+StudyName = Annotated[
+    str, typer.Argument(metavar="STUDY", help="A study: its name in runs/sweeps, or its folder.")
+]
+Figure = Annotated[str | None, typer.Option(metavar="FIGURE", help="Such as energy_pj, cycles, area_mm2.")]
+
+
+def pareto(
+    study: StudyName,
+    x: Figure = None,
+    y: Figure = None,
+    color: Annotated[
+        str | None, typer.Option(metavar="KEY", help="A parameter, a figure, or technology.")
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE.png", help="Draw it: .png, .svg or .pdf.")
+    ] = None,
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE.html", help="A page that needs no network.")
+    ] = None,
+) -> None:
+    """Show the front of STUDY: table, scatter, hypervolume, knee."""
+    from accelsim.cli.console import results
+    from accelsim.sweep.view import view
+
+    found = view(study)
+    goals = [goal.name for goal in found.objectives]
+    x = x or goals[0]
+    y = y or next((g for g in goals if g != x), "energy_pj.total" if x != "energy_pj.total" else "cycles")
+    if not found.done:
+        raise InputError(f"study {found.study.name}: no point is done")
+    results().print(_shown(found, x, y))
+    if plot is not None:
+        from accelsim.sweep.plots import pareto_plot
+
+        pareto_plot(found, x, y, color, plot)
+        typer.echo(f"plot: {plot}")
+    if html is not None:
+        from accelsim.sweep.html import page
+
+        html.write_text(page(found, x, y, color), encoding="utf-8")
+        typer.echo(f"page: {html}")
+
+
+def _shown(found: View, x: str, y: str) -> RenderableType:
+    from rich.console import Group
+    from rich.text import Text
+
+    from accelsim.cli.sweep_tables import front_table
+    from accelsim.report.layout import grid
+    from accelsim.sweep.figures import figure, objective
+    from accelsim.sweep.pareto import hypervolume, knee
+
+    goals = (objective(x), objective(y))
+    done = found.done
+    costs = found.costs(done, goals)
+    at = knee(costs)
+    rows = [("hypervolume", f"{hypervolume(costs):.4f} of the box of all points")]
+    if at is not None:
+        rows.append(("knee", f"point {done[at].number}"))
+    told = grid("", ("", ""), rows, text_columns=2)
+    points = [(figure(e.figures, x), figure(e.figures, y)) for e in done]
+    on = [(figure(e.figures, x), figure(e.figures, y)) for e in found.front(goals)]
+    return Group(
+        front_table(found, goals), told, Text(_picture(points, on, None if at is None else points[at], x, y))
+    )
+
+
+def _picture(
+    points: list[tuple[float, float]],
+    on: list[tuple[float, float]],
+    knee: tuple[float, float] | None,
+    x: str,
+    y: str,
+) -> str:
+    from accelsim.sweep.scatter import scatter
+
+    rows = scatter(points, on, knee)
+    xs, ys = [p[0] for p in points], [p[1] for p in points]
+    lines = [
+        f"{y} from {min(ys):.4g} to {max(ys):.4g}",
+        *(f"|{row}" for row in rows),
+        "+" + "-" * len(rows[0]),
+    ]
+    return "\n".join([*lines, f" {x} from {min(xs):.4g} to {max(xs):.4g}; o: front, K: knee", ""])

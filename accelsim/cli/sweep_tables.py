@@ -1,0 +1,121 @@
+"""The tables of sweeps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from accelsim.errors import InputError
+from accelsim.report.layout import grid, paragraph
+from accelsim.sweep.figures import Objective, figure
+from accelsim.sweep.view import Entry, View, failures
+
+if TYPE_CHECKING:
+    from accelsim.sweep.controller import Tally
+
+
+MOST: Final = 20  # rows of a front
+
+
+def number_text(value: Any) -> str:
+    """Return a figure or parameter for people.
+
+    >>> number_text(1234567), number_text(0.00012345), number_text("1 GHz"), number_text(None)
+    ('1,234,567', '0.0001234', '1 GHz', '-')
+    """
+    if value is None:
+        return "-"
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    if isinstance(value, int) or (value.is_integer() and abs(value) < 1e6):
+        return f"{int(value):,}"
+    return f"{value:.4g}"
+
+
+def outcome(found: View, tally: Tally) -> RenderableType:
+    """Return what a sweep came to: how many points, and the front."""
+    s = tally.states
+    rows = [
+        ("points done", str(s["done"])),
+        ("failed", str(s["failed"])),
+        ("left out by constraints", str(s["infeasible"])),
+        ("ruled out by bounds or ranking", str(s["ruled out"])),
+        ("run now", f"{tally.evaluated} ({tally.rate:.3g} points/s)"),
+        ("done before", str(tally.reused)),
+    ]
+    parts: list[RenderableType] = [grid(f"Sweep {found.study.name}", ("", ""), rows, text_columns=2)]
+    if found.done:
+        parts.append(front_table(found))
+    parts += [paragraph("failed", f"{n} x {why.splitlines()[0]}") for why, n in failures(found)[:3]]
+    return Group(*parts)
+
+
+def front_table(found: View, goals: Sequence[Objective] | None = None) -> Group:
+    """Return the points of the front, by the first goal; goals are the sweep's objectives if not given."""
+    on = found.front(goals)
+    extra = [goal.name for goal in goals or ()]
+    title = f"Front: {len(on)} of {len(found.done)} points" + (f", {MOST} shown" if len(on) > MOST else "")
+    return grid(title, *_columns(found, on[:: max(1, -(-len(on) // MOST))], extra))
+
+
+def _columns(
+    found: View, entries: Sequence[Entry], extra: Sequence[str] = ()
+) -> tuple[list[str], list[list[str]]]:
+    """Return the heads and rows of a table: number, figures, then the parameters that vary."""
+    names = list(dict.fromkeys([*(g.name for g in found.objectives), *extra]))
+    names = [n for n in names if n not in found.varied and f"{n}.total" not in names]
+    rows = [
+        [
+            str(e.number),
+            *(_figure(e, n) for n in names),
+            *(number_text(e.params.get(n)) for n in found.varied),
+        ]
+        for e in entries
+    ]
+    return ["point", *names, *map(short, found.varied)], rows
+
+
+def short(name: str) -> str:
+    """Return a key path without the word bank: ``mram.count``."""
+    return name.removeprefix("bank.")
+
+
+def _figure(entry: Entry, name: str) -> str:
+    if not entry.figures:
+        return f"({entry.row.state})"
+    try:
+        return number_text(figure(entry.figures, name))
+    except InputError:
+        return "-"
+
+
+def points(found: View, entries: Sequence[Entry], top: int, sort: str | None) -> Group:
+    """Return the first ``top`` entries."""
+    extra = [sort.lstrip("-")] if sort else []
+    title = f"{min(top, len(entries))} of {len(entries)} points"
+    return grid(title, *_columns(found, entries[:top], extra))
+
+
+def one_point(found: View, entry: Entry) -> RenderableType:
+    """Return a point whole: its parameters, and its main figures."""
+    names = list(
+        dict.fromkeys([*(g.name for g in found.objectives), "cycles", "energy_pj", "area_mm2", "edp_pj_s"])
+    )
+    rows = [(name, number_text(value)) for name, value in entry.params.items()]
+    told = [(name, _figure(entry, name)) for name in names]
+    title = f"Point {entry.number} of {found.study.name}"
+    return Group(grid(title, ("", ""), rows, text_columns=2), grid("Figures", ("", ""), told))
+
+
+def importances(found: View) -> RenderableType:
+    """Return the share of each objective's variation that each parameter explains by itself."""
+    from accelsim.sweep.analysis import importance
+
+    names = [g.name for g in found.objectives]
+    shares = {name: importance(found, name) for name in names}
+    rows = [(short(p), *(f"{100 * shares[n].get(p, 0.0):.1f} %" for n in names)) for p in found.varied]
+    note = Text("Share of the variance between the means of a parameter's values; the rest is interaction.\n")
+    return Group(grid("Importance", ("parameter", *names), rows), note)

@@ -1,0 +1,180 @@
+"""``accelsim uncertainty`` and ``accelsim breakeven``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from accelsim.errors import InputError
+
+if TYPE_CHECKING:
+    from rich.console import Group
+
+    from accelsim.sweep.breakeven import Surface
+    from accelsim.sweep.prices import Ranges
+    from accelsim.sweep.uncertainty import Uncertain
+    from accelsim.trace.runs import Run
+
+RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run: its folder, or its name in runs/.")]
+
+
+def uncertainty(
+    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Runs: folders, or names in runs/.")],
+    prices: Annotated[
+        Path | None, typer.Option(metavar="FILE.toml", help="What prices may be; else assumed factors.")
+    ] = None,
+    top: Annotated[int, typer.Option(min=1, help="How many prices to show.")] = 8,
+    corners: Annotated[
+        str | None, typer.Option(metavar="LIST", help="Energies at these corners instead, such as tt,ff,ss.")
+    ] = None,
+    temperatures: Annotated[
+        str, typer.Option(metavar="LIST", help="Of --corners, in kelvin, such as 300,325,350.")
+    ] = "300,350",
+) -> None:
+    """Show how sure the energies of RUNs are: intervals, what matters, who needs less."""
+    from accelsim.cli.console import results
+    from accelsim.sweep.ledger import ledger
+    from accelsim.sweep.prices import load_ranges
+    from accelsim.sweep.uncertainty import uncertain
+    from accelsim.trace.runs import open_run
+
+    opened = [open_run(name) for name in runs]
+    if corners is not None:
+        for run in opened:
+            results().print(_corners(run.name, run, corners, temperatures))
+        return
+    ranges = load_ranges(prices)
+    found = uncertain([ledger(run) for run in opened], ranges)
+    unused = ranges.unused(found.names) if prices is not None else []
+    if unused:
+        raise InputError(f'{prices}: no run has a price "{unused[0]}"; there are {", ".join(found.names)}')
+    results().print(_intervals(found))
+    results().print(_tornado(found, top))
+    if len(opened) > 1:
+        results().print(_duels(found))
+    for run in opened if ranges.timings else []:
+        results().print(_timings(run, ranges))
+
+
+def _intervals(found: Uncertain) -> Group:
+    from accelsim.report.layout import grid
+    from accelsim.trace import human
+
+    rows = [(i.run, *map(human.energy, (i.nominal, i.low, i.median, i.high))) for i in found.intervals()]
+    return grid("Energy", ("run", "nominal", "5 %", "median", "95 %"), rows)
+
+
+def _tornado(found: Uncertain, top: int) -> Group:
+    from rich.console import Group
+    from rich.text import Text
+
+    from accelsim.report.layout import grid
+    from accelsim.trace import human
+
+    parts: list[Group | Text] = []
+    for led in found.ledgers:
+        swings = found.tornado(led.run, top)
+        widest = max((s.size for s in swings), default=0.0) or 1.0
+        rows = [
+            (s.price, human.energy(s.low), human.energy(s.high), "█" * round(24 * s.size / widest))
+            for s in swings
+        ]
+        parts.append(grid(f"What matters to {led.run}, one at a time", ("price", "low", "high", ""), rows))
+    return Group(*parts)
+
+
+def _timings(run: Run, ranges: Ranges) -> Group:
+    from accelsim.report.layout import grid
+    from accelsim.sweep.timings import time_swings
+    from accelsim.trace import human
+
+    rows = [
+        (s.key, *map(human.time, s.time_ps), *map(human.energy, s.energy_pj))
+        for s in time_swings(run, ranges)
+    ]
+    columns = ("key", "time, low", "high", "energy, low", "high")
+    return grid(f"{run.name}, simulated again at both ends", columns, rows)
+
+
+def _duels(found: Uncertain) -> Group:
+    from accelsim.report.layout import grid
+
+    names = [led.run for led in found.ledgers]
+    rows = [
+        (f"{a} < {b}", f"{100 * found.less(a, b):.1f} %") for i, a in enumerate(names) for b in names[i + 1 :]
+    ]
+    return grid("Probability of needing less energy", ("", "P"), rows)
+
+
+def _corners(name: str, run: object, corners: str, temperatures: str) -> Group:
+    from accelsim.report.layout import grid
+    from accelsim.sweep.corners import corners as at
+    from accelsim.trace import human
+    from accelsim.trace.runs import Run
+
+    assert isinstance(run, Run)
+    try:
+        kelvins = [float(t) for t in temperatures.split(",")]
+    except ValueError:
+        raise InputError(f"--temperatures {temperatures}: expected kelvin, such as 300,350") from None
+    rows = [
+        (c.corner, f"{c.temperature_k:g} K", human.energy(c.total_pj), human.energy(c.leakage_pj))
+        for c in at(run, corners.split(","), kelvins)
+    ]
+    return grid(
+        f"{name} by corner (factors of leakage are assumed)", ("corner", "at", "energy", "leakage"), rows
+    )
+
+
+def breakeven(
+    a: RunName,
+    b: RunName,
+    over: Annotated[
+        str, typer.Option(metavar="AXES", help="One or two of leakage, write_energy, utilization, or all.")
+    ] = "leakage,write_energy,utilization",
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE.png", help="Draw it: .png, .svg or .pdf.")
+    ] = None,
+) -> None:
+    """Show where run A needs less energy than run B, as leakage, write energy and utilization change."""
+    from accelsim.cli.console import results
+    from accelsim.sweep.breakeven import AXES, surface
+    from accelsim.trace.runs import open_run
+
+    axes = [axis.strip() for axis in over.split(",")]
+    if unknown := [axis for axis in axes if axis not in AXES]:
+        raise InputError(f"--over {unknown[0]}: unknown; there are {', '.join(AXES)}")
+    found = surface(open_run(a), open_run(b), axes[:2])
+    results().print(_crossings(found, axes))
+    if len(axes) > 1:
+        results().print(_surface(found))
+    if plot is not None:
+        from accelsim.sweep.breakeven_plot import breakeven_plot
+
+        breakeven_plot(found, axes, plot)
+        typer.echo(f"plot: {plot}")
+
+
+def _crossings(found: Surface, axes: list[str]) -> Group:
+    from accelsim.report.layout import grid
+    from accelsim.sweep.breakeven import AXES, crossing
+
+    rows = []
+    for axis in axes:
+        at = crossing(found.a, found.b, axis)
+        low = found.a if found.a.energy(1, 1, 1) < found.b.energy(1, 1, 1) else found.b
+        rows.append((axis, AXES[axis], "never" if at is None else f"{at:.4g}", low.run))
+    return grid("Break-even, all else as it is", ("axis", "", "at", "now less"), rows, text_columns=2)
+
+
+def _surface(found: Surface) -> Group:
+    from accelsim.report.layout import grid
+
+    x, y = found.axes
+    columns = range(0, len(found.xs), 5)
+    lines = range(len(found.ys) - 1, -1, -5)
+    rows = [(f"{found.ys[i]:.3g}", *(f"{found.ratio[i, j]:.3f}" for j in columns)) for i in lines]
+    title = f"Energy of {found.a.run} over {found.b.run}; rows {y}, columns {x}"
+    return grid(title, (y, *(f"{found.xs[j]:.3g}" for j in columns)), rows)

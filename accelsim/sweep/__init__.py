@@ -1,0 +1,1 @@
+"""Design-space sweeps: spaces, points, studies, engines, fronts. The command line imports it where needed."""

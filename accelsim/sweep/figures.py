@@ -1,0 +1,176 @@
+"""Figures of a point: the numbers of a run's summary by dotted name, and what is made of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from accelsim.config.faults import did_you_mean
+from accelsim.errors import InputError
+from accelsim.resolve.machine import Machine
+
+Figures = dict[str, float]
+_LEFT_OUT: Final = ("components", "phases", "batch", "schema", "accumulate", "cold", "parameters")
+_TOO_FINE: Final = ("by_layer",)
+
+
+def of_summary(summary: Mapping[str, Any]) -> Figures:
+    """Return the numbers of a run's summary but those of single layers, by dotted name.
+
+    >>> of_summary({"cycles": 3, "energy_pj": {"total": 2.0, "by_layer": {"a": 1.0}}, "machine": "m"})
+    {'cycles': 3, 'energy_pj.total': 2.0}
+    """
+    found: Figures = {}
+    _flatten({k: v for k, v in summary.items() if k not in _LEFT_OUT}, "", found)
+    return found
+
+
+def _flatten(value: Any, name: str, into: Figures) -> None:
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            if key not in _TOO_FINE:
+                _flatten(inner, f"{name}.{key}" if name else str(key), into)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        into[name] = value
+
+
+def of_machine(machine: Machine) -> Figures:
+    """Return the figures that the machine has before anything runs on it."""
+    banks = machine.banks.values()
+    found: Figures = {
+        "area_mm2": machine.area_mm2,
+        "leakage_mw": math.fsum(b.leakage_mw for b in banks),
+        "capacity_bytes": sum(b.capacity_bytes for b in banks),
+        "capacity": sum(b.capacity_bytes for b in banks),
+        "clock_hz": machine.clock_hz,
+        "clock": machine.clock_hz,
+        "temperature": machine.temperature_k,
+    }
+    for name, bank in machine.banks.items():
+        numbers = {
+            "count": bank.count,
+            "subbanks": bank.subbanks,
+            "capacity": bank.capacity_bytes,
+            "area_mm2": bank.area_mm2,
+            "leakage_mw": bank.leakage_mw,
+        }
+        found |= {f"bank.{name}.{key}": value for key, value in numbers.items()}
+    return found
+
+
+def _time_s(f: Mapping[str, float]) -> float:
+    return (f["time_ps"] + f.get("host_gap_ps", 0)) * 1e-12
+
+
+def _worst_ber(f: Mapping[str, float], role: str = "") -> float:
+    """Return the mean bit error probability of a role's reads; of the worst role if none is named."""
+    start = f"errors.by_role.{role}." if role else "errors.by_role."
+    return max(v for k, v in f.items() if k.startswith(start) and k.endswith(".total"))
+
+
+DERIVED: Final[dict[str, Callable[[Mapping[str, float]], float]]] = {
+    "energy_pj": lambda f: f["energy_pj.total"],
+    "edp_pj_s": lambda f: f["energy_pj.total"] * _time_s(f),
+    "edp": lambda f: f["energy_pj.total"] * _time_s(f),
+    "time_s": _time_s,
+    "power_w": lambda f: f["energy_pj.total"] * 1e-12 / _time_s(f),
+    "dram_bytes": lambda f: f["dram_bytes.read"] + f["dram_bytes.write"],
+    "dram_energy_pj": lambda f: f["energy_pj.by_component.dram"],
+    "stall_ps": lambda f: math.fsum(v for k, v in f.items() if k.startswith("stall_ps.")),
+    "expected_flips": lambda f: f["errors.all.expected_flips"],
+    "worst_ber": _worst_ber,
+}
+"""Figures made of others. What training will measure plugs in here under its name."""
+
+LARGE_IS_GOOD: Final = ("pe_utilization", "lifetime_s", "accuracy")
+_TRAINING: Final = "needs training with the point's error profile, which sweeps do not start yet"
+_ERRORS: Final = "needs a bank group with a device (bank.NAME.device)"
+NEEDS: Final = {
+    "accuracy": _TRAINING,
+    "energy_to_accuracy": _TRAINING,
+    "time_to_accuracy": _TRAINING,
+    "errors": _ERRORS,
+    "expected_flips": _ERRORS,
+    "worst_ber": _ERRORS,
+    "lifetime": _ERRORS,
+}
+"""What figures need that a run does not give."""
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """A figure to be made small, or large."""
+
+    name: str
+    large: bool = False
+
+    def cost(self, figures: Mapping[str, float]) -> float:
+        """Return what is to be minimised."""
+        value = figure(figures, self.name)
+        return -value if self.large else value
+
+
+def objective(text: str) -> Objective:
+    """Return the objective that ``text`` names.
+
+    >>> objective("max pe_utilization"), objective("cycles").large
+    (Objective(name='pe_utilization', large=True), False)
+    """
+    way, _, name = text.strip().rpartition(" ")
+    if way.strip() not in ("", "min", "max"):
+        raise InputError(f'expected a figure, or "min" or "max" and a figure, got "{text}"')
+    return Objective(name, way.strip() == "max" or (not way and name.startswith(LARGE_IS_GOOD)))
+
+
+def figure(figures: Mapping[str, float], name: str) -> float:
+    """Return the figure ``name``, also one that is made of others.
+
+    Raises:
+        InputError: There is none; the message says what it needs, or names the nearest.
+    """
+    if name in figures:
+        return figures[name]
+    root = name.partition(".")[0]
+    try:
+        if name in DERIVED:
+            return DERIVED[name](figures)
+        if root == "expected_flips":
+            return figures[f"errors.by_role.{name.removeprefix('expected_flips.')}.expected_flips"]
+        if root == "worst_ber":
+            return _worst_ber(figures, name.removeprefix("worst_ber."))
+    except (KeyError, ValueError, ZeroDivisionError):
+        pass
+    for start, what in NEEDS.items():
+        if name.startswith(start):
+            raise InputError(f'the figure "{name}" {what}')
+    known = [*figures, *DERIVED]
+    hint = did_you_mean(name, known) or f"; there are {', '.join(sorted(k for k in known if '.' not in k))}"
+    raise InputError(f'no figure "{name}"{hint}')
+
+
+def everything(figures: Mapping[str, float]) -> dict[str, float]:
+    """Return figures and all that can be made of them, for expressions."""
+    found = dict(figures)
+    for name, make in DERIVED.items():
+        try:
+            found.setdefault(name, make(figures))
+        except (KeyError, ValueError, ZeroDivisionError):
+            continue
+    return found
+
+
+def combined(parts: Sequence[Mapping[str, float]]) -> Figures:
+    """Return the figures over several workloads: the geometric mean of those that all have."""
+    if len(parts) == 1:
+        return dict(parts[0])
+    shared = [name for name in parts[0] if all(name in p for p in parts)]
+    return {name: _mean([p[name] for p in parts]) for name in shared}
+
+
+def _mean(values: Iterable[float]) -> float:
+    listed = list(values)
+    if all(v == listed[0] for v in listed):
+        return listed[0]
+    return math.exp(math.fsum(map(math.log, listed)) / len(listed)) if min(listed) > 0 else 0.0

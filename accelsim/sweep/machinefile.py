@@ -1,0 +1,36 @@
+"""A point's machine as a file: what it extends, and the keys that the point sets."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from accelsim.sweep.keys import toml
+
+
+def machine_toml(base: str, settings: Mapping[str, Any], comment: str, at: Path) -> str:
+    """Return the TOML of ``base`` with ``settings``, as it has to be written at the path ``at``.
+
+    >>> print(machine_toml("edge-sram", {"clock": "1 GHz", "bank.sram.count": 2}, "Best.", Path("x.toml")))
+    # Best.
+    extends = "edge-sram"
+    clock = "1 GHz"
+    <BLANKLINE>
+    [bank.sram]
+    count = 2
+    <BLANKLINE>
+    """
+    if "/" in base or base.endswith(".toml"):
+        base = os.path.relpath(Path(base).resolve(), at.parent.resolve())
+        base = base if "/" in base else f"./{base}"
+    lines = [f"# {comment}", f"extends = {toml(base)}"]
+    tables: dict[str, list[str]] = {}
+    for path, value in settings.items():
+        table, _, key = path.rpartition(".")
+        tables.setdefault(table, []).append(f"{key} = {toml(value)}")
+    lines += tables.pop("", [])
+    for table, keys in tables.items():
+        lines += ["", f"[{table}]", *keys]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,135 @@
+"""Figures of sweeps as files, by matplotlib; its format is the file's suffix."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+from accelsim.errors import InputError
+from accelsim.sweep.analysis import slices
+from accelsim.sweep.figures import figure
+from accelsim.sweep.scatter import needs_log
+from accelsim.sweep.view import Entry, View, best_entry, value_of
+
+SUFFIXES: Final = (".png", ".svg", ".pdf")
+PALETTE: Final = ("#2f6db3", "#c9772b", "#3a8f4d", "#a23b72", "#6b5aa8", "#8a6d3b", "#4aa3a3", "#777777")
+GREY, FRONT = "#9aa3ad", "#c43c2f"
+
+
+def new_figure(path: Path, columns: int = 1, rows: int = 1, width: float = 6.0, height: float = 4.0) -> Any:
+    """Return an empty figure that can be saved at ``path``, and its axes in rows.
+
+    Raises:
+        InputError: No suffix of a picture.
+    """
+    if path.suffix not in SUFFIXES:
+        raise InputError(f"{path}: expected a file that ends in {', '.join(SUFFIXES)}")
+    from matplotlib.figure import Figure
+
+    made = Figure(figsize=(width, height), layout="constrained", dpi=110)
+    return made, made.subplots(rows, columns, squeeze=False)
+
+
+def save(made: Any, path: Path) -> None:
+    """Write a figure; the same figure is the same bytes."""
+    metadata = {"Software": None} if path.suffix == ".png" else {}
+    made.savefig(path, metadata=metadata)
+
+
+def pareto_plot(found: View, x: str, y: str, color: str | None, path: Path) -> None:
+    """Draw all points, and the front through them."""
+    made, axes = new_figure(path)
+    ax = axes[0][0]
+    groups = grouped(found, color)
+    shades = _shades(len(groups))
+    for i, (name, entries) in enumerate(groups.items()):
+        ax.scatter(
+            [figure(e.figures, x) for e in entries],
+            [figure(e.figures, y) for e in entries],
+            s=18,
+            color=shades[i] if color else GREY,
+            label=name,
+        )
+    on = front_of(found, x, y)
+    ax.plot(
+        [figure(e.figures, x) for e in on], [figure(e.figures, y) for e in on], color=FRONT, lw=1, zorder=0
+    )
+    for name, scale in ((x, ax.set_xscale), (y, ax.set_yscale)):
+        if needs_log([figure(e.figures, name) for e in found.done]):
+            scale("log")
+    ax.set(
+        xlabel=x, ylabel=y, title=f"{found.study.name}: {len(on)} of {len(found.done)} points on the front"
+    )
+    if color:
+        ax.legend(title=color, fontsize=8)
+    save(made, path)
+
+
+def _shades(count: int) -> list[Any]:
+    """Return colours to tell groups apart: a scale where there are many."""
+    if count <= len(PALETTE):
+        return list(PALETTE[:count])
+    from matplotlib import colormaps
+
+    return [colormaps["viridis"](i / (count - 1)) for i in range(count)]
+
+
+def front_of(found: View, x: str, y: str) -> list[Entry]:
+    """Return the front in the plane of two figures."""
+    from accelsim.sweep.figures import objective
+
+    return found.front((objective(x), objective(y)))
+
+
+def grouped(found: View, by: str | None) -> dict[str, list[Entry]]:
+    """Return the entries that are done by the value of a parameter or figure, in order of the values.
+
+    ``technology`` is what the banks of a machine are made of.
+    """
+    if by is None:
+        return {"": found.done}
+    groups: dict[str, list[Entry]] = {}
+    for e in sorted(found.done, key=lambda e: _order(e, by)):
+        value = e.params.get(by, e.figures.get(by))
+        if value is None:
+            value = found.technology(e) if by == "technology" else "-"
+        groups.setdefault(str(value), []).append(e)
+    if list(groups) == ["-"]:
+        value_of(found.done[0], by)  # says what there is
+    return groups
+
+
+def _order(entry: Entry, by: str) -> tuple[bool, float, str]:
+    value = entry.numbers.get(by, entry.figures.get(by))
+    if isinstance(value, int | float):
+        return False, value, ""
+    return True, 0.0, str(value)
+
+
+def sensitivity_plot(found: View, path: Path) -> None:
+    """Draw each objective over each parameter alone, through the knee of the front."""
+    around = best_entry(found, None)
+    lines = slices(found, around)
+    if not lines:
+        raise InputError(
+            f"study {found.study.name}: no points differ from point {around.number} in one parameter"
+        )
+    goals = [goal.name for goal in found.objectives]
+    made, axes = new_figure(path, len(lines), len(goals), 2.6 * len(lines) + 1, 2.2 * len(goals) + 0.6)
+    for column, (param, entries) in enumerate(lines.items()):
+        for row, goal in enumerate(goals):
+            _slice(axes[row][column], entries, param, goal, around)
+    made.suptitle(f"{found.study.name}: one at a time around point {around.number}", fontsize=9)
+    save(made, path)
+
+
+def _slice(ax: Any, entries: list[Entry], param: str, goal: str, around: Entry) -> None:
+    ticks = [str(e.params.get(param)) for e in entries]
+    values = [figure(e.figures, goal) for e in entries]
+    ax.plot(range(len(ticks)), values, "o-", color=GREY, ms=4)
+    here = next(i for i, e in enumerate(entries) if e.number == around.number)
+    ax.plot([here], [values[here]], "o", color=FRONT, ms=6)
+    ax.set_xticks(range(len(ticks)), ticks, rotation=30, ha="right", fontsize=7)
+    ax.set_xlabel(param, fontsize=8)
+    ax.set_ylabel(goal, fontsize=8)
+    ax.tick_params(axis="y", labelsize=7)

@@ -1,0 +1,35 @@
+"""What ``--json`` prints of sweeps: stable keys, units in names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from accelsim.sweep.controller import Tally
+from accelsim.sweep.figures import figure
+from accelsim.sweep.study import Study
+from accelsim.sweep.view import Entry, view
+
+
+def told(study: Study, tally: Tally) -> dict[str, Any]:
+    """Return what a sweep came to: counts of candidates, of points, and the front."""
+    found = view(str(study.path))
+    names = [goal.name for goal in found.objectives]
+    return {
+        "study": study.name,
+        "folder": str(study.path),
+        "points": tally.states["done"],
+        "failed": tally.states["failed"],
+        "infeasible": tally.states["infeasible"],
+        "ruled_out": tally.states["ruled out"],
+        "evaluated": tally.evaluated,
+        "reused": tally.reused,
+        "points_per_s": round(tally.rate, 3),
+        "front": [point(e, names) for e in found.front()],
+    }
+
+
+def point(entry: Entry, names: Sequence[str]) -> dict[str, Any]:
+    """Return a candidate: its number, its points, its parameters, and the figures ``names``."""
+    figures = {name: figure(entry.figures, name) for name in names}
+    return {"number": entry.number, "ids": list(entry.row.ids), "params": entry.params, "figures": figures}

@@ -1,0 +1,222 @@
+"""What a study shows: fronts, tables, plots, pages; and its best machine, which gives the same figures."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from accelsim.cli.app import app
+from accelsim.errors import InputError
+from accelsim.run import simulate
+from accelsim.sweep.analysis import importance, slices
+from accelsim.sweep.figures import figure
+from accelsim.sweep.pareto import front, hypervolume, knee, ranks
+from accelsim.sweep.view import View, best_entry, view
+from tests.servers import program
+from tests.sweeps import swept, write_sweep
+
+PARAMETERS = (
+    '"bank.mram.macro" = ["stt34", "stt54"]\n"bank.mram.count" = [2, 4, 8]\n"clock" = ["500 MHz", "1 GHz"]'
+)
+costs_of = st.lists(st.tuples(*[st.integers(0, 9)] * 2), min_size=1, max_size=30)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder in which a study of twelve points is done."""
+    made = tmp_path_factory.mktemp("study")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(made)
+        write_sweep(made, PARAMETERS)
+        swept("tiny.toml")
+        yield made
+
+
+@pytest.fixture
+def study(folder: Path) -> View:
+    """That study."""
+    assert Path.cwd() == folder
+    return view("tiny")
+
+
+def said(*args: str, code: int = 0) -> str:
+    """Run a command in this process and return what it prints."""
+    done = CliRunner().invoke(app, args, env={"COLUMNS": "160"}, catch_exceptions=True)
+    if code:
+        assert isinstance(done.exception, InputError)
+        return str(done.exception)
+    assert done.exit_code == 0, (done.output, done.exception)
+    return done.output
+
+
+@given(costs_of)
+def test_the_front_is_what_nothing_dominates(costs: list[tuple[int, int]]) -> None:
+    """And all the rest is dominated by something on it."""
+    on = {costs[i] for i in front(costs)}
+
+    def dominated(a: tuple[int, int]) -> bool:
+        return any(b != a and b[0] <= a[0] and b[1] <= a[1] for b in on)
+
+    assert on
+    assert all(dominated(c) != (c in on) for c in costs)
+    assert [r == 0 for r in ranks(costs)] == [c in on for c in costs]
+
+
+@given(st.lists(st.tuples(*[st.integers(0, 6)] * 3), min_size=2, max_size=12))
+def test_the_hypervolume_is_the_volume_that_is_dominated(costs: list[tuple[int, int, int]]) -> None:
+    """Counted cell by cell."""
+    array = np.array(costs)
+    low, high = array.min(axis=0), array.max(axis=0)
+    axes = [range(a, b) for a, b in zip(low, high, strict=True) if b > a]
+    flat = array[:, high > low]
+    cells = list(itertools.product(*axes))
+    wanted = sum(any((p <= c).all() for p in flat) for c in map(np.array, cells)) / max(1, len(cells))
+
+    assert hypervolume(costs) == pytest.approx(wanted if axes else 1.0)
+
+
+def test_the_knee_is_on_the_front() -> None:
+    """Where a little of one buys most of the other."""
+    assert knee([(0, 10), (1, 1), (10, 0), (5, 5)]) == 1
+    assert knee([]) is None
+
+
+def test_the_best_machine_gives_the_same_figures_again(folder: Path, study: View) -> None:
+    """As a file, by accelsim run."""
+    said("sweep", "best", "tiny", "--by", "energy_pj.total", "--write", "best.toml")
+    entry = best_entry(study, "energy_pj.total")
+
+    again = simulate(str(folder / "best.toml"), "tiny.csv", out=folder / "again", force=True)
+
+    assert again.summary["cycles"] == entry.figures["cycles"]
+    assert again.summary["energy_pj"]["total"] == entry.figures["energy_pj.total"]
+    assert again.summary["area_mm2"] == entry.figures["area_mm2"]
+
+
+def test_points_are_sorted_chosen_and_counted(study: View) -> None:
+    """By any figure or parameter, under any expression."""
+    shown = said("sweep", "show", "tiny", "--sort", "-area_mm2", "--where", "clock >= 1 GHz", "--top", "3")
+
+    assert "3 of 6 points" in shown
+    areas = [float(row.split()[3]) for row in re.findall(r"^ \d.*$", shown, re.M)]
+    assert areas == sorted(areas, reverse=True)
+    assert len(areas) == 3
+    assert len(study.done) == 12
+
+
+def test_a_figure_that_no_point_has_is_refused_with_the_nearest(folder: Path) -> None:
+    """In --sort, --where, --x, --color, and of studies."""
+    del folder
+    assert "did you mean cycles?" in said("sweep", "show", "tiny", "--sort", "cycels", code=2)
+    assert "did you mean clock?" in said("sweep", "show", "tiny", "--where", "clok > 1", code=2)
+    assert "did you mean cycles?" in said("pareto", "tiny", "--x", "cycels", code=2)
+    assert "did you mean tiny?" in said("pareto", "tini", code=2)
+    assert "needs training" in said("pareto", "tiny", "--x", "accuracy", code=2)
+
+
+def test_an_export_has_a_row_per_candidate(folder: Path) -> None:
+    """The same in parquet and CSV."""
+    said("sweep", "export", "tiny", "points.parquet")
+    said("sweep", "export", "tiny", "points.csv")
+    table = pq.read_table(folder / "points.parquet")
+    with (folder / "points.csv").open() as file:
+        rows = list(csv.DictReader(file))
+
+    assert table.num_rows == len(rows) == 12
+    assert [float(r["cycles"]) for r in rows] == table["cycles"].to_pylist()
+    assert [r["clock"] for r in rows] == table["clock"].to_pylist()
+
+
+def test_importance_is_the_share_of_the_variance(study: View) -> None:
+    """Of what a parameter decides alone it is all; shares never sum to more than one."""
+    shares = importance(study, "clock_hz")
+
+    assert shares["clock"] == pytest.approx(1.0)
+    for goal in study.objectives:
+        assert 0 < sum(importance(study, goal.name).values()) <= 1 + 1e-9
+
+
+def test_a_slice_varies_one_parameter(study: View) -> None:
+    """Through one point, in order of the parameter's values."""
+    around = study.entries[3]
+    lines = slices(study, around)
+
+    assert {name: len(entries) for name, entries in lines.items()} == {
+        "bank.mram.macro": 2,
+        "bank.mram.count": 3,
+        "clock": 2,
+    }
+    assert [e.params["bank.mram.count"] for e in lines["bank.mram.count"]] == [2, 4, 8]
+
+
+def test_plots_are_written_and_are_the_same_each_time(folder: Path) -> None:
+    """PNG of the front, and of one-at-a-time slices."""
+    for name in ("a.png", "b.png"):
+        said("pareto", "tiny", "--color", "technology", "--plot", name)
+    said("sweep", "show", "tiny", "--importance", "--sensitivity", "s.png")
+
+    assert (folder / "a.png").read_bytes() == (folder / "b.png").read_bytes()
+    assert (folder / "s.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_front_is_drawn_in_the_terminal(study: View) -> None:
+    """With its hypervolume and its knee."""
+    shown = said("pareto", "tiny", "--x", "energy_pj", "--y", "cycles")
+
+    assert "hypervolume" in shown
+    assert shown.count("K") >= 1
+    assert f"knee         point {best_entry(study, None).number}" in shown
+
+
+HOVER = """<script>
+const dots = document.querySelectorAll("circle[data-n]");
+dots[3].dispatchEvent(new MouseEvent("mousemove", {clientX: 5, clientY: 5}));
+document.body.dataset.tip = document.getElementById("tip").textContent;
+document.body.dataset.dots = dots.length;
+</script>"""
+
+
+def test_the_page_works_in_a_browser_without_a_network(folder: Path, study: View) -> None:
+    """All points are drawn, and the pointer on one tells its parameters."""
+    browser = program("chromium", "chromium-browser", "google-chrome", package="chromium")
+    said(
+        "pareto",
+        "tiny",
+        "--x",
+        "energy_pj",
+        "--y",
+        "cycles",
+        "--color",
+        "bank.mram.macro",
+        "--html",
+        "f.html",
+    )
+    text = (folder / "f.html").read_text()
+    (folder / "hover.html").write_text(text.replace("</body>", HOVER + "</body>"))
+    flags = (
+        "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
+    )
+    flags += " --disable-component-update --disable-sync"
+    call = [browser, *flags.split(), f"--user-data-dir={folder / 'profile'}", "--dump-dom"]
+    page = f"file://{folder / 'hover.html'}"
+    done = subprocess.run([*call, page], capture_output=True, text=True, timeout=90, check=False)
+
+    assert "http://" not in text.replace("http://www.w3.org/2000/svg", "")
+    assert "https://" not in text
+    assert 'data-drawn="12"' in done.stdout, done.stderr[-2000:]
+    assert 'data-dots="12"' in done.stdout
+    tip = re.search(r'data-tip="([^"]*)"', done.stdout)
+    assert tip is not None
+    assert "bank.mram.count = " in tip[1]
+    assert f"cycles = {figure(study.entries[int(tip[1].split()[1])].figures, 'cycles')}" in tip[1]

@@ -1,0 +1,186 @@
+"""Error bars of energies, corners, and break-even: all from a run's ledger, which is linear in its prices."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from accelsim.cli.app import app
+from accelsim.errors import ConfigError, InputError
+from accelsim.run import simulate
+from accelsim.sweep.breakeven import AXES, Parts, crossing, parts, surface
+from accelsim.sweep.corners import corners
+from accelsim.sweep.ledger import ledger
+from accelsim.sweep.prices import Range, Ranges, load_ranges
+from accelsim.sweep.timings import time_swings
+from accelsim.sweep.uncertainty import uncertain
+from accelsim.trace.runs import Run, open_run
+from tests.sweeps import LAYERS
+
+EXACT = Ranges(())
+
+
+@pytest.fixture(scope="module")
+def runs() -> Iterator[dict[str, Run]]:
+    """Runs of the tiny workload on three machines."""
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
+        patch.chdir(name)
+        Path("tiny.csv").write_text(LAYERS)
+        for arch in ("edge-sram", "edge-mram", "edge-hybrid"):
+            command = ["accelsim", "run", arch, "tiny.csv", "--set", "host.gap=1 us"]
+            simulate(arch, "tiny.csv", overrides=("host.gap=1 us",), out=f"runs/{arch}", command=command)
+        yield {arch: open_run(f"runs/{arch}") for arch in ("edge-sram", "edge-mram", "edge-hybrid")}
+
+
+def test_a_ledger_is_the_runs_energy(runs: dict[str, Run]) -> None:
+    """By price; the sum is the summary's total."""
+    for run in runs.values():
+        assert ledger(run).total_pj == pytest.approx(run.summary["energy_pj"]["total"], rel=1e-12)
+
+
+def test_without_ranges_nothing_is_uncertain(runs: dict[str, Run]) -> None:
+    """Every percentile is the nominal energy."""
+    found = uncertain([ledger(run) for run in runs.values()], EXACT, samples=50)
+
+    for interval in found.intervals():
+        assert (interval.low, interval.high) == pytest.approx((interval.nominal, interval.nominal))
+
+
+@given(low=st.floats(0.2, 1.0), high=st.floats(1.0, 5.0))
+def test_draws_are_those_of_the_distribution(low: float, high: float) -> None:
+    """Triangular: ends at 0 and 1, the share below the nominal value by its place; never outside."""
+    draws = Range(low, 1.0, high).draws(np.linspace(0, 1, 2001))
+
+    assert draws.min() >= low - 1e-9
+    assert draws.max() <= high + 1e-9
+    assert draws.mean() == pytest.approx((low + 1 + high) / 3, rel=2e-3)
+
+
+def test_energy_follows_the_prices_as_a_new_run_would(runs: dict[str, Run]) -> None:
+    """Twice the DRAM price, by the ledger and by a run with that price."""
+    ranges = Ranges((("dram read", Range(2.0, 2.0, 2.0)), ("dram write", Range(2.0, 2.0, 2.0))))
+    (interval,) = uncertain([ledger(runs["edge-sram"])], ranges, samples=3).intervals()
+    double = ("host.gap=1 us", "dram.read_energy=16 pJ/bit", "dram.write_energy=16 pJ/bit")
+
+    ran = simulate("edge-sram", "tiny.csv", overrides=double, out="runs/double", force=True)
+
+    assert interval.median == pytest.approx(ran.summary["energy_pj"]["total"], rel=1e-9)
+
+
+def test_two_runs_share_their_draws(runs: dict[str, Run]) -> None:
+    """What both pay the same price for does not make them differ: a run against itself is never less."""
+    led = ledger(runs["edge-sram"])
+    found = uncertain([led, ledger(runs["edge-mram"])], load_ranges(None), samples=2000)
+
+    assert found.less(led.run, led.run) == 0.0
+    assert found.less("edge-sram", "edge-mram") == pytest.approx(1 - found.less("edge-mram", "edge-sram"))
+
+
+def test_the_tornado_puts_what_matters_first(runs: dict[str, Run]) -> None:
+    """Each price alone between its ends."""
+    swings = uncertain([ledger(runs["edge-sram"])], load_ranges(None), samples=10).tornado("edge-sram", 5)
+
+    assert [s.size for s in swings] == sorted((s.size for s in swings), reverse=True)
+    assert swings[0].price == "dram read"
+
+
+PRICES = {
+    '[prices]\n"dram *" = { low = 0.5 }\n': "prices.dram *: expected low and high, or sigma",
+    '[prices]\n"dram *" = { low = 2.0, high = 1.0 }\n': "expected low <= nominal <= high, got 2.0, 1.0, 1.0",
+    '[prices]\n"dram *" = { sigam = 0.5 }\n': "unknown key, did you mean sigma?",
+    "[prices]\n": "prices: no prices, and no timings",
+}
+
+
+@pytest.mark.parametrize(("text", "fault"), PRICES.items())
+def test_faults_of_a_price_file_say_where(tmp_path: Path, text: str, fault: str) -> None:
+    """file:line:column: key: what is wrong."""
+    path = tmp_path / "p.toml"
+    path.write_text(text)
+
+    with pytest.raises(ConfigError, match=re.escape(fault)):
+        load_ranges(path)
+
+
+def test_uncertain_times_are_simulated_again(runs: dict[str, Run], tmp_path: Path) -> None:
+    """With the key at either end, as a run there would be."""
+    path = tmp_path / "p.toml"
+    path.write_text('[timings]\n"dram.latency" = { low = "100 ns", high = "1 us" }\n')
+    run = runs["edge-sram"]
+    (swing,) = time_swings(run, load_ranges(path))
+    slow = ("host.gap=1 us", "dram.latency=1 us")
+    ran = simulate("edge-sram", "tiny.csv", overrides=slow, out="runs/slow", force=True)
+
+    assert swing.time_ps == (run.summary["time_ps"], ran.summary["time_ps"])
+    assert swing.energy_pj[1] == ran.summary["energy_pj"]["total"]
+
+
+def test_the_nominal_corner_at_the_runs_temperature_is_the_run(runs: dict[str, Run]) -> None:
+    """And another temperature is what a run there gives."""
+    run = runs["edge-hybrid"]
+    (same,) = corners(run, ["tt"], [350.0])
+    (cold,) = corners(run, ["tt"], [300.0])
+    overrides = ("host.gap=1 us", "temperature=300 K")
+    ran = simulate("edge-hybrid", "tiny.csv", overrides=overrides, out="runs/cold", force=True)
+
+    assert same.total_pj == pytest.approx(run.summary["energy_pj"]["total"], rel=1e-12)
+    assert cold.total_pj == pytest.approx(ran.summary["energy_pj"]["total"], rel=1e-9)
+
+
+def test_corners_scale_leakage_alone(runs: dict[str, Run]) -> None:
+    """Of a fast one more, of a slow one less."""
+    tt, ff, ss = corners(runs["edge-sram"], ["tt", "ff", "ss"], [350.0])
+
+    assert ss.leakage_pj < tt.leakage_pj < ff.leakage_pj
+    assert ff.total_pj - ff.leakage_pj == pytest.approx(tt.total_pj - tt.leakage_pj)
+
+
+numbers = st.floats(1.0, 1e3)
+
+
+@given(st.tuples(*[numbers] * 8), st.sampled_from(list(AXES)))
+def test_at_a_crossing_both_need_the_same(values: tuple[float, ...], axis: str) -> None:
+    """For every axis, wherever there is one."""
+    a, b = (Parts(str(i), *values[4 * i : 4 * i + 4], time_ps=1) for i in range(2))
+    at = crossing(a, b, axis)
+    if at is not None:
+        point = dict.fromkeys(AXES, 1.0) | {axis: at}
+        assert a.energy(**point) == pytest.approx(b.energy(**point), rel=1e-6)
+
+
+def test_parts_sum_to_the_run_and_the_surface_has_a_winner(runs: dict[str, Run]) -> None:
+    """At factors of 1 the surface is the ratio of the runs."""
+    a, b = runs["edge-mram"], runs["edge-sram"]
+    found = surface(a, b, ["leakage", "write_energy"])
+    middle = len(found.xs) // 2
+    energies = [run.summary["energy_pj"]["total"] for run in (a, b)]
+
+    assert parts(a).energy(1, 1, 1) == pytest.approx(energies[0])
+    assert found.ratio[middle, middle] == pytest.approx(energies[0] / energies[1])
+    assert found.winner(0, len(found.xs) - 1) == "edge-mram"
+
+
+def test_the_commands_print_and_draw(runs: dict[str, Run]) -> None:
+    """Tables of all kinds, and refusals with the names that there are."""
+    del runs
+    call = CliRunner().invoke
+
+    told = call(app, ["uncertainty", "runs/edge-sram", "runs/edge-mram"]).output
+    assert "Probability of needing less energy" in told
+    assert "ss" in call(app, ["uncertainty", "runs/edge-sram", "--corners", "tt,ss"]).output
+    assert (
+        "Break-even" in call(app, ["breakeven", "runs/edge-mram", "runs/edge-sram", "--plot", "b.png"]).output
+    )
+    assert Path("b.png").read_bytes().startswith(b"\x89PNG")
+    for wrong in (["--over", "leekage"], ["--over", ""]):
+        fault = call(app, ["breakeven", "runs/edge-mram", "runs/edge-sram", *wrong]).exception
+        assert isinstance(fault, InputError)
