@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any
 
 import torch
+from torch.utils._python_dispatch import _disable_current_modes
 
 from accelsim.config.faults import did_you_mean
 from accelsim.errors import InputError
@@ -256,16 +257,20 @@ class ErrorInjector:
         self._know_state()
         self._watch.updating = True
         if not self._watch.paused:
-            for value, copy in self._gradients() + self._persistent():
-                roles: tuple[Role, ...] = (copy.role,)
-                if copy.role == "weight":
-                    roles = ("weight", "master_weight")  # torch has one storage for both
-                for role in roles:
-                    self._watch.read(copy, value, Read(role, copy.layer, copy.layer, "update", copy.tensor))
+            with _disable_current_modes():  # what the reads themselves do is not to be watched
+                self._read_for_update()
         if self._clip is not None:
             torch.nn.utils.clip_grad_norm_(list(self._names), self._clip)
         for value, copy in self._persistent():
             self._memory.before_write(copy, value)
+
+    def _read_for_update(self) -> None:
+        for value, copy in self._gradients() + self._persistent():
+            roles: tuple[Role, ...] = (copy.role,)
+            if copy.role == "weight":
+                roles = ("weight", "master_weight")  # torch has one storage for both
+            for role in roles:
+                self._watch.read(copy, value, Read(role, copy.layer, copy.layer, "update", copy.tensor))
 
     def _gradients(self) -> list[tuple[torch.Tensor, Copy]]:
         values = [p.grad for p in self._names if p.grad is not None and p.grad.layout is torch.strided]
