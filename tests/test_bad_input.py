@@ -174,6 +174,39 @@ def test_a_full_disk(
     assert _inside(folder) == sorted(FILES)
 
 
+FORGETFUL = """
+import os, signal, weakref
+from accelsim.cli import app
+
+class Thing:
+    pass
+
+def run(args):
+    thing = Thing()
+    kept = weakref.ref(thing, lambda _: os.kill(os.getpid(), signal.SIGINT))  # raised where Python forgets it
+    del thing
+    for _ in range(10**9):
+        pass
+    return 0
+
+app._run = run
+app.main(["ls"])
+"""
+
+
+def test_an_interrupt_in_a_callback_is_not_lost(tmp_path: Path) -> None:
+    """It is raised again, a moment later."""
+    done = subprocess.run(
+        [sys.executable, "-c", FORGETFUL],
+        capture_output=True,
+        text=True,
+        env=_environment(tmp_path),
+        timeout=60,
+    )
+    assert done.returncode == 130
+    assert done.stderr == "accelsim: interrupted; no half-written run is left behind\n"
+
+
 def test_ctrl_c(folder: Path, tmp_path: Path) -> None:
     """SIGINT in the midst of a real run: exit 130, one message, no folder."""
     command = [

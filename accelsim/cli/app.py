@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import _thread
 import errno
 import os
 import sys
+import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any, Final
 
 import typer
@@ -88,6 +92,28 @@ def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__
         _say(f"warning: {message}")
 
 
+@contextmanager
+def _interrupts_arrive() -> Iterator[None]:
+    """Raise again an interrupt that came in a callback, where Python prints and forgets it.
+
+    Weak references of torch and the collector of cycles have such callbacks. From another thread, a little
+    later: what is raised in the hook itself would be forgotten as well.
+    """
+    before = sys.unraisablehook
+
+    def hook(unraisable: Any) -> None:
+        if issubclass(unraisable.exc_type, KeyboardInterrupt):
+            threading.Timer(0.02, _thread.interrupt_main).start()
+        else:
+            before(unraisable)
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
+
+
 def _abandon_stdout() -> None:
     """Send what is still buffered nowhere, so that Python does not fail on it again as it ends."""
     try:
@@ -104,7 +130,8 @@ def main(args: list[str] | None = None) -> None:
     if not debug:
         warnings.showwarning = _show_warning
     try:
-        code = _run(args)
+        with _interrupts_arrive():
+            code = _run(args)
     except KeyboardInterrupt:
         code = INTERRUPTED
     except BrokenPipeError:  # the reader of our output has seen enough; the run is whole
