@@ -173,6 +173,15 @@ def test_a_constraint_that_nothing_meets_says_how_many_it_ruled_out(tmp_path: Pa
     assert 'no point is left of 12: "area_mm2 <= 0.01" rules out 12' in done.stderr
 
 
+def test_an_objective_that_points_do_not_have_stops_the_study(tmp_path: Path) -> None:
+    """It says what it needs."""
+    path = write_sweep(tmp_path, '"clock" = ["1 GHz"]')
+    path.write_text(path.read_text().replace('"cycles"', '"expected_flips"'))
+
+    with pytest.raises(InputError, match="needs a bank group with a device"):
+        swept("tiny.toml")
+
+
 def test_a_study_of_another_model_version_is_refused(tmp_path: Path) -> None:
     """It says how to start a new one."""
     write_sweep(tmp_path, '"clock" = ["1 GHz"]')

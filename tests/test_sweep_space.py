@@ -231,6 +231,12 @@ def test_an_unknown_objective_is_a_fault_of_the_file(tmp_path: Path) -> None:
         sweep_of(tmp_path, '[parameters]\n"clock" = ["1 GHz"]\n', 'objectives = ["cycels"]\n')
 
 
+def test_what_needs_training_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    """With what it needs."""
+    with pytest.raises(ConfigError, match=r'3:15: objectives\[0\]: the figure "accuracy" needs training'):
+        sweep_of(tmp_path, '[parameters]\n"clock" = ["1 GHz"]\n', 'objectives = ["accuracy"]\n')
+
+
 def test_a_bank_group_of_no_banks_is_not_there() -> None:
     """Also in a machine's own file: placements pass over it, and at least one group has to remain."""
     machine = load_machine("edge-hybrid", ("bank.mram.count=0",))

@@ -85,12 +85,12 @@ DERIVED: Final[dict[str, Callable[[Mapping[str, float]], float]]] = {
 """Figures made of others. What training will measure plugs in here under its name."""
 
 LARGE_IS_GOOD: Final = ("pe_utilization", "lifetime_s", "accuracy")
-_TRAINING: Final = "needs training with the point's error profile, which sweeps do not start yet"
+TRAINING: Final = "needs training with the point's error profile, which sweeps do not start yet"
 _ERRORS: Final = "needs a bank group with a device (bank.NAME.device)"
 NEEDS: Final = {
-    "accuracy": _TRAINING,
-    "energy_to_accuracy": _TRAINING,
-    "time_to_accuracy": _TRAINING,
+    "accuracy": TRAINING,
+    "energy_to_accuracy": TRAINING,
+    "time_to_accuracy": TRAINING,
     "errors": _ERRORS,
     "expected_flips": _ERRORS,
     "worst_ber": _ERRORS,

@@ -84,7 +84,7 @@ class Mix:
             at = f"bank.{group.name}."
             found |= {at + key: value for key, value in group.settings.items()}
             found |= {at + "count": shape[0], at + "subbanks": shape[1]}
-            found[at + "capacity"] = f"{max(macros, 1) * group.macro_bytes} B"
+            found[at + "capacity"] = units.size_text(max(macros, 1) * group.macro_bytes)
         return found | self.rest
 
 

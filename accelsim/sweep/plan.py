@@ -22,7 +22,7 @@ from accelsim.resolve.machine import Machine
 from accelsim.sweep.axes import FORMS, Axis, Linked, axis_of
 from accelsim.sweep.evaluate import Work
 from accelsim.sweep.expression import Expression, parse
-from accelsim.sweep.figures import DERIVED, Objective, objective, of_machine
+from accelsim.sweep.figures import DERIVED, NEEDS, TRAINING, Objective, objective, of_machine
 from accelsim.sweep.keys import key_of
 from accelsim.sweep.mix import Mix, as_overrides, mix_of
 from accelsim.sweep.space import Space, check_linked
@@ -197,6 +197,8 @@ def _known(space: Space, machine: Machine, mix: Mix | None) -> set[str]:
 
 def _check_names(keys: KeyPath, names: Iterable[str], known: set[str], faults: _Faults) -> None:
     for name in names:
+        if NEEDS.get(name) == TRAINING:
+            faults.add(keys, f'the figure "{name}" {TRAINING}')
         if name not in known and name.partition(".")[0] not in ROOTS:
             hint = did_you_mean(name, sorted({*known, *ROOTS}))
             faults.add(keys, f'no figure or key "{name}"{hint}')

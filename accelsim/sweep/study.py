@@ -83,7 +83,7 @@ def started(name: str, points: str, digest: str, source: Path, resume: bool) -> 
         InputError: It is there and not to be resumed, or was made of something else.
     """
     path = STUDIES / name
-    fresh = Study(path, About(name, points, digest, MODEL_VERSION, str(source)))
+    fresh = Study(path, About(name, points, digest, MODEL_VERSION, str(source.resolve())))
     if (path / ABOUT).is_file():
         _check(open_study(str(path)), fresh, resume, points)
         return fresh if is_url(points) else replace(fresh, about=open_study(str(path)).about)
