@@ -26,7 +26,10 @@ Devices = Annotated[
 ]
 Temperature = Annotated[
     str | None,
-    typer.Option(metavar="T", help='Of all devices, such as "350 K" or "85 C"; a bare number is kelvin.'),
+    typer.Option(
+        metavar="T",
+        help='Such as "350 K" or "85 C". The run\'s own devices keep their pulse.',
+    ),
 ]
 Per = Annotated[str, typer.Option(metavar="UNIT", help="bit, or a larger unit: word:64b, line:64B.")]
 Plot = Annotated[
@@ -48,6 +51,7 @@ def errors(
 
     Other devices judge the same run without simulating it again; its timing stays.
     """
+    from accelsim.device.mtj import OutOfRange
     from accelsim.reliability.sums import unit_of
     from accelsim.report.errors import banks_of, error_tables, errors_of, plot_errors
     from accelsim.trace.runs import open_run
@@ -58,7 +62,11 @@ def errors(
     kelvin = None if temperature is None else kelvin_of(temperature)
     machine_k = float(found.manifest["machine"].get("temperature_k", 300.0))
     others = _devices(device or (), banks_of(found), machine_k if kelvin is None else kelvin)
-    told = errors_of(found, unit, others, kelvin)
+    try:
+        told = errors_of(found, unit, others, kelvin)
+    except OutOfRange as exc:
+        at = f"--temperature {temperature}: " if temperature is not None else ""
+        raise InputError(f"{at}the laws of a device do not reach there: {exc}") from None
     if plot is not None:
         plot_errors(told, plot)
     if as_json:
@@ -85,5 +93,8 @@ def _devices(given: Sequence[str], banks: dict[str, BankGroup], temperature_k: f
             raise InputError(f"--device {text}: the run has no bank group {group}{hint}")
         if group in found:
             raise InputError(f"--device {text}: {group} has a device already; give each group once")
-        found[group] = load_device(name, temperature_k)
+        try:
+            found[group] = load_device(name, temperature_k)
+        except InputError as exc:
+            raise InputError(f"--device {text} at {temperature_k:g} K: {exc}") from None
     return found

@@ -38,9 +38,24 @@ def comparison(a: Run, b: Run, top: int = 10) -> RenderableType:
         changes("Time by phase", "phase", phases[0], phases[1], human.time),
         changes("Energy by phase", "phase", *energy("phase"), human.energy),
         changes("Energy by component", "component", *energy("component"), human.energy),
+        *_errors(one, two),
         changes("Time by layer", "layer", layers_a, layers_b, human.time, top),
         changes("Energy by layer", "layer", *energy("layer"), human.energy, top),
     )
+
+
+def _errors(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[RenderableType]:
+    """Return the errors per bit read, by role, where a run has any."""
+    if "errors" not in a and "errors" not in b:
+        return []
+    found = [
+        {role: errors["total"] for role, errors in s["errors"]["by_role"].items()}
+        | {"all": s["errors"]["all"]["total"]}
+        if "errors" in s
+        else {}
+        for s in (a, b)
+    ]
+    return [changes("Errors per bit read, by role", "role", found[0], found[1], "{:.3g}".format)]
 
 
 def inputs(a: Mapping[str, Any], b: Mapping[str, Any]) -> Group | Text:

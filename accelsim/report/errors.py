@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from accelsim.errors import InputError
 from accelsim.reliability import error_profile
 from accelsim.reliability.reads import Reads
 from accelsim.reliability.sums import Unit, distance_histogram, error_sums, overall
@@ -20,6 +21,7 @@ from accelsim.resolve.machine import BankGroup, Device
 from accelsim.resolve.stored import stored_banks, stored_toggle
 from accelsim.trace import human
 from accelsim.trace.runs import Run
+from accelsim.trace.schema import RESIDENCIES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -67,6 +69,19 @@ def banks_of(run: Run) -> dict[str, BankGroup]:
     return stored_banks(run.manifest["machine"], str(run.path))
 
 
+def _check(run: Run) -> None:
+    """Refuse a folder that lacks what is judged.
+
+    Raises:
+        InputError: columns or figures are missing: it was damaged, or another version wrote it.
+    """
+    columns = run.table("residencies").column_names
+    missing = [c for c in RESIDENCIES if c not in columns]
+    missing += [f"{key} in summary.json" for key in ("time_ps", "host_gap_ps") if key not in run.summary]
+    if missing:
+        raise InputError(f"{run.path}: lacks {', '.join(missing)}; run it again")
+
+
 def errors_of(
     run: Run, unit: Unit, others: Mapping[str, Device] | None = None, temperature_k: float | None = None
 ) -> RunErrors:
@@ -77,6 +92,7 @@ def errors_of(
         others: Devices by group that take the place of the run's; its timing stays.
         temperature_k: Of all devices, instead of the machine's.
     """
+    _check(run)
     simulated, others = banks_of(run), others or {}
     banks = {name: _judged(bank, others.get(name), temperature_k) for name, bank in simulated.items()}
     reads = Reads.of(run.table("residencies"))
@@ -126,6 +142,10 @@ def _notes(banks: Mapping[str, BankGroup], simulated: Mapping[str, BankGroup]) -
                 f'{name}: refresh_model = "literature": a refresh resets the dwell, as papers on '
                 "low-retention caches assume; thermal flips are stored, and rewriting them changes nothing"
             )
+    if any(bank.device and bank.ecc for bank in banks.values()):
+        notes.append("where a group corrects, causes are before, inherited errors and totals after it")
+    if any(bank.device and bank.scrub_ps for bank in banks.values()):
+        notes.append("where a group is scrubbed, causes count from the last scrub; the total has all")
     if any(bank.device for bank in banks.values()):
         notes.append(f"lifetimes: {LEFT_OUT}")
     else:
@@ -244,7 +264,11 @@ def plot_errors(found: RunErrors, path: Path) -> None:
         if axes.get_legend_handles_labels()[0]:  # beside the bars, which it would hide
             axes.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1.0, 1.0))
         axes.grid(alpha=0.3)
-    figure.suptitle(found.run)
+    judged = [
+        f"{group}: {d['name']} at {d['temperature_k']:g} K{'' if d['simulated'] else ' (judged)'}"
+        for group, d in found.devices.items()
+    ]
+    figure.suptitle(f"{found.run} ({', '.join(judged) or 'no device'})")
     figure.savefig(path, dpi=120)
 
 

@@ -12,6 +12,7 @@ from accelsim.resolve.summary import assumed_keys, sources_used
 from accelsim.run.columns import OpRow
 from accelsim.run.energy import EnergyRow, sums
 from accelsim.sim import Clock
+from accelsim.trace import human
 from accelsim.trace.recorder import ComponentTimes, Recorder
 from accelsim.trace.schema import SCHEMA_VERSION
 from accelsim.words import PHASES, STALL_REASONS
@@ -134,7 +135,9 @@ def _notes(machine: Machine, graph: Graph, program: Program, options: dict[str, 
             what = "as papers on low-retention caches assume; thermal flips have no such memory"
             notes.append(f"{name}: refresh is taken to reset the time since the write, {what}")
     if machine.host_gap_ps:
-        notes.append(f"a gap of {machine.host_gap_ps} ps between steps counts in dwells and standing energy")
+        notes.append(
+            f"a gap of {human.time(machine.host_gap_ps)} between steps counts in dwells and standing energy"
+        )
     if program.planned_capacity_bytes != program.capacity_bytes:
         used = ", ".join(
             f"{g} {n // 1024} of {program.capacity_bytes[g] // 1024} KiB"

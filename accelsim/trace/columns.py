@@ -126,7 +126,8 @@ MEANING: Final[dict[str, dict[str, str]]] = {
         "dwell_ps": "mean time since the write",
         "gap_ps": "mean time since the copy's access before, a read or the write",
         "p_write": "probability that the write left the bit wrong; each p is per bit, this and the next four "
-        "as if there were no other cause, before correction",
+        "as if there were no other cause, before correction, and where the bank is scrubbed since the last "
+        "scrub: words that were lost before are in p_stored and p_total alone",
         "p_retention": "that thermal flips since the write leave it wrong",
         "p_read_disturb": "that the disturbs of the copy's reads before this one leave it wrong; a read "
         "senses before it disturbs",
