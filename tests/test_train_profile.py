@@ -30,6 +30,8 @@ def row(**given: Any) -> dict[str, Any]:
     )
     causes = ("p_write", "p_retention", "p_read_disturb", "p_inherited")
     made["p_stored"] = given.get("p_stored", sum(made[c] for c in causes))
+    sensed = made["p_stored"] * (1 - 2 * made["p_sense"]) + made["p_sense"]
+    made["p_total"] = given.get("p_total", min(1.0, sensed))
     return made
 
 
@@ -222,3 +224,23 @@ def test_a_training_reads_what_the_simulated_step_reads(name: str, tmp_path: Pat
     ours = {read for read in seen if read[0] in SINGLE}
     assert ours - simulated - ONLY_TORCH == set()
     assert len(ours & simulated) > 0.75 * len({read for read in simulated if read[0] in SINGLE})
+
+
+def test_what_a_bank_corrects_does_not_reach_training(tmp_path: Path) -> None:
+    """Errors are those delivered after correction, and new ones fewer in proportion."""
+    rows = [
+        activation(p_retention=1e-3, p_total=1e-5),
+        backward(read_index=1, p_stored=2e-3, p_new=1e-3, p_total=4e-5),
+    ]
+    profile = RunProfile.load(write(tmp_path, rows))
+    (first,), (second,) = profile.laws(read("forward")), profile.laws(read("backward"))
+    assert first.fields[0].p_new == pytest.approx(1e-5)
+    assert second.fields[0].p_new == pytest.approx(1e-3 * 4e-5 / 2e-3)
+
+
+def test_reads_of_write_backs_are_no_layers(tmp_path: Path) -> None:
+    """What goes to DRAM is read by the DMA: its errors come back with what is filled."""
+    rows = [activation(p_retention=1e-3), activation(reader_layer="dma", read_index=1, p_retention=2e-3)]
+    profile = RunProfile.load(write(tmp_path, rows))
+    profile.check(["0", "1"])
+    assert len(profile.laws(read("forward"))) == 1

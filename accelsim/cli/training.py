@@ -88,7 +88,7 @@ def tables(summary: Mapping[str, Any]) -> RenderableType:
         f"to an accuracy of {summary['target_accuracy']:.2%}, and the flips of all seeds",
         ("errors", "seed", "epoch", "time", "energy", "first non-finite", "flips by role (cause)"),
         [row for name, case in cases.items() for row in _costs(name, case)],
-        1,
+        7,
     )
     policy = "; ".join(f"{name}: {summary['cases_by_name'][name]}" for name in cases)
     notes = [paragraph("seeds", summary["believe"]), paragraph("cases", policy)]

@@ -18,6 +18,7 @@ from accelsim.trace.tables import read_table
 from accelsim.train.laws import FieldLaw, Law, Read, checked_rate
 
 FILE: Final = "errors.parquet"
+WRITE_BACK: Final = "dma"  # reader of what goes to DRAM: inherited by what is filled with it, no op's read
 CAUSES: Final = ("write", "retention", "read_disturb", "inherited")
 _NEEDED: Final = (
     "tensor",
@@ -34,6 +35,7 @@ _NEEDED: Final = (
     "p_stored",
     "p_new",
     "p_back",
+    "p_total",
 )
 _OWNED: Final = ("weight", "master_weight", "weight_gradient", "optimizer_state")
 _PREFIXES: Final = ("state/", "grad/", "next/")
@@ -55,7 +57,8 @@ class RunProfile:
 
     def __init__(self, rows: Iterable[Row], name: str = FILE) -> None:
         self._name = name
-        table = [_checked(row, name, number) for number, row in enumerate(rows, 1)]
+        read = [_checked(row, name, number) for number, row in enumerate(rows, 1)]
+        table = [_corrected(row) for row in read if row["reader_layer"] != WRITE_BACK]
         self._layers = sorted({row[c] for row in table for c in ("layer", "reader_layer")} - {"", "loss"})
         self._sites = _sites(table)
         self._laws: dict[Key, Law] = {key: _law(key, site) for key, site in self._sites.items()}
@@ -113,10 +116,23 @@ class RunProfile:
 def _checked(row: Row, name: str, number: int) -> Row:
     for column in ("p_stored", "p_sense"):
         checked_rate(row[column], f"{name}: row {number}: {column}")
-    for column in ("p_new", "p_back"):
+    for column in ("p_new", "p_back", "p_total"):
         if not 0 <= row[column] <= 1:
             raise InputError(f"{name}: row {number}: {column}: expected 0 to 1, got {row[column]!r}")
     return row
+
+
+def _corrected(row: Row) -> Row:
+    """Return a row with the errors that its bank's correction lets through, new ones in proportion.
+
+    ``p_stored`` and ``p_new`` are of the cells; without correction ``p_total`` is ``p_stored`` and sensing.
+    """
+    stored, sense = row["p_stored"], row["p_sense"]
+    delivered = (row["p_total"] - sense) / (1 - 2 * sense) if sense < 0.5 else stored
+    let_through = min(1.0, max(0.0, delivered / stored)) if stored else 1.0
+    if let_through > 1 - 1e-9:
+        return row
+    return {**row, "p_stored": stored * let_through, "p_new": row["p_new"] * let_through}
 
 
 def _owner(row: Row) -> str:
