@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -133,15 +134,13 @@ def figure(figures: Mapping[str, float], name: str) -> float:
     if name in figures:
         return figures[name]
     root = name.partition(".")[0]
-    try:
+    with suppress(KeyError, ValueError, ZeroDivisionError):  # what it is made of is not there: told below
         if name in DERIVED:
             return DERIVED[name](figures)
         if root == "expected_flips":
             return figures[f"errors.by_role.{name.removeprefix('expected_flips.')}.expected_flips"]
         if root == "worst_ber":
             return _worst_ber(figures, name.removeprefix("worst_ber."))
-    except (KeyError, ValueError, ZeroDivisionError):
-        pass
     for start, what in NEEDS.items():
         if name.startswith(start):
             raise InputError(f'the figure "{name}" {what}')
