@@ -289,6 +289,18 @@ def test_differential_writes_drive_what_changes() -> None:
         assert write_price_pj(bank, toggle) == pytest.approx(wanted)
 
 
+@pytest.mark.parametrize(
+    "technique", ["differential_write=true", "early_termination=true", "write_retries=1"]
+)
+def test_comparators_take_area(technique: str) -> None:
+    """0.68 % each; iso-area makes room for them."""
+    bare, bank = _mram("device=mram-1s"), _mram("device=mram-1s", technique)
+    assert bank.area_mm2 == pytest.approx(1.0068 * bare.area_mm2)
+    settings = ("bank.mram.device=mram-1s", f"bank.mram.{technique}")
+    solved = load_machine("edge-mram-iso-area", settings)
+    assert solved.area_mm2 <= load_machine("edge-sram").area_mm2
+
+
 def test_toggle_rates_are_by_role() -> None:
     """A role that changes fewer bits is written cheaper."""
     settings = ("bank.mram.device=mram-1s", "bank.mram.differential_write=true", "toggle_rate.weight=0.1")

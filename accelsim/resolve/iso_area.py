@@ -17,6 +17,7 @@ from accelsim.resolve.banks import Where, resolve_bank, series_of
 from accelsim.resolve.cells import added_mm2
 from accelsim.resolve.ledger import Ledger
 from accelsim.resolve.machine import Machine
+from accelsim.resolve.techniques import area_factor
 from accelsim.units import size_text
 
 _GRID: Final = 1024
@@ -93,7 +94,8 @@ def _macro_bytes(where: Where, other: Machine, groups: dict[str, BankSpec], left
     def area(size: int) -> float:
         lanes = {n: b.count * b.subbanks for n, b in groups.items()}
         return sum(
-            lanes[n] * tables[n].area_mm2(size) + added_mm2(b, lanes[n] * size, where.spec.node)
+            area_factor(b)
+            * (lanes[n] * tables[n].area_mm2(size) + added_mm2(b, lanes[n] * size, where.spec.node))
             for n, b in groups.items()
         )
 

@@ -21,7 +21,14 @@ TOGGLE: Final = 0.5  # share of a written word's bits that change, unless the ma
 
 STOPS_AFTER: Final = 0.1  # of the pulse: when a driver knows that its bit need not switch (assumed)
 MOST_UPKEEP: Final = 0.9  # of a port's time
+COMPARATORS: Final = 0.0068  # of a macro's area: what tells whether a bit is to be, or has been, written
 _STEPS: Final = 65  # of the pulse, for the mean time to switch
+
+
+def area_factor(bank: BankSpec) -> float:
+    """Return the area of a group with its techniques' circuits over that without."""
+    circuits = (bank.differential_write, bank.early_termination, bank.write_retries > 0)
+    return 1 + COMPARATORS * sum(circuits)
 
 
 def max_dwell_ps(bank: BankSpec, device: Device | None) -> int:
@@ -60,6 +67,9 @@ def note_techniques(name: str, bank: BankSpec, ledger: Ledger) -> None:
         ledger.written(("bank", name, "gated_leakage"), bank.gated_leakage, "1")
     if bank.ecc != "none":
         ledger.written(("bank", name, "ecc_latency"), float(bank.ecc_latency.amount), "ps or cycles")
+    if area_factor(bank) > 1:
+        source = "bishnoi-2014" if bank.differential_write else ASSUMED
+        ledger.note(("bank", name, "circuits", "area"), area_factor(bank) - 1, "1", source)
     if bank.early_termination:
         ledger.note(("bank", name, "early_termination", "stops_after"), STOPS_AFTER, "1", ASSUMED)
 
@@ -101,6 +111,7 @@ def with_techniques(group: BankGroup, bank: BankSpec, spec: ArchSpec) -> BankGro
         refresh_model=bank.refresh_model,
         max_dwell_ps=max_dwell_ps(bank, group.device),
         power_gating=bank.power_gating,
+        area_mm2=group.area_mm2 if bank.area is not None else group.area_mm2 * area_factor(bank),
         gated_leakage=bank.gated_leakage if bank.power_gating != "none" else 0.0,
     )
     if group.ecc is not None:
