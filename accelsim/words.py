@@ -25,6 +25,7 @@ Unit = Literal["pe_array", "vector"]
 Dataflow = Literal["ws", "os", "is"]
 Convention = Literal["physical", "scale-sim"]
 Technology = Literal["sram", "stt-mram"]
+Accumulate = Literal["fp32", "fp16", "bf16", "int32"]  # what products are added in
 Format = Literal["fp64", "fp32", "bf16", "fp16", "int64", "int32", "int16", "int8", "uint8", "bool"]
 
 ROLES: Final[tuple[Role, ...]] = get_args(Role)

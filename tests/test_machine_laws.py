@@ -131,7 +131,9 @@ def macs_are_counted(run: Run) -> None:
     """Each GEMM's MACs are m n k; no fewer than it needs."""
     for op in run.graph.ops:
         counted = sum(
-            n for (c, _, part, _), n in run.recorder.counts.items() if c == "pe_array" and part.op == op.name
+            n
+            for (c, action, part, _), n in run.recorder.counts.items()
+            if c == "pe_array" and action.startswith("mac.") and part.op == op.name
         )
         if op.gemm is None:
             assert counted == 0

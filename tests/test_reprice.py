@@ -20,6 +20,8 @@ PRICES = (
     "static.power=7mW",
     "pe_array.mac_energy.fp32=3pJ",
     "noc.energy=0.1pJ/bit/mm",
+    "pe_array.register_energy=0.01pJ/bit",
+    "pe_array.clock_energy=0.02pJ",
 )
 
 
@@ -42,6 +44,20 @@ def test_what_is_gated_stays_gated(tmp_path: Path) -> None:
     _, summary = reprice(open_run(base), "edge-hybrid", (*GATED, *PRICES), out=tmp_path / "c")
     wanted = other.summary["energy_pj"]["by_action"]
     assert summary["energy_pj"]["by_action"] == pytest.approx(wanted, rel=1e-12)
+
+
+def test_gated_multiplications_stay_gated(tmp_path: Path) -> None:
+    """Shares of zeros are those of the run; other ones are refused."""
+    zeros = ("pe_array.zero_gating=true", "zero_rate.activation=0.5", "zero_rate.error=0.25")
+    base = simulate("edge-hybrid", "mlp", batch=4, overrides=zeros, out=tmp_path / "a").run_dir
+    other = simulate("edge-hybrid", "mlp", batch=4, overrides=(*zeros, *PRICES), out=tmp_path / "b")
+    _, summary = reprice(open_run(base), "edge-hybrid", (*zeros, *PRICES), out=tmp_path / "c")
+    wanted = other.summary["energy_pj"]["by_action"]
+    assert summary["energy_pj"]["by_action"] == pytest.approx(wanted, rel=1e-12)
+    with pytest.raises(InputError, match="zero gating"):
+        reprice(open_run(base), "edge-hybrid", (*zeros[:2], "zero_rate.error=0.5"), out=tmp_path / "d")
+    with pytest.raises(InputError, match="zero_gating"):
+        reprice(open_run(base), "edge-hybrid", out=tmp_path / "d")
 
 
 def test_other_timing_is_refused(tmp_path: Path) -> None:

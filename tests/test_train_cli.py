@@ -46,13 +46,13 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def _main(folder: Path, *words: str) -> int:
-    """Run the command in this process, in ``folder``; return its exit code."""
+def _main(folder: Path, *words: str, command: str = "train") -> int:
+    """Run a command in this process, in ``folder``; return its exit code."""
     before = Path.cwd()
     os.chdir(folder)
     try:
         with pytest.raises(SystemExit) as ended:
-            main(["train", "edge-hybrid", *words])
+            main([command, "edge-hybrid", *words])
     finally:
         os.chdir(before)
     return int(ended.value.code or 0)
@@ -87,6 +87,7 @@ def test_a_killed_training_goes_on_as_if_nothing_had_been(
     assert "training folder: whole" in printed
     made = {p.name for p in (folder / "whole").iterdir()}
     assert {"accuracy.png", "activity.parquet", "training.json", "log.jsonl"} <= made
+    _measured_zeros_gate(folder, capsys)
 
     shown = _killed(folder, *options, "--out", "cut")
     log = (folder / "cut" / "log.jsonl").read_text()
@@ -97,6 +98,21 @@ def test_a_killed_training_goes_on_as_if_nothing_had_been(
     whole = (folder / "whole" / "log.jsonl").read_text()
     assert (folder / "cut" / "log.jsonl").read_text() == whole
     assert whole.startswith(log.rpartition("\n")[0])
+
+
+def _measured_zeros_gate(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What the training measured gates the multiplications of a run of the same network."""
+    energy = {}
+    for name, options in {
+        "blind": (),
+        "told": ("--activity", str(folder / "whole/activity.parquet")),
+    }.items():
+        words = ("tiny.toml", "--set", "pe_array.zero_gating=true", "--out", name, "--json", "--quiet")
+        assert _main(folder, *words, *options, command="run") == 0
+        energy[name] = json.loads(capsys.readouterr().out)["energy_pj"]["by_action"]
+    moved = {a for a in energy["blind"] if energy["blind"][a] != energy["told"][a]}
+    assert {a for a in moved if a.startswith("pe_array ")} == {"pe_array mac.bf16"}
+    assert energy["told"]["pe_array mac.bf16"] < 0.9 * energy["blind"]["pe_array mac.bf16"]
 
 
 def test_the_profile_of_a_run_trains(folder: Path) -> None:

@@ -55,6 +55,13 @@ MappingFrom = Annotated[
 Exact = Annotated[
     bool, typer.Option("--exact", help="Simulate every tile; the results are the same, and take longer.")
 ]
+Activity = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Zeros and toggled bits as measured in training (activity.parquet of accelsim train --measure).",
+    ),
+]
 TraceTensors = Annotated[
     list[str] | None,
     typer.Option("--trace-tensor", metavar="GLOB", help="Keep single copies of these tensors in the trace."),
@@ -78,6 +85,7 @@ def run(
     trace_tensor: TraceTensors = None,
     exact: Exact = False,
     mapping_from: MappingFrom = None,
+    activity: Activity = None,
 ) -> None:
     """Simulate one training step of WORKLOAD on the machine ARCH and keep it in a run folder."""
     if phase not in ("all", "forward"):
@@ -100,6 +108,7 @@ def run(
             trace_tensors=trace_tensor or (),
             exact=exact,
             mapping_from=mapping_from,
+            activity=activity,
             command=["accelsim", *sys.argv[1:]],
             progress=report,
         )

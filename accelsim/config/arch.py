@@ -32,7 +32,7 @@ from accelsim.config.spec import (
     later,
     written,
 )
-from accelsim.words import Convention, Dataflow, Format, Role, Technology
+from accelsim.words import Accumulate, Convention, Dataflow, Format, Role, Technology
 
 VectorFunction = Literal[
     "move",
@@ -72,9 +72,19 @@ class PeArraySpec(Block):
     convention: Convention = "physical"
     """How folds are timed: `physical` overlaps the loading of the next fold, `scale-sim` is strictly
     serial."""
+    accumulate: Accumulate | None = None
+    """Format in which products are added; default: fp32 for floats, int32 for integers."""
     mac_energy: dict[Format, Picojoules] = Field(default_factory=dict)
     """Energy of one multiply-accumulate by operand format; formats left out come from the compute table at
-    `node`."""
+    `node`, with the add of `accumulate`."""
+    register_energy: PicojoulesPerBit | None = None
+    """One bit taken into a PE's register; default: a bit of an int32 add of the compute table at `node`."""
+    clock_energy: Picojoules | None = None
+    """One PE's clock in one cycle, whether it computes or not; default: half a register bit's energy for each
+    bit of its operand and partial-sum registers."""
+    zero_gating: Flag = False
+    """Multiply-accumulates with an operand that is zero cost nothing (`zero_rate`); their registers
+    and clock do."""
 
 
 class AccumulatorSpec(Block):
@@ -288,7 +298,10 @@ class ArchSpec(Spec):
     static: StaticSpec = StaticSpec()
     host: HostSpec = HostSpec()
     toggle_rate: dict[Role, Share] = Field(default_factory=dict)
-    """Share of a written word's bits that change, by role; default 0.5."""
+    """Share of a written word's bits that change, by role; default 0.5. `accelsim run
+    --activity` takes it as measured in training."""
+    zero_rate: dict[Role, Share] = Field(default_factory=dict)
+    """Share of a role's elements that are zero, for `pe_array.zero_gating`; default 0. Measured likewise."""
     format: dict[Role, Format] = Field(default_factory=dict)
     """What each role is stored in, and what its MACs cost; default: the workload's own. `master_weight`, if
     given and not what weights are stored in: each parameter has a master copy in this format, which the

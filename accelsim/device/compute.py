@@ -14,8 +14,10 @@ from typing import Final
 import tomli
 
 from accelsim.config.locate import shipped
-from accelsim.words import Format
+from accelsim.words import Accumulate, Format
 
+FLOATS: Final = frozenset(("fp64", "fp32", "bf16", "fp16"))
+CLOCK: Final = 0.5  # of a register bit's energy: what its clock costs in every cycle (assumed)
 OLD_NM: Final = 45
 NEW_NM: Final = 7
 
@@ -42,15 +44,31 @@ def in_range(node_nm: int) -> bool:
     return NEW_NM <= node_nm <= OLD_NM
 
 
-def mac_pj(fmt: Format, node_nm: int) -> float:
+def accumulate_format(fmt: Format) -> Accumulate:
+    """Return what products of operands in ``fmt`` are added in, unless told: fp32, or int32 for integers."""
+    return "fp32" if fmt in FLOATS else "int32"
+
+
+def mac_pj(fmt: Format, node_nm: int, accumulate: Accumulate | None = None) -> float:
     """Return the energy in pJ of one multiply-accumulate of operands in ``fmt``.
 
-    Sixteen-bit floats accumulate in fp32, eight-bit integers in int32.
+    Args:
+        accumulate: Format of the sum; default: fp32 for floats, int32 for integers.
 
-    >>> round(mac_pj("bf16", 7), 3), round(mac_pj("fp32", 45), 3)
-    (0.59, 4.6)
+    >>> round(mac_pj("bf16", 7), 3), round(mac_pj("fp32", 45), 3), round(mac_pj("fp16", 45, "fp16"), 3)
+    (0.59, 4.6, 1.5)
     """
-    return _between(node_nm, *(_mac(fmt, table) for table in _tables()))
+    into = accumulate or accumulate_format(fmt)
+    return _between(node_nm, *(_mac(fmt, into, table) for table in _tables()))
+
+
+def register_pj_per_bit(node_nm: int) -> float:
+    """Return the energy in pJ of taking one bit into a register: that of a bit of an integer adder (assumed).
+
+    >>> round(1e3 * register_pj_per_bit(45), 3)
+    3.125
+    """
+    return _between(node_nm, *(table["int32_add"] / 32 for table in _tables()))
 
 
 def function_pj(function: str, node_nm: int) -> float:
@@ -72,25 +90,32 @@ def accumulate_pj(element_bytes: int, node_nm: int) -> float:
     return 2 * per_64_bit * element_bytes / 8
 
 
-def _mac(fmt: Format, table: dict[str, float]) -> float:
+def _mac(fmt: Format, into: Accumulate, table: dict[str, float]) -> float:
     """Return the energy at the node of ``table``: a multiply and the add that accumulates it."""
-    mul, add32, fadd = table["fp16_mul"], table["int32_add"], table["fp32_add"]
-    # bf16 is in the newer table only: its ratio to fp16 there holds for both
+    mul = table["fp16_mul"]
+    # bf16 is in the newer table only: its ratios to fp16 there hold for both
     new = _tables()[1]
     bf16 = mul * new["bf16_mul"] / new["fp16_mul"]
+    adds = {
+        "fp32": table["fp32_add"],
+        "fp16": table["fp16_add"],
+        "bf16": table["fp16_add"] * new["bf16_add"] / new["fp16_add"],
+        "int32": table["int32_add"],
+    }
+    add = adds[into]
     # int16 lies between int8 and int32; 64 bits cost four multipliers and two adders of 32
     int16 = math.sqrt(table["int8_mul"] * table["int32_mul"])
     return {
-        "fp64": 4 * table["fp32_mul"] + 2 * fadd,
-        "fp32": table["fp32_mul"] + fadd,
-        "bf16": bf16 + fadd,
-        "fp16": mul + fadd,
-        "int64": 4 * table["int32_mul"] + 2 * add32,
-        "int32": table["int32_mul"] + add32,
-        "int16": int16 + add32,
-        "int8": table["int8_mul"] + add32,
-        "uint8": table["int8_mul"] + add32,
-        "bool": table["int8_mul"] + add32,
+        "fp64": 4 * table["fp32_mul"] + 2 * add,
+        "fp32": table["fp32_mul"] + add,
+        "bf16": bf16 + add,
+        "fp16": mul + add,
+        "int64": 4 * table["int32_mul"] + 2 * add,
+        "int32": table["int32_mul"] + add,
+        "int16": int16 + add,
+        "int8": table["int8_mul"] + add,
+        "uint8": table["int8_mul"] + add,
+        "bool": table["int8_mul"] + add,
     }[fmt]
 
 

@@ -377,6 +377,7 @@ class KernelSteps:
         recorder, part = self.state.recorder, self.kr.part
         if self.on_array:
             recorder.count("pe_array", f"mac.{self.kernel.mac_format}", part, "", fold.macs)
+            recorder.count("pe_array", f"shift.{self.kernel.mac_format}", part, "", self._shifted(fold))
             recorder.count("accumulator", "rmw", part, "", fold.accumulations)
         start, end = self.clock.edge(self.start), self.clock.edge(self.end)
         access = Access(start, start, end, None)
@@ -385,6 +386,12 @@ class KernelSteps:
         self.state.span(self.unit, category, part, "", access, end, busy, fold.cycles, 0)
         if self.on_array and not fold.continues:
             recorder.folds(part.op, 1)
+
+    def _shifted(self, fold: Fold) -> int:
+        """Return the registers that pass a stationary operand on its way in, or a result on its way out."""
+        array = self.state.array
+        loaded = 0 if fold.continues else fold.macs // fold.cycles
+        return (fold.emit if array.dataflow == "os" else loaded) * (array.rows + 1) // 2
 
     def _close(self, opened: int) -> None:
         """Record the kernel's window: busy + stalls + idle = end - start."""

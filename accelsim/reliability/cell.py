@@ -14,7 +14,7 @@ import numpy as np
 
 from accelsim.device.laws import laws, write_failure
 from accelsim.reliability.chain import Array
-from accelsim.resolve.machine import BankGroup, Device
+from accelsim.resolve.machine import BankGroup, Changes, Device
 from accelsim.words import ROLES, Role
 
 Cause = Literal["write", "retention", "read_disturb", "sense"]
@@ -61,11 +61,15 @@ class Cell:
         )
 
 
-def cell_of(group: BankGroup, device: Device, toggle: Mapping[Role, float], *, fine: bool = True) -> Cell:
+Toggles = Mapping[Role, float | Changes]
+
+
+def cell_of(group: BankGroup, device: Device, toggle: Toggles, *, fine: bool = True) -> Cell:
     """Return the cells of ``group``, made of ``device``.
 
     Args:
-        toggle: Share of a written word's bits that change, by role; a half where a role is absent.
+        toggle: Share of a written word's bits that change, or those that go to 0 and to 1, by role; a half
+            where a role is absent.
         fine: Take all nodes of the device's laws; else as few as give averages to half a percent.
 
     Raises:
@@ -83,10 +87,20 @@ def cell_of(group: BankGroup, device: Device, toggle: Mapping[Role, float], *, f
         weights=weights,
         rates=rates,
         disturb=disturb,
-        writes={r: np.repeat(toggle.get(r, DEFAULT_TOGGLE) * fails, len(weights), axis=1) for r in ROLES},
+        writes={r: np.repeat(_changed(toggle, r) * fails, len(weights), axis=1) for r in ROLES},
         sense=device.sense_error,
         rewritten=_hazard(device.sense_error * (1 - fails[::-1])),
     )
+
+
+def _changed(toggle: Toggles, role: Role) -> Array:
+    """Return the probability that a bit was the other one before its write, by its value; shape ``(2, 1)``.
+
+    Of both values half of the bits are taken to be.
+    """
+    share = toggle.get(role, DEFAULT_TOGGLE)
+    falls, rises = share if isinstance(share, tuple) else (share / 2, share / 2)
+    return np.asarray(np.minimum(2 * np.array([[falls], [rises]]), 1.0))
 
 
 def _hazard(leave: Array) -> Array:

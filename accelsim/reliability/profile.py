@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from accelsim.reliability.cell import Cause, Cell, cell_of
+from accelsim.reliability.cell import Cause, Cell, Toggles, cell_of
 from accelsim.reliability.chain import Array
 from accelsim.reliability.chains import Inherited, inherited
 from accelsim.reliability.ecc import secded
@@ -20,7 +20,6 @@ from accelsim.reliability.scrub import alone_since_scrub, scrubbed
 from accelsim.resolve.machine import BankGroup
 from accelsim.trace.coded import Coded
 from accelsim.trace.schema import ERRORS
-from accelsim.words import Role
 
 if TYPE_CHECKING:
     from accelsim.reliability.reads import Residencies
@@ -63,13 +62,14 @@ class Profile:
 
 
 def error_profile(
-    banks: Mapping[str, BankGroup], toggle: Mapping[Role, float], residencies: Residencies | Reads
+    banks: Mapping[str, BankGroup], toggle: Toggles, residencies: Residencies | Reads
 ) -> Profile:
     """Return the bit errors of every row of the residencies.
 
     Args:
         banks: The machine's bank groups, by name. Those without a device make no errors of their own.
-        toggle: Share of a written word's bits that change, by role; a half where a role is absent.
+        toggle: Share of a written word's bits that change, or those that go to 0 and to 1, by role; a half
+            where a role is absent.
         residencies: ``residencies.parquet`` or its columns.
 
     Raises:
@@ -168,7 +168,7 @@ def _profile(
 
 
 def error_columns(
-    banks: Mapping[str, BankGroup], toggle: Mapping[Role, float], residencies: Residencies | Reads
+    banks: Mapping[str, BankGroup], toggle: Toggles, residencies: Residencies | Reads
 ) -> dict[str, Coded | NDArray[np.int64] | Array]:
     """Return the columns of ``errors.parquet``: the profile with the bins of a copy's dwells together.
 

@@ -18,7 +18,7 @@ from accelsim.reliability.wear import LEFT_OUT, Wear, wear
 from accelsim.report.layout import grid
 from accelsim.report.si import lifetime
 from accelsim.resolve.machine import BankGroup, Device
-from accelsim.resolve.stored import stored_banks, stored_toggle
+from accelsim.resolve.stored import stored_banks, stored_changes
 from accelsim.trace import human
 from accelsim.trace.runs import Run
 from accelsim.trace.schema import RESIDENCIES
@@ -96,7 +96,7 @@ def errors_of(
     simulated, others = banks_of(run), others or {}
     banks = {name: _judged(bank, others.get(name), temperature_k) for name, bank in simulated.items()}
     reads = Reads.of(run.table("residencies"))
-    profile = error_profile(banks, stored_toggle(run.manifest["machine"]), reads)
+    profile = error_profile(banks, stored_changes(run.manifest["machine"]), reads)
     step_ps = run.summary["time_ps"] + run.summary["host_gap_ps"]
     return RunErrors(
         run=run.name,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from rich.columns import Columns
 from rich.console import Group, RenderableType
@@ -32,6 +32,7 @@ def report(summary: Summary, skip: Summary, ops: pa.Table, top: int = 10) -> Ren
     energy = Columns([energy_by(summary, "component"), energy_by(summary, "role")], padding=(0, 6))
     parts += [Text(), where_time_went(summary), components(summary), energy]
     parts += [
+        array_energy(summary),
         bank_energy(summary),
         costliest_layers(summary, ops, top),
         capacity_use(summary),
@@ -139,6 +140,25 @@ def bank_energy(summary: Summary) -> Group:
         parts = [own.get(action, 0.0) for action in actions]
         rows.append((group, *(human.energy(pj) for pj in parts), human.energy(sum(own.values()))))
     return grid("Scratchpad energy", ("bank group", *actions, "total"), rows)
+
+
+ARRAY_ACTIONS: Final = ("mac", "operand_register", "psum_register", "shift", "clock")
+
+
+def array_energy(summary: Summary) -> Group:
+    """Return the energy of the PE array by format and part."""
+    parts: dict[str, dict[str, float]] = {}
+    for key, pj in summary["energy_pj"]["by_action"].items():
+        component, _, action = key.partition(" ")
+        if component == "pe_array":
+            kind, _, fmt = action.partition(".")
+            parts.setdefault(fmt, {})[kind] = pj
+    rows = [
+        (fmt, *(human.energy(of.get(a, 0.0)) for a in ARRAY_ACTIONS), human.energy(sum(of.values())))
+        for fmt, of in parts.items()
+    ]
+    names = (a.replace("_", " ") for a in ARRAY_ACTIONS)
+    return grid("PE array energy", ("operands", *names, "total"), rows)
 
 
 def costliest_layers(summary: Summary, ops: pa.Table, top: int = 10) -> Group:

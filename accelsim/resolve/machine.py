@@ -24,13 +24,25 @@ class Sourced:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeArray:
-    """The PE array. ``mac_pj`` has one multiply-accumulate's energy per operand format."""
+    """The PE array.
+
+    Attributes:
+        mac_pj: Energy of one multiply-accumulate per operand format.
+        accumulate_bits: Of a partial sum, per operand format.
+        register_pj_per_bit: Energy of one bit taken into a PE's register.
+        clock_pj: One PE's clock in one cycle, per operand format.
+        zero_gating: Whether multiply-accumulates with a zero operand cost nothing.
+    """
 
     rows: int
     cols: int
     dataflow: Dataflow
     convention: Convention
     mac_pj: Mapping[Format, float]
+    accumulate_bits: Mapping[Format, int] = field(default_factory=dict)
+    register_pj_per_bit: float = 0.0
+    clock_pj: Mapping[Format, float] = field(default_factory=dict)
+    zero_gating: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,8 +135,9 @@ class BankGroup:
         capacity_bytes: Of data in the whole group; check bits take the rest of the cells.
         write_pj: A word's write with ``write_cell_pj`` for its cells, as if every bit were written.
         write_cell_pj: The part of ``write_pj`` that is spent in cells.
-        unchanged_cost, changed_cost: What a bit that keeps its value, or changes, costs of its share of
-            ``write_cell_pj``; 1 unless early termination or differential writes save it.
+        unchanged_cost, changed_cost, falling_cost: What a bit that keeps its value, goes from 0 to 1, or from
+            1 to 0, costs of its share of ``write_cell_pj``; 1 unless early termination or differential writes
+            save it.
         scrub_ps: Every word is read, corrected and written back once in this time; 0: never.
         refresh_ps: Every word is read and written back, uncorrected, once in this time; 0: never.
         refresh_model: Whether errors know of refresh: ``literature`` lets it reset the dwell.
@@ -152,6 +165,7 @@ class BankGroup:
     write_cell_pj: float = 0.0
     unchanged_cost: float = 1.0
     changed_cost: float = 1.0
+    falling_cost: float = 1.0
     device: Device | None = None
     ecc: Ecc | None = None
     scrub_ps: int = 0
@@ -207,9 +221,37 @@ class MappingChoices:
     dgrad: Literal["zero-insert"]
 
 
+Changes = tuple[float, float]  # shares of a written word's bits that go to 0, and to 1
+
+
+def changes(toggle: float, rises: float = 0.5) -> Changes:
+    """Return the shares of bits that go to 0 and to 1: of those that change, ``rises`` go to 1."""
+    return toggle * (1 - rises), toggle * rises
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Content:
+    """What data look like.
+
+    Attributes:
+        zeros: Share of the elements that are zero.
+        toggles: Share of a written word's bits that change.
+        rises: Share of those that go from 0 to 1.
+    """
+
+    zeros: float = 0.0
+    toggles: float = 0.5
+    rises: float = 0.5
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """The whole resolved machine."""
+    """The whole resolved machine.
+
+    Attributes:
+        toggle: Share of a written word's bits that change, by role.
+        content: What data look like: by role, and where it has been measured by ``role layer``.
+    """
 
     name: str
     clock_hz: int
@@ -230,9 +272,20 @@ class Machine:
     formats: Mapping[Role, Format | None]  # None: the workload's
     placement: Mapping[Role, tuple[str, ...]]  # bank groups in order of preference; () : DRAM only
     sources: tuple[Sourced, ...]
-    toggle: Mapping[Role, float] = field(default_factory=dict)  # share of a written word's bits that change
+    toggle: Mapping[Role, float] = field(default_factory=dict)
+    content: Mapping[str, Content] = field(default_factory=dict)
 
     @property
     def area_mm2(self) -> float:
         """Area of all banks."""
         return sum(b.area_mm2 for b in self.banks.values())
+
+    @property
+    def changes(self) -> dict[Role, Changes]:
+        """Share of a written word's bits that change to 0, and to 1, by role."""
+        return {role: changes(toggle, self.content_of(role).rises) for role, toggle in self.toggle.items()}
+
+    def content_of(self, role: str, layer: str = "") -> Content:
+        """Return what the data of a role look like, in a layer where that has been measured."""
+        found = self.content.get(f"{role} {layer}") or self.content.get(role)
+        return found or Content(toggles=self.toggle.get(role, 0.5))  # type: ignore[call-overload]

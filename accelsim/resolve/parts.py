@@ -7,11 +7,20 @@ from collections.abc import Mapping
 
 from accelsim.config.arch import ArchSpec
 from accelsim.config.positions import KeyPath
-from accelsim.device.compute import DEFAULT_RATES, accumulate_pj, function_pj, mac_pj
+from accelsim.device.compute import (
+    CLOCK,
+    DEFAULT_RATES,
+    accumulate_format,
+    accumulate_pj,
+    function_pj,
+    mac_pj,
+    register_pj_per_bit,
+)
 from accelsim.resolve.ledger import ASSUMED, CHOICE, Ledger
 from accelsim.resolve.machine import (
     Accumulator,
     BankGroup,
+    Content,
     Dma,
     Dram,
     Machine,
@@ -21,7 +30,7 @@ from accelsim.resolve.machine import (
     VectorUnit,
 )
 from accelsim.resolve.techniques import TOGGLE
-from accelsim.words import FORMAT_BYTES, FORMATS, ROLES
+from accelsim.words import FORMAT_BYTES, FORMATS, ROLES, Role
 
 
 def assemble(name: str, spec: ArchSpec, banks: Mapping[str, BankGroup], ledger: Ledger) -> Machine:
@@ -31,6 +40,9 @@ def assemble(name: str, spec: ArchSpec, banks: Mapping[str, BankGroup], ledger: 
     if any(bank.device or bank.differential_write for bank in spec.bank.values()):
         for role in ROLES:
             ledger.written(("toggle_rate", role), spec.toggle_rate.get(role, TOGGLE), "1")
+    if spec.pe_array.zero_gating:
+        for role in ROLES:
+            ledger.written(("zero_rate", role), spec.zero_rate.get(role, 0.0), "1")
     host_gap = spec.host.gap.ps(spec.clock)
     ledger.written(("host", "gap"), host_gap, "ps")
     return Machine(
@@ -59,7 +71,12 @@ def assemble(name: str, spec: ArchSpec, banks: Mapping[str, BankGroup], ledger: 
         placement={role: spec.placement.get(role, tuple(banks)) for role in ROLES},
         sources=ledger.sources(),
         toggle={role: spec.toggle_rate.get(role, TOGGLE) for role in ROLES},
+        content={role: _content(spec, role) for role in ROLES},
     )
+
+
+def _content(spec: ArchSpec, role: Role) -> Content:
+    return Content(zeros=spec.zero_rate.get(role, 0.0), toggles=spec.toggle_rate.get(role, TOGGLE))
 
 
 def _choices(spec: ArchSpec, banks: Mapping[str, BankGroup], ledger: Ledger) -> None:
@@ -97,16 +114,37 @@ def _pe_array(spec: ArchSpec, ledger: Ledger) -> PeArray:
             macs[fmt] = given[fmt]
             ledger.written(keys, macs[fmt], "pJ")
         else:
-            macs[fmt] = mac_pj(fmt, spec.node)
+            macs[fmt] = mac_pj(fmt, spec.node, spec.pe_array.accumulate)
             ledger.note(keys, macs[fmt], "pJ", ASSUMED)
     array = spec.pe_array
+    register = _priced(
+        array.register_energy, register_pj_per_bit(spec.node), "register_energy", "pJ/bit", ledger
+    )
+    sums = {fmt: 8 * FORMAT_BYTES[array.accumulate or accumulate_format(fmt)] for fmt in FORMATS}
+    bits = {fmt: 2 * 8 * FORMAT_BYTES[fmt] + sums[fmt] for fmt in FORMATS}
+    given_clock = array.clock_energy
+    clock = {f: CLOCK * register * bits[f] if given_clock is None else given_clock for f in FORMATS}
+    _priced(given_clock, clock["bf16"], "clock_energy", "pJ", ledger)
     return PeArray(
         rows=array.rows,
         cols=array.cols,
         dataflow=array.dataflow,
         convention=array.convention,
         mac_pj=macs,
+        accumulate_bits=sums,
+        register_pj_per_bit=register,
+        clock_pj=clock,
+        zero_gating=array.zero_gating,
     )
+
+
+def _priced(given: float | None, default: float, key: str, unit: str, ledger: Ledger) -> float:
+    """Return a price of the array and note it: as it was given, or as assumed."""
+    if given is None:
+        ledger.note(("pe_array", key), default, unit, ASSUMED)
+        return default
+    ledger.written(("pe_array", key), given, unit)
+    return given
 
 
 def _accumulator(spec: ArchSpec, ledger: Ledger) -> Accumulator:

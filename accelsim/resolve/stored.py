@@ -9,7 +9,7 @@ from dataclasses import MISSING, fields, is_dataclass
 from typing import Any
 
 from accelsim.errors import InputError
-from accelsim.resolve.machine import BankGroup, Machine
+from accelsim.resolve.machine import BankGroup, Changes, Machine, changes
 from accelsim.words import Role
 
 
@@ -38,9 +38,13 @@ def stored_banks(machine: Mapping[str, Any], where: str) -> dict[str, BankGroup]
     return {name: _made(BankGroup, stored, f"{where}: bank {name}") for name, stored in banks.items()}
 
 
-def stored_toggle(machine: Mapping[str, Any]) -> dict[Role, float]:
-    """Return the share of bits that change, by role, of a manifest's ``machine``; empty if it has none."""
-    return dict(machine.get("toggle", {}))
+def stored_changes(machine: Mapping[str, Any]) -> dict[Role, Changes]:
+    """Return the shares of bits that go to 0 and to 1, by role, of a manifest's ``machine``; may be empty."""
+    content = machine.get("content", {})
+    return {
+        role: changes(toggle, content.get(role, {}).get("rises", 0.5))
+        for role, toggle in machine.get("toggle", {}).items()
+    }
 
 
 def _made(kind: type[Any], values: Mapping[str, Any], where: str) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 
@@ -141,14 +141,19 @@ def with_check_bits(group: BankGroup, ecc: Ecc) -> BankGroup:
 def with_early_termination(group: BankGroup) -> BankGroup:
     """Return the group with drivers that stop as bits switch: energy only, a word still takes its pulse."""
     assert group.device is not None
-    return replace(group, unchanged_cost=STOPS_AFTER, changed_cost=switching_share(group.device))
+    return replace(
+        group,
+        unchanged_cost=STOPS_AFTER,
+        changed_cost=switching_share(group.device, 0),
+        falling_cost=switching_share(group.device, 1),
+    )
 
 
-def switching_share(device: Device) -> float:
-    """Return the mean time for which a changing bit is driven, over the pulse: of 0 -> 1."""
+def switching_share(device: Device, old: Literal[0, 1] = 0) -> float:
+    """Return the mean time for which a bit that changes from ``old`` is driven, over the pulse."""
     law = laws(device.law)
     times = np.linspace(0.0, device.pulse_s, _STEPS)[1:]
-    failing = [law.write_error_rate(replace(device, pulse_s=float(t)), 0, 1) for t in times]
+    failing = [law.write_error_rate(replace(device, pulse_s=float(t)), old, 1 - old) for t in times]
     return ((1.0 + failing[-1]) / 2 + sum(failing[:-1])) / (_STEPS - 1)
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from accelsim.errors import RunError
 from accelsim.resolve.machine import BankGroup, Machine
+from accelsim.run.pe_energy import MAC, array_counts, array_price_pj
 from accelsim.trace.recorder import Part, Recorder
 
 PER_BIT = {"noc", "dma", "dram"}
@@ -33,13 +34,16 @@ class EnergyRow:
         return self.count * self.price_pj + self.powered_ps * self.price_w
 
 
-def price_pj(machine: Machine, component: str, action: str, role: str = "") -> float:
-    """Return the energy of one action in pJ; ``role`` of the data decides how many bits a write changes.
+def price_pj(machine: Machine, component: str, action: str, role: str = "", layer: str = "") -> float:
+    """Return the energy of one action in pJ; the data of ``role`` decide how many bits a write changes.
 
     Raises:
         RunError: if the machine has no price for it, naming the key to set.
     """
     if component == "pe_array":
+        other = array_price_pj(machine, action)
+        if other is not None:
+            return other
         prices = machine.pe_array.mac_pj
         fmt = action.removeprefix("mac.")
         if fmt not in prices:
@@ -57,12 +61,19 @@ def price_pj(machine: Machine, component: str, action: str, role: str = "") -> f
     if component == "dram":
         return machine.dram.read_pj_per_bit if action == "read" else machine.dram.write_pj_per_bit
     bank = machine.banks[component.removeprefix("spad.")]
-    return write_price_pj(bank, machine.toggle.get(role, 0.5)) if action == "write" else bank.read_pj  # type: ignore[call-overload]
+    if action != "write":
+        return bank.read_pj
+    data = machine.content_of(role, layer)
+    return write_price_pj(bank, data.toggles, data.rises)
 
 
-def write_price_pj(bank: BankGroup, toggle: float) -> float:
-    """Return the energy of a word's write of which a share ``toggle`` of the bits change."""
-    driven = toggle * bank.changed_cost + (1 - toggle) * bank.unchanged_cost
+def write_price_pj(bank: BankGroup, toggle: float, rises: float = 0.5) -> float:
+    """Return the energy of a word's write of which a share ``toggle`` of the bits change.
+
+    ``rises`` of these go from 0 to 1.
+    """
+    changed = rises * bank.changed_cost + (1 - rises) * bank.falling_cost
+    driven = toggle * changed + (1 - toggle) * bank.unchanged_cost
     return bank.write_pj - bank.write_cell_pj * (1 - driven)
 
 
@@ -71,14 +82,26 @@ def energy_rows(
     recorder: Recorder,
     parts: Iterable[Part],
     powered: Mapping[tuple[str, str], float] | None = None,
+    gated: Mapping[str, float] | None = None,
 ) -> list[EnergyRow]:
     """Return the priced counts and the standing power of every op's window, in a fixed order.
 
-    ``powered`` is the share of its leakage that a bank group draws, by op and group; 1 where it says nothing.
+    Args:
+        powered: Share of its leakage that a bank group draws, by op and group; 1 where it says nothing.
+        gated: Share of an op's multiply-accumulates that cost nothing; 0 where it says nothing.
     """
     rows = [
-        EnergyRow(component, action, part, role, n, price_pj(machine, component, action, role), 0, 0.0)
+        EnergyRow(
+            component, action, part, role, n, price_pj(machine, component, action, role, part.layer), 0, 0.0
+        )
         for (component, action, part, role), n in recorder.counts.items()
+    ]
+    if gated:
+        rows = [_gated(row, gated) for row in rows]
+    rows += [
+        EnergyRow("pe_array", action, part, "", n, price_pj(machine, "pe_array", action), 0, 0.0)
+        for action, part, n in array_counts(machine, recorder.counts, recorder.ops)
+        if n
     ]
     powers = _standing_w(machine)
     by_op: dict[str, dict[str, float]] = {}
@@ -99,6 +122,12 @@ def energy_rows(
         drawn = _drawn(powers, STEP_END, by_op)
         rows += [EnergyRow(c, a, last_phase, "", 0, 0.0, rest, w) for c, a, w in drawn]
     return sorted(rows, key=lambda r: (r.component, r.action, r.part.phase, r.part.layer, r.part.op, r.role))
+
+
+def _gated(row: EnergyRow, gated: Mapping[str, float]) -> EnergyRow:
+    if row.component != "pe_array" or not row.action.startswith(MAC):
+        return row
+    return replace(row, price_pj=row.price_pj * (1 - gated.get(row.part.op, 0.0)))
 
 
 def _standing_w(machine: Machine) -> list[tuple[str, str, float]]:

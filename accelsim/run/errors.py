@@ -35,7 +35,7 @@ def write_errors(
     devices = {name: bank.device for name, bank in machine.banks.items() if bank.device is not None}
     if not devices:
         return {}
-    profile = error_profile(machine.banks, machine.toggle, residencies)
+    profile = error_profile(machine.banks, machine.changes, residencies)
     if folder is not None:
         folder.write_extra("errors", columns_of(profile))
     told = {name: {"name": d.name, "temperature_k": d.temperature_k} for name, d in devices.items()}

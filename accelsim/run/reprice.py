@@ -19,6 +19,7 @@ from accelsim.resolve.machine import Machine
 from accelsim.resolve.summary import assumed_keys, sources_used
 from accelsim.run.columns import energy_columns
 from accelsim.run.energy import EnergyRow, energy_rows, sums
+from accelsim.run.pe_energy import MAC, follows
 from accelsim.trace.folder import RunFolder
 from accelsim.trace.recorder import OpTimes, Part, Recorder
 from accelsim.trace.runs import Run
@@ -27,6 +28,7 @@ from accelsim.trace.schema import ENERGY, TABLES
 PRICES: Final = frozenset(  # last parts of the keys that no time and no place depends on
     (
         *("mac_pj", "rmw_pj", "pj", "read_pj", "write_pj", "write_cell_pj", "unchanged_cost", "changed_cost"),
+        *("falling_cost", "register_pj_per_bit", "clock_pj", "content"),
         *("leakage_mw", "area_mm2", "pj_per_bit", "read_pj_per_bit", "write_pj_per_bit", "background_mw"),
         *("static_mw", "toggle", "sources", "name", "node_nm", "temperature_k"),
     )
@@ -55,6 +57,8 @@ def reprice(
     differ = list(_differences(before, described, ""))
     if any(b.device is not None for b in machine.banks.values()) and before["toggle"] != described["toggle"]:
         differ.append("toggle_rate (of bit errors too)")
+    if _zeros(before) != _zeros(described):
+        differ.append("zero gating")
     if differ:
         raise InputError(
             f"{run.path}: cannot be priced as {machine.name}, whose times or places differ: "
@@ -90,6 +94,12 @@ def _differences(ours: Any, other: Any, key: str) -> Iterator[str]:
         yield key
 
 
+def _zeros(machine: Mapping[str, Any]) -> dict[str, float]:
+    """Return what decides how many multiply-accumulates are gated."""
+    gating = machine["pe_array"].get("zero_gating", False)
+    return {what: data["zeros"] for what, data in machine.get("content", {}).items()} if gating else {}
+
+
 def _rows(run: Run, machine: Machine) -> list[EnergyRow]:
     """Return the energy rows of the run's counts and windows on ``machine``."""
     recorder = Recorder()
@@ -97,17 +107,25 @@ def _rows(run: Run, machine: Machine) -> list[EnergyRow]:
     parts = []
     for op in run.table("ops").to_pylist():
         parts.append(Part(op["op"], op["layer"], op["phase"]))
-        recorder.ops[op["op"]] = OpTimes(start_ps=op["start_ps"], end_ps=op["end_ps"])
+        times = OpTimes(start_ps=op["start_ps"], end_ps=op["end_ps"], idle_ps=op["idle_ps"])
+        recorder.ops[op["op"]] = times
     old = run.manifest["machine"]["banks"]
+    mac_pj = run.manifest["machine"]["pe_array"]["mac_pj"]
     shares: dict[tuple[str, str], float] = {}
+    gated: dict[str, float] = {}
     for row in run.table("energy").to_pylist():
         part = Part(row["op"], row["layer"], row["phase"])
         group = row["component"].removeprefix("spad.")
         if row["count"]:
-            recorder.counts[(row["component"], row["action"], part, row["role"])] = row["count"]
+            key = (row["component"], row["action"], part, row["role"])
+            if not follows(row["component"], row["action"]):
+                recorder.counts[key] = row["count"]
+            full = mac_pj.get(row["action"].removeprefix(MAC), 0.0) if row["component"] == "pe_array" else 0.0
+            if full and row["action"].startswith(MAC) and row["price_pj"] < full:
+                gated[row["op"]] = 1 - row["price_pj"] / full
         elif row["action"] == "leakage" and machine.banks[group].power_gating != "none":
             shares[row["op"], group] = row["price_w"] / (old[group]["leakage_mw"] * 1e-3)
-    return energy_rows(machine, recorder, parts, shares)
+    return energy_rows(machine, recorder, parts, shares, gated)
 
 
 def _summary(run: Run, machine: Machine, rows: list[EnergyRow]) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from accelsim.graph.store import content_hash
 from accelsim.machine import run_program
 from accelsim.program.program import Program
 from accelsim.resolve import load_machine
+from accelsim.resolve.activity import load_activity, with_activity
 from accelsim.resolve.machine import Machine
 from accelsim.run.collector import seldom_collected
 from accelsim.run.columns import (
@@ -37,6 +38,7 @@ from accelsim.run.energy import energy_rows
 from accelsim.run.errors import write_errors
 from accelsim.run.frozen import frozen_program
 from accelsim.run.gating import powered_shares
+from accelsim.run.pe_energy import gated_shares
 from accelsim.run.plans import key_of, program_of
 from accelsim.run.summary import JSON_KEYS, summarize_run
 from accelsim.trace.folder import RunFolder
@@ -105,6 +107,7 @@ def simulate(
     trace_tensors: Sequence[str] = (),
     exact: bool = False,
     mapping_from: str | Path | None = None,
+    activity: Path | None = None,
     command: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> Result:
@@ -123,6 +126,7 @@ def simulate(
         force: Replace another run at ``out``.
         trace_tensors: Globs of tensors whose single copies are kept in ``copies.parquet``.
         mapping_from: A run, by name or folder, whose tiles, order and placement are taken.
+        activity: A table of what data look like, measured in training (``activity.parquet``).
         exact: Simulate every tile, also those of a steady state; the same results, later.
         command: What the user typed, for the manifest.
         progress: Called with (stage, done, total).
@@ -133,12 +137,17 @@ def simulate(
     """
     stages = _Stages(progress)
     machine = load_machine(arch, tuple(overrides))
+    measured = load_activity(Path(activity)) if activity is not None else None
+    if measured is not None:
+        machine = with_activity(machine, measured)
     with stages.stage("capture"):
         captured = load_workload(workload, batch=batch, accumulate=accumulate, phase=phase)
         captured = replace(captured, graph=with_master_weights(captured.graph, machine.formats))
     if not allow_unsupported:
         _refuse_unsupported(captured.graph)
     _check_globs(captured.graph, trace_tensors)
+    if measured is not None:
+        measured.check([op.layer for op in captured.graph.ops])
     options: dict[str, Any] = {"phase": str(captured.spec.get("phase", phase)), "cold": cold}
     graph_hash = content_hash(captured.graph)
     frozen = None
@@ -202,7 +211,8 @@ def _write(
     """Write the tables and the summary; return the summary."""
     rows = op_rows(graph, program, recorder)
     parts = [Part(op.name, op.layer, op.phase) for op in graph.ops]
-    energy = energy_rows(machine, recorder, parts, powered_shares(machine, program, recorder))
+    shares, gated = powered_shares(machine, program, recorder), gated_shares(machine, graph)
+    energy = energy_rows(machine, recorder, parts, shares, gated)
     folder.write_table("ops", ops_columns(rows, machine, OPS))
     folder.write_table("spans", span_columns(recorder, SPANS))
     folder.write_table("energy", energy_columns(energy, ENERGY))

@@ -122,6 +122,16 @@ def _dwell_notes(machine: Machine, recorder: Recorder) -> list[str]:
     ]
 
 
+def _left_out(machine: Machine) -> str:
+    """Return what the energy does not contain."""
+    missing = ["the host and its link", "control and clock distribution outside of the PE array"]
+    if not machine.static_mw:
+        missing.append("leakage of all logic (static.power is 0)")
+    if not machine.dram.background_mw:
+        missing.append("DRAM's standing power (dram.background is 0)")
+    return f"energy leaves out {', '.join(missing[:-1])} and {missing[-1]}"
+
+
 def _notes(machine: Machine, graph: Graph, program: Program, options: dict[str, Any]) -> list[str]:
     notes = list(graph.notes)
     if options["phase"] == "forward":
@@ -129,6 +139,9 @@ def _notes(machine: Machine, graph: Graph, program: Program, options: dict[str, 
     if "mapping_from" in options:
         run = options["mapping_from"][:8]
         notes.append(f"tiles, order and placement are those of run {run}, and so is the estimate of time")
+    if any(" " in key for key in machine.content):
+        notes.append("zeros, toggles and their directions as measured in training, where they were")
+    notes.append(_left_out(machine))
     notes.append("operands read across their grain are counted as read along it")
     for name, bank in machine.banks.items():
         if bank.refresh_model == "literature":

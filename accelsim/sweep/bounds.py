@@ -46,7 +46,8 @@ BOUNDED: Final = frozenset(
 
 def mac_pj(machine: Machine, graph: Graph) -> float:
     """Return the energy of the multiply-accumulates of ``graph``, at the cheapest format of the machine."""
-    cheapest = min(machine.pe_array.mac_pj.values())
+    array = machine.pe_array
+    cheapest = 0.0 if array.zero_gating else min(array.mac_pj.values())
     return sum(op.macs for op in graph.ops) * cheapest
 
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
-from typing import Final
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Final
 
 from accelsim.errors import InputError
 from accelsim.resolve import load_machine
-from accelsim.resolve.machine import Machine
+from accelsim.resolve.machine import Content, Machine
 from accelsim.run.energy import price_pj, upkeep_w
 from accelsim.trace.runs import Run
 
@@ -38,10 +38,19 @@ def machine_at(run: Run, kelvin: float | None) -> Machine:
         InputError: The run was not made by a machine that is still there.
     """
     base, settings = described(run)
-    if json.loads(json.dumps(asdict(load_machine(base, settings)))) != run.manifest["machine"]:
+    stored = run.manifest["machine"]
+    if json.loads(json.dumps(asdict(_measured(load_machine(base, settings), stored)))) != stored:
         raise InputError(f"{run.path}: its machine {base} has changed since; run it again")
     more = [f"temperature={kelvin} K"] if kelvin is not None else []
-    return load_machine(base, [*settings, *more])
+    return _measured(load_machine(base, [*settings, *more]), stored)
+
+
+def _measured(machine: Machine, stored: Mapping[str, Any]) -> Machine:
+    """Return the machine with the data of a run that took them as measured."""
+    content = {key: Content(**shares) for key, shares in stored.get("content", {}).items()}
+    if not any(" " in key for key in content):
+        return machine
+    return replace(machine, content=content, toggle=stored["toggle"])
 
 
 def described(run: Run) -> tuple[str, list[str]]:
@@ -68,7 +77,15 @@ def described(run: Run) -> tuple[str, list[str]]:
     return places[0], settings
 
 
-_VALUED: Final = ("--batch", "--accumulate", "--phase", "--out", "--trace-tensor")
+_VALUED: Final = (
+    "--batch",
+    "--accumulate",
+    "--phase",
+    "--out",
+    "--trace-tensor",
+    "--mapping-from",
+    "--activity",
+)
 
 
 def corners(run: Run, names: Iterable[str], kelvins: Iterable[float]) -> list[Corner]:
@@ -98,7 +115,10 @@ def _energy(row: Mapping[str, object], machine: Machine, then: Machine, leaks: f
     component, action = str(row["component"]), str(row["action"])
     count, powered = int(str(row["count"])), int(str(row["powered_ps"]))
     if count:
-        return count * price_pj(machine, component, action, str(row["role"]))
+        about = component, action, str(row["role"]), str(row["layer"])
+        was = price_pj(then, *about)
+        gated = float(str(row["price_pj"])) / was if was else 1.0  # by zeros
+        return count * price_pj(machine, *about) * gated
     watts = float(str(row["price_w"]))
     if component.startswith("spad."):
         name = component.removeprefix("spad.")

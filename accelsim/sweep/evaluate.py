@@ -37,7 +37,7 @@ _PRICES: Final = {  # of a machine: what decides energy, area or text, and neith
 }
 _BANK_PRICES: Final = (
     *("read_pj", "write_pj", "leakage_mw", "area_mm2", "cell_current_a", "write_cell_pj"),
-    *("unchanged_cost", "changed_cost", "write_retries", "gated_leakage"),
+    *("unchanged_cost", "changed_cost", "falling_cost", "write_retries", "gated_leakage"),
 )
 
 
@@ -103,6 +103,7 @@ def without_prices(machine: Machine) -> Machine:
         if part
     }
     nothing = dict.fromkeys(machine.pe_array.mac_pj, 0.0)
+    array = replace(machine.pe_array, mac_pj=nothing, clock_pj={}, register_pj_per_bit=0.0, zero_gating=False)
     standing: dict[str, Any] = dict.fromkeys(_PRICES[""], 0)
     banks = {name: replace(bank, **_unpriced(bank)) for name, bank in machine.banks.items()}
     return replace(
@@ -111,7 +112,8 @@ def without_prices(machine: Machine) -> Machine:
         sources=(),
         toggle={},
         banks=banks,
-        pe_array=replace(machine.pe_array, mac_pj=nothing),
+        content={},
+        pe_array=array,
         vector=replace(machine.vector, pj=dict.fromkeys(machine.vector.pj, 0.0)),
         **standing,
         **parts,
@@ -157,6 +159,7 @@ def simulated(job: Job) -> Figures:
     from accelsim.run.energy import energy_rows
     from accelsim.run.errors import write_errors
     from accelsim.run.gating import powered_shares
+    from accelsim.run.pe_energy import gated_shares
     from accelsim.run.summary import summarize_run
     from accelsim.trace.recorder import Part
     from accelsim.trace.schema import RESIDENCIES
@@ -165,7 +168,8 @@ def simulated(job: Job) -> Figures:
     program, recorder = _simulation(job)
     rows = op_rows(graph, program, recorder)
     parts = [Part(op.name, op.layer, op.phase) for op in graph.ops]
-    energy = energy_rows(machine, recorder, parts, powered_shares(machine, program, recorder))
+    shares, gated = powered_shares(machine, program, recorder), gated_shares(machine, graph)
+    energy = energy_rows(machine, recorder, parts, shares, gated)
     summary = summarize_run(machine, graph, program, recorder, rows, energy, dict(job.work.options))
     found = of_machine(machine)
     if any(bank.device is not None for bank in machine.banks.values()):

@@ -63,7 +63,7 @@ MEANING: Final[dict[str, dict[str, str]]] = {
     },
     "energy": {
         "component": "pe_array, accumulator, vector, spad.GROUP, noc, dma, dram or static",
-        "action": "what was done: mac, rmw, read, write, leakage, background, ...",
+        "action": "what was done: mac.FORMAT, rmw, read, write, leakage, ...: energy.md",
         "op": _NAMES["op"],
         "role": _NAMES["role"],
         "phase": _NAMES["phase"],

@@ -133,6 +133,21 @@ ERRORS: Final[dict[str, str]] = {  # of runs on machines where a bank group has 
     "expected_flips": "double",
 }
 
+ACTIVITY: Final[dict[str, str]] = {  # measured in training
+    "role": "dict",
+    "layer": "dict",
+    "tensor": "dict",  # the parameter, of a weight, gradient or state; else empty
+    "format": "dict",
+    "reads": "int64",  # copies that were looked at
+    "elements": "int64",  # looked at, all copies together
+    "zeros": "double",  # share of elements that are 0
+    "ones": "double",  # share of stored bits that are 1
+    "toggles": "double",  # share of bits that differ from what the same place held a step before
+    "rises": "double",  # share of these that are 1 now
+    "low": "double",
+    "high": "double",
+}
+
 TABLES: Final[dict[str, dict[str, str]]] = {
     "ops": OPS,
     "spans": SPANS,

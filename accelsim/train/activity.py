@@ -10,25 +10,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from accelsim.trace.schema import ACTIVITY
 from accelsim.trace.tables import write_table
 from accelsim.train.copies import Copy, Words
 from accelsim.train.formats import StorageFormat, as_words
 
 SAMPLE: Final = 1 << 14  # elements of a tensor that are looked at, evenly spread
-
-ACTIVITY: Final[dict[str, str]] = {
-    "role": "dict",
-    "layer": "dict",
-    "tensor": "dict",  # the parameter, of a weight, gradient or state; else empty
-    "format": "dict",
-    "reads": "int64",  # copies that were looked at
-    "elements": "int64",  # looked at, all copies together
-    "zeros": "double",  # share of elements that are 0
-    "ones": "double",  # share of stored bits that are 1
-    "toggles": "double",  # share of bits that differ from what the same place held a step before
-    "low": "double",
-    "high": "double",
-}
 
 
 @dataclass(slots=True)
@@ -41,6 +28,7 @@ class _Site:
     ones: int = 0
     compared: int = 0
     toggled: int = 0
+    rose: int = 0
     low: float = float("inf")
     high: float = float("-inf")
 
@@ -80,7 +68,9 @@ class Activity:
     def _compare(self, site: _Site, name: str, stored: NDArray[Any]) -> None:
         before = self._last.get(name)
         if before is not None and before.shape == stored.shape:
-            site.toggled += int(np.bitwise_count(stored ^ before).sum())
+            changed = stored ^ before
+            site.toggled += int(np.bitwise_count(changed).sum())
+            site.rose += int(np.bitwise_count(changed & stored).sum())
             site.compared += stored.size * site.form.width
         self._last[name] = stored.copy()
 
@@ -114,6 +104,7 @@ def _row(key: tuple[str, str, str], site: _Site) -> dict[str, Any]:
         "zeros": site.zeros / site.elements if site.elements else 0.0,
         "ones": site.ones / bits if bits else 0.0,
         "toggles": site.toggled / site.compared if site.compared else 0.5,
+        "rises": site.rose / site.toggled if site.toggled else 0.5,
         "low": site.low,
         "high": site.high,
     }
