@@ -179,7 +179,7 @@ def _placement(machine: ArchSpec, names: list[str]) -> Settings:
     return {
         f"placement.{role}": [*listed, *(n for n in names if n not in listed)]
         for role in ROLES
-        if (listed := machine.placement.get(role))
+        if (listed := machine.placement.lists.get(role))
     }
 
 
