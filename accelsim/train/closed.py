@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from accelsim.errors import InputError
 from accelsim.resolve.stored import stored_machine
+from accelsim.train.apart import outside
 from accelsim.train.files import DECISIONS, MACHINE, Log
 from accelsim.train.harms import ByFlips, ByProbe, BySensitivity, Harms
 from accelsim.train.loop import (
@@ -24,21 +25,25 @@ from accelsim.train.loop import (
     wants_offers,
 )
 from accelsim.train.machines import Machines, Step
-from accelsim.train.probe import STEPS, Probe, outside
+from accelsim.train.probe import STEPS, Probe
 from accelsim.train.trainer import Case, Check, Setup, Trainer
 
 CLOSED: Final = "closed loop"
+_LEAST: Final = 1e-12  # of a loss to divide by
 
 
 def drift_of(check: Check, reference: Sequence[Check]) -> tuple[float, dict[str, float]]:
     """Return how far a training has drifted from the reference, and of what.
 
     The larger of two: the accuracy that is missing, and the loss that is too much, as a share of the
-    reference's loss over its first interval, so that it does not blow up as losses vanish.
+    reference's loss over its first interval, so that it does not blow up as losses vanish. Minus infinity
+    where the reference has diverged: there is nothing to be held against.
     """
-    clean = next(r for r in reference if r.step == check.step)
+    clean = next((r for r in reference if r.step == check.step), None)
+    if clean is None:
+        return -math.inf, {"loss": check.loss, "accuracy": check.accuracy}
     accuracy = clean.accuracy - check.accuracy
-    loss = (check.loss - clean.loss) / reference[0].loss
+    loss = (check.loss - clean.loss) / max(reference[0].loss, _LEAST)
     told = {
         "loss": check.loss,
         "accuracy": check.accuracy,
@@ -96,18 +101,20 @@ class ClosedLoop(Trainer):
 
     def _after(self, check: Check) -> None:
         drift, of = drift_of(check, self._reference)
-        effect = self._changed and {**self._changed, "drift_after": drift}
+        effect = self._changed and {**self._changed, "drift_after": drift if math.isfinite(drift) else None}
         self._changed = None
         more: dict[str, Any] = {}
         if check.step == self.steps:  # nothing comes after it
             decision = Decision("hold", (), self.state, "the training ends")
+        elif drift == -math.inf:
+            decision = Decision("hold", (), self.state, "the error-free training has diverged")
         else:
             decision, more = self._decided(drift)
             decision = self._possible(decision)
         before, self.state = self._step_now, decision.state
         if decision.remedies:
             self._move(check.step)
-            self._changed = {"of_step": check.step, "drift_before": drift}
+            self._changed = {"of_step": check.step, "drift_before": drift if math.isfinite(drift) else None}
         self._say(check, {"drift": drift, **of}, decision, more, before, effect)
 
     def _say(

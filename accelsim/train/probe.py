@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import copy
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import torch
-from torch.utils._python_dispatch import _disable_current_modes
 
+from accelsim.train.apart import outside
 from accelsim.train.data.sets import Split
 from accelsim.train.injector import ErrorInjector
 from accelsim.train.laws import Law, Profile, Read
@@ -83,7 +83,7 @@ class Probe:
                 if profile is not None:
                     injector = ErrorInjector(model, optimizer, profile, seed=self.seed, **options)
                     inside.enter_context(injector)
-                    injector.load_state_dict({**self.injector, "activity": None})
+                    injector.load_state_dict({**copy.deepcopy(dict(self.injector)), "activity": None})
                 for x, y in self.batches:
                     train_step(model, optimizer, self.setup.task, x, y, parts)
             return self._validated(model)
@@ -98,14 +98,3 @@ class Probe:
                 total += len(x) * float(loss_of(self.setup.task, model(x), y))
         mean = total / len(split)
         return min(mean, WORST) if math.isfinite(mean) else WORST
-
-
-@contextlib.contextmanager
-def outside() -> Iterator[None]:
-    """Leave the injector that is entered, and torch's random numbers, alone inside."""
-    state = torch.get_rng_state()
-    with _disable_current_modes():
-        try:
-            yield
-        finally:
-            torch.set_rng_state(state)

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from accelsim.frontend.spec import Workload
+from accelsim.train.apart import outside
 from accelsim.train.data.batches import Batches
 from accelsim.train.data.sets import Data, Split
 from accelsim.train.files import load_checkpoint, save_checkpoint
@@ -162,7 +163,9 @@ class Trainer:
         assert setup.validation is not None
         before = at.checks[-1].step if at.checks else 0
         loss = at.unchecked / (at.step - before)
-        at.checks.append(Check(at.step, loss, accuracy(self.model, setup.validation)))
+        with outside():
+            found = accuracy(self.model, setup.validation)
+        at.checks.append(Check(at.step, loss, found))
         at.unchecked = 0.0
         self._after(at.checks[-1])
 
