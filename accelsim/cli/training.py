@@ -70,6 +70,7 @@ def _decided(row: Mapping[str, Any]) -> str:
     """Return a decision of a closed loop as a line."""
     drift = row["cause"]["drift"]
     what = f"{row['decision']} {', '.join(row['remedies'])}".strip()
+    what += f", steps taken back: {row['lost_steps']}" if row["lost_steps"] else ""
     after = row["cost"]["after"]
     return (
         f"closed loop, seed {row['seed']}, step {row['step']}: drift "
@@ -141,9 +142,10 @@ def _settled(loop: Mapping[str, Any]) -> RenderableType:
         last = found["parts"][-1]
         a_step = f"{human.time(last['step_ps'])}, {human.energy(last['step_pj'])}"
         spent = (human.time(found["time_ps"]), human.energy(found["energy_pj"]))
-        rows.append((seed, str(found["changes"]), levels, a_step, *spent, found["machine"]))
-    names = ("seed", "changes", "settled on (levels)", "a step", "time", "energy", "machine")
-    return grid(f"closed loop, tolerance {loop['tolerance']:g}", names, rows, 7)
+        counts = (str(found["changes"]), str(sum(w["steps"] for w in found["lost"])))
+        rows.append((seed, *counts, levels, a_step, *spent, found["machine"]))
+    names = ("seed", "changes", "steps lost", "settled on (levels)", "a step", "time", "energy", "machine")
+    return grid(f"closed loop, tolerance {loop['tolerance']:g}", names, rows, 8)
 
 
 def _title(summary: Mapping[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -29,6 +30,8 @@ from accelsim.train.probe import STEPS, Probe
 from accelsim.train.trainer import Case, Check, Setup, Trainer
 
 CLOSED: Final = "closed loop"
+LOST: Final = 1.0  # drift beyond which errors have destroyed what was learnt
+_KEPT: Final = ("state", "_changed", "_good", "_wasted", "_number")  # in a checkpoint
 _LEAST: Final = 1e-12  # of a loss to divide by
 
 
@@ -83,8 +86,18 @@ class ClosedLoop(Trainer):
         self._limits = Limits(tolerance, machines.remedies.most)
         self.state = State()
         self._changed: dict[str, Any] | None = None  # the change whose effect the next check tells
+        self._good: dict[str, Any] | None = None  # a copy of the training where all was well
+        self._wasted: list[dict[str, Any]] = []  # steps that were taken back, and their price
+        self._number = 0  # of decisions
         self._step_now = machines.step({})
         super().__init__(setup, Case(CLOSED, self._step_now.profile()), seed, path)
+
+    @property
+    def spent(self) -> tuple[int, float]:
+        """Simulated time in ps and energy in pJ, the steps that were lost included."""
+        time_ps, energy_pj = super().spent
+        time_ps += sum(w["steps"] * w["step_ps"] for w in self._wasted)
+        return time_ps, math.fsum([energy_pj, *(w["steps"] * w["step_pj"] for w in self._wasted)])
 
     @property
     def parts(self) -> list[dict[str, Any]]:
@@ -93,16 +106,33 @@ class ClosedLoop(Trainer):
         return [
             {"from_step": since, "to_step": end, "step_ps": ps, "step_pj": pj}
             for end, (since, ps, pj) in zip(ends, self._at.prices, strict=True)
+            if since < end or end == self._at.step
         ]
+
+    @property
+    def lost(self) -> list[dict[str, Any]]:
+        """The steps that were taken back, and what each cost."""
+        return list(self._wasted)
 
     def write_machine(self, path: Path) -> None:
         """Write the machine that the loop has settled on."""
         self._machines.remedies.write(self.state.levels, path, "Where a closed loop of training settled.")
 
+    def _begin(self) -> None:
+        self._good = self._good or self._snapshot()
+
+    def _epoch_ended(self) -> None:
+        self._good = self._snapshot()  # what lies before a row that has been shown is not done again
+
+    def _snapshot(self) -> dict[str, Any]:
+        with outside():  # to copy a weight is no read of it
+            return copy.deepcopy(self._state())
+
     def _after(self, check: Check) -> None:
         drift, of = drift_of(check, self._reference)
-        effect = self._changed and {**self._changed, "drift_after": drift if math.isfinite(drift) else None}
-        self._changed = None
+        measured = {"drift": drift, **of}
+        if drift > LOST and self._taken_back(check.step, measured):
+            return
         more: dict[str, Any] = {}
         if check.step == self.steps:  # nothing comes after it
             decision = Decision("hold", (), self.state, "the training ends")
@@ -110,33 +140,58 @@ class ClosedLoop(Trainer):
             decision = Decision("hold", (), self.state, "the error-free training has diverged")
         else:
             decision, more = self._decided(drift)
-            decision = self._possible(decision)
-        before, self.state = self._step_now, decision.state
-        if decision.remedies:
-            self._move(check.step)
-            self._changed = {"of_step": check.step, "drift_before": drift if math.isfinite(drift) else None}
-        self._say(check, {"drift": drift, **of}, decision, more, before, effect)
+        self._act(check.step, check.step, measured, decision, more)
+        self._good = self._snapshot()
 
-    def _say(
+    def _diverging(self) -> None:
+        self._taken_back(self._at.step, {"drift": math.inf})
+
+    def _taken_back(self, step: int, measured: Mapping[str, float]) -> bool:
+        """Go on from where all was well, on a safer machine; if there is none, leave all as it is."""
+        assert self._good is not None
+        broken, price = self._snapshot(), self._step_now
+        with outside():
+            good = copy.deepcopy(self._good)
+        self._load(good)
+        decision, more = self._decided(math.inf)
+        if decision.kind != "tighten":
+            self._load(broken)
+            return False
+        decision = replace(decision, reason="errors have destroyed what was learnt")
+        steps = step - self._at.step
+        self._wasted.append({"steps": steps, "step_ps": price.time_ps, "step_pj": price.energy_pj})
+        self._act(step, self._at.step, measured, decision, {**more, "lost_steps": steps})
+        return True
+
+    def _act(
         self,
-        check: Check,
+        step: int,
+        at: int,
         measured: Mapping[str, float],
         decision: Decision,
         more: Mapping[str, Any],
-        before: Step,
-        effect: Mapping[str, Any] | None,
     ) -> None:
+        """Do what was decided at ``step``, from the step ``at`` on, and log it."""
+        drift = measured["drift"] if math.isfinite(measured["drift"]) else None
+        effect = self._changed and {**self._changed, "drift_after": drift}
+        before, self.state, self._changed = self._step_now, decision.state, None
+        if decision.remedies:
+            self._move(at)
+            self._changed = {"of_step": step, "drift_before": drift}
+        self._number += 1
         row = {
             "case": CLOSED,
             "seed": self._seed,
-            "step": check.step,
+            "number": self._number,
+            "step": step,
             "decision": decision.kind,
             "remedies": list(decision.remedies),
             "reason": decision.reason,
             "cause": {k: v if math.isfinite(v) else None for k, v in measured.items()},
             "cost": {"before": before.json(), "after": self._step_now.json()},
-            "effect": dict(effect) if effect else None,
+            "effect": effect or None,
             "state": self.state.json(),
+            "lost_steps": 0,
             **more,
         }
         self._log.add(row)
@@ -148,14 +203,14 @@ class ClosedLoop(Trainer):
         if wants_easings(state, drift, limits):
             with outside():
                 easings, told = self._easings()
-            return decide(state, drift, (), easings, limits), {"offers": told}
+            return self._possible(decide(state, drift, (), easings, limits)), {"offers": told}
         if not wants_offers(drift, limits):
             return decide(state, drift, (), (), limits), {}
         with outside():
             harms = self._harms()
             offers, told = self._offers(harms)
         more = {"harms": harms.now, "harms_from": harms.source, "offers": told}
-        return decide(state, drift, offers, (), limits), more
+        return self._possible(decide(state, drift, offers, (), limits)), more
 
     def _possible(self, decision: Decision) -> Decision:
         """Return the decision, or as much of it as gives a machine that there can be."""
@@ -248,10 +303,11 @@ class ClosedLoop(Trainer):
         self._at.prices.append((step, self._step_now.time_ps, self._step_now.energy_pj))
 
     def _more(self) -> dict[str, Any]:
-        return {"state": self.state, "changed": self._changed}
+        return {name: getattr(self, name) for name in _KEPT}
 
     def _restore(self, more: dict[str, Any]) -> None:
-        self.state, self._changed = more["state"], more["changed"]
+        for name in _KEPT:
+            setattr(self, name, more[name])
         with outside():
             self._step_now = self._machines.step(self.state.levels)
             profile = self._step_now.profile()
@@ -277,7 +333,7 @@ class Loop:
         self.settled: dict[str, Any] = {}
         self._setup, self._folder, self._machines = setup, folder, machines
         self._tolerance, self._told = tolerance, told
-        self._log = Log(folder / DECISIONS, ("case", "seed", "step"))
+        self._log = Log(folder / DECISIONS, ("case", "seed", "number"))
 
     def trainer(self, seed: int, path: Path, reference: Sequence[Check]) -> ClosedLoop:
         """Return the training of ``seed``, beside the checks of the error-free one."""
@@ -298,4 +354,5 @@ class Loop:
             "time_ps": time_ps,
             "energy_pj": energy_pj,
             "parts": trainer.parts,
+            "lost": trainer.lost,
         }

@@ -154,7 +154,7 @@ def _ease(state: State, easings: Sequence[Easing], limits: Limits) -> Decision:
     ]
     if not safe:
         waiting = replace(state, slack=0, patience=min(MOST_PATIENCE, 2 * state.patience))
-        return Decision("hold", (), waiting, "no step back saves anything and is safe")
+        return Decision("hold", (), waiting, "no step back is cheaper and safe")
     best = min(safe, key=lambda e: (e.price, e.risk, e.remedy)).remedy
     levels = _without_zeros({**state.levels, best: state.levels[best] - 1})
     eased = replace(state, levels=levels, slack=0, eased=True)

@@ -41,7 +41,8 @@ class Setup:
         step_ps: Simulated time of a step, the gap to the next one included.
         step_pj: Simulated energy of a step.
         checkpoint_steps: A checkpoint is written after so many steps, and at the end of an epoch.
-        check_steps: Loss and accuracy on ``validation`` are taken after so many steps; 0: never.
+        check_steps: Loss and accuracy on ``validation`` are taken after so many steps, and at the end of an
+            epoch; 0: never.
     """
 
     workload: Workload
@@ -129,6 +130,7 @@ class Trainer:
         """
         with self.injector or contextlib.nullcontext():
             self._resume()
+            self._begin()
             for row in self._at.rows:
                 on_row(row)
             while self._at.epoch < self._setup.epochs and self._at.diverged is None:
@@ -150,12 +152,15 @@ class Trainer:
             at.unchecked += loss
             at.diverged = None if math.isfinite(loss) else at.step
             on_step(at.step, loss)
-            if setup.check_steps and at.step % setup.check_steps == 0 and at.diverged is None:
+            if at.diverged is not None:
+                self._diverging()
+            elif setup.check_steps and (at.step % setup.check_steps == 0 or at.number == len(self._batches)):
                 self._check()
             if at.step % setup.checkpoint_steps == 0 and at.number < len(self._batches):
                 self._checkpoint()
         at.rows.append(self._row())
         at.epoch, at.number, at.losses = at.epoch + 1, 0, 0.0
+        self._epoch_ended()
 
     def _check(self) -> None:
         """Note how the training does, and act on it."""
@@ -188,31 +193,45 @@ class Trainer:
         }
 
     def _checkpoint(self) -> None:
-        if self._path is None:
-            return
-        state = {
+        if self._path is not None:
+            save_checkpoint(self._path, {**self._state(), "more": self._more()})
+
+    def _resume(self) -> None:
+        state = load_checkpoint(self._path) if self._path is not None else None
+        if state is not None:
+            self._load(state)
+            self._restore(state["more"])
+
+    def _state(self) -> dict[str, Any]:
+        """Return where the training stands: references, not copies."""
+        return {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "torch": torch.get_rng_state(),
             "injector": self.injector.state_dict() if self.injector is not None else None,
             "at": {name: getattr(self._at, name) for name in _At.__slots__},
-            "more": self._more(),
         }
-        save_checkpoint(self._path, state)
 
-    def _resume(self) -> None:
-        state = load_checkpoint(self._path) if self._path is not None else None
-        if state is None:
-            return
+    def _load(self, state: Mapping[str, Any]) -> None:
+        """Go on from ``state``, which belongs to the training from here on."""
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         torch.set_rng_state(state["torch"])
         if self.injector is not None:
             self.injector.load_state_dict(state["injector"])
-        self._at = _At(**state["at"])
-        self._restore(state["more"])
+        for name, value in state["at"].items():
+            setattr(self._at, name, value)
 
     # -- what a closed loop adds
+
+    def _begin(self) -> None:
+        """Act on the start, or on a resume."""
+
+    def _epoch_ended(self) -> None:
+        """Act on an epoch's end, after its row."""
+
+    def _diverging(self) -> None:
+        """Act on a loss that is not finite; here the training ends."""
 
     def _after(self, check: Check) -> None:
         """Act on a check; here: not at all."""
