@@ -19,6 +19,7 @@ from accelsim.resolve import load_machine
 from accelsim.run import simulate
 from accelsim.train import experiment
 from accelsim.train.apart import outside
+from accelsim.train.closed import drift_of
 from accelsim.train.data.digits import digits
 from accelsim.train.files import Log
 from accelsim.train.injector import ErrorInjector
@@ -27,7 +28,7 @@ from accelsim.train.probe import Probe
 from accelsim.train.remedies import Remedies
 from accelsim.train.table import TableProfile
 from accelsim.train.task import task_of
-from accelsim.train.trainer import Case, Setup, Trainer, spent
+from accelsim.train.trainer import Case, Check, Setup, Trainer, spent
 from accelsim.train.validation import held_out
 from tests.train_models import small
 
@@ -404,3 +405,12 @@ def test_bad_input_is_one_message_and_leaves_nothing(
         main(["train", "edge-hybrid", "tiny.toml", *words, "--quiet", "--out", "out", "--epochs", "1"])
     assert sorted(p.name for p in folder.iterdir()) == ["tiny.py", "tiny.toml"]
     assert message in capsys.readouterr().err
+
+
+def test_drift_is_the_larger_of_what_is_missing_and_what_is_too_much() -> None:
+    """Accuracy in points, loss as a share of the reference's first; without a reference there is none."""
+    reference = [Check(10, 2.0, 0.5), Check(20, 0.5, 0.9)]
+    assert drift_of(Check(20, 0.6, 0.8), reference)[0] == pytest.approx(0.1)
+    assert drift_of(Check(20, 0.9, 0.95), reference)[0] == pytest.approx(0.2)
+    assert drift_of(Check(20, 0.4, 0.95), reference)[0] == pytest.approx(-0.05)
+    assert drift_of(Check(30, 0.4, 0.95), reference)[0] == -math.inf

@@ -144,7 +144,8 @@ class ClosedLoop(Trainer):
         self._good = self._snapshot()
 
     def _diverging(self) -> None:
-        self._taken_back(self._at.step, {"drift": math.inf})
+        if any(clean.step >= self._at.step for clean in self._reference):  # else errors are not to blame
+            self._taken_back(self._at.step, {"drift": math.inf})
 
     def _taken_back(self, step: int, measured: Mapping[str, float]) -> bool:
         """Go on from where all was well, on a safer machine; if there is none, leave all as it is."""
