@@ -133,19 +133,21 @@ def _epochs(summary: Mapping[str, Any], cases: list[str]) -> RenderableType:
 
 
 def _settled(loop: Mapping[str, Any]) -> RenderableType:
-    """Return the machines that closed loops settled on."""
-    from accelsim.report.layout import grid
+    """Return what closed loops took, and the machines that they settled on."""
+    from rich.console import Group
 
-    rows = []
+    from accelsim.report.layout import grid, paragraph
+
+    rows, levels = [], []
     for seed, found in loop["by_seed"].items():
-        levels = ", ".join(f"{name} {level}" for name, level in found["levels"].items()) or "the base machine"
-        last = found["parts"][-1]
-        a_step = f"{human.time(last['step_ps'])}, {human.energy(last['step_pj'])}"
-        spent = (human.time(found["time_ps"]), human.energy(found["energy_pj"]))
-        counts = (str(found["changes"]), str(sum(w["steps"] for w in found["lost"])))
-        rows.append((seed, *counts, levels, a_step, *spent, found["machine"]))
-    names = ("seed", "changes", "steps lost", "settled on (levels)", "a step", "time", "energy", "machine")
-    return grid(f"closed loop, tolerance {loop['tolerance']:g}", names, rows, 8)
+        last, lost = found["parts"][-1], sum(w["steps"] for w in found["lost"])
+        costs = (human.time(found["time_ps"]), human.energy(found["energy_pj"]))
+        a_step = (human.time(last["step_ps"]), human.energy(last["step_pj"]))
+        rows.append((seed, str(found["changes"]), str(lost), *costs, *a_step, found["machine"]))
+        settled = ", ".join(f"{name} {level}" for name, level in found["levels"].items())
+        levels.append(paragraph(f"settled on, seed {seed}", settled or "the base machine"))
+    names = ("seed", "changes", "steps lost", "time", "energy", "a step at last", "", "machine")
+    return Group(grid(f"closed loop, tolerance {loop['tolerance']:g}", names, rows), *levels)
 
 
 def _title(summary: Mapping[str, Any]) -> str:
