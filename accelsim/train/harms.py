@@ -6,7 +6,7 @@ from typing import Final, Protocol
 
 from accelsim.resolve.machine import Sensitivity
 from accelsim.train.machines import Step
-from accelsim.train.probe import Probe
+from accelsim.train.probe import WORST, Probe
 from accelsim.train.profile import FILE, WRITE_BACK
 
 _STRICT: Final = 1e-12  # of a tolerated rate of 0, to divide by
@@ -72,7 +72,11 @@ class ByProbe:
         """Return that of another machine."""
         then = {role: flips for role, flips in sorted(step.flips.items()) if flips > 0}
         new = [role for role in then if role not in self.now]
-        known = {r: self.now[r] * flips / self._flips[r] for r, flips in then.items() if r in self.now}
+        known = {
+            role: min(WORST, self.now[role] * flips / self._flips[role])
+            for role, flips in then.items()
+            if role in self.now
+        }
         return known | (self._probe.harms(step.profile(), new) if new else {})
 
 
