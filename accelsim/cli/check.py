@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
+    from accelsim.resolve.machine import Sensitivity
     from accelsim.resolve.summary import DeviceSummary, GroupSummary, MachineSummary, MacroSummary
 
 Arch = Annotated[str, typer.Argument(help="A machine: the name of a shipped one, or a .toml file.")]
@@ -29,11 +30,16 @@ def check(arch: Arch, overrides: Overrides = None, as_json: Json = False) -> Non
     from accelsim.resolve import load_machine
     from accelsim.resolve.summary import summarize
 
-    summary = summarize(load_machine(arch, overrides or ()))
+    machine = load_machine(arch, overrides or ())
+    summary = summarize(machine)
     if as_json:
-        typer.echo(json.dumps(asdict(summary), indent=1, sort_keys=True))
+        told = {
+            **asdict(summary),
+            "sensitivity": asdict(machine.sensitivity) if machine.sensitivity else None,
+        }
+        typer.echo(json.dumps(told, indent=1, sort_keys=True))
     else:
-        _print(summary)
+        _print(summary, machine.sensitivity)
 
 
 def schema() -> None:
@@ -43,9 +49,10 @@ def schema() -> None:
     typer.echo(json.dumps(arch_schema(), indent=1))
 
 
-def _print(summary: MachineSummary) -> None:
+def _print(summary: MachineSummary, sensitivity: Sensitivity | None) -> None:
     from accelsim.cli.console import results
     from accelsim.report.layout import paragraph
+    from accelsim.report.placement import dwell_table
 
     console = results()
     console.print(_overview(summary))
@@ -56,6 +63,8 @@ def _print(summary: MachineSummary) -> None:
     for g in summary.groups:
         if g.techniques:
             console.print(paragraph(g.name, ", ".join(g.techniques)))
+    if sensitivity is not None:
+        console.print(dwell_table(sensitivity, [g.name for g in summary.groups]))
     console.print(paragraph("sources", ", ".join(summary.sources) or "none"))
     console.print(paragraph(f"assumed values: {len(summary.assumed)}", _tables_of(summary.assumed)))
 

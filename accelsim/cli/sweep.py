@@ -165,7 +165,7 @@ def best(
     """Show the best point of STUDY, and write its machine."""
     from accelsim.cli.console import results
     from accelsim.cli.sweep_tables import one_point
-    from accelsim.sweep.machinefile import machine_toml
+    from accelsim.config.machinefile import machine_toml
     from accelsim.sweep.view import best_entry, view
 
     found = view(study)

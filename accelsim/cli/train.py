@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from accelsim.cli.run import Arch, Debug, Json, Overrides, Quiet
+from accelsim.errors import InputError
 
 if TYPE_CHECKING:
-    from accelsim.train.experiment import Wish
+    from accelsim.train.experiment import LoopWish, Wish
 
 Workload = Annotated[
     str, typer.Argument(metavar="WORKLOAD", help="A network: the name of a shipped one, or a .toml file.")
@@ -60,6 +61,25 @@ Reach = Annotated[
     typer.Option("--target-accuracy", min=0, max=1, help="That time and energy are counted to."),
 ]
 Every = Annotated[int, typer.Option("--checkpoint-every", min=1, help="Steps from checkpoint to checkpoint.")]
+Closed = Annotated[
+    bool,
+    typer.Option(
+        "--closed-loop",
+        help="Train a third time, and make the machine safer when accuracy or loss drift, cheaper when not.",
+    ),
+]
+LoopEvery = Annotated[
+    int | None, typer.Option("--loop-every", min=1, help="Steps from check to check; else an epoch.")
+]
+LoopTolerance = Annotated[
+    float | None,
+    typer.Option(
+        "--loop-tolerance",
+        min=0,
+        max=1,
+        help="Accuracy, or share of the first loss, that the errors may cost; 0.02.",
+    ),
+]
 Out = Annotated[Path | None, typer.Option(help="The folder; else runs/train-<machine>_<workload>-<id>.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the training that lies at --out.")]
 
@@ -83,6 +103,9 @@ def train(
     batch: Batch = None,
     target_accuracy: Reach = None,
     checkpoint_every: Every = 200,
+    closed_loop: Closed = False,
+    loop_every: LoopEvery = None,
+    loop_tolerance: LoopTolerance = None,
     overrides: Overrides = None,
     out: Out = None,
     resume: Resume = False,
@@ -117,8 +140,20 @@ def train(
         overrides=tuple(overrides or ()),
         target_accuracy=target_accuracy,
         checkpoint_steps=checkpoint_every,
+        loop=_loop(closed_loop, loop_every, loop_tolerance),
     )
     _print(_run(wish, out, resume, quiet), as_json)
+
+
+def _loop(closed: bool, every: int | None, tolerance: float | None) -> LoopWish | None:
+    from accelsim.train.experiment import LoopWish
+
+    if closed:
+        return LoopWish(every=every, tolerance=0.02 if tolerance is None else tolerance)
+    for option, value in (("--loop-every", every), ("--loop-tolerance", tolerance)):
+        if value is not None:
+            raise InputError(f"{option}: has no effect without --closed-loop")
+    return None
 
 
 def _run(wish: Wish, out: Path | None, resume: bool, quiet: bool) -> Path:

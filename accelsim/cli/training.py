@@ -30,7 +30,7 @@ def watching(quiet: bool) -> Iterator[Watcher]:
             yield watcher
     else:
         with progress(quiet) as stage:
-            yield Watcher(stage, row=_say)
+            yield Watcher(stage, row=lambda row: _say(_line(row)), decision=lambda row: _say(_decided(row)))
 
 
 @contextmanager
@@ -56,11 +56,27 @@ def _bars() -> Iterator[Watcher]:
         def step(what: str, total: int, done: int, loss: float) -> None:
             show(what, done, total, f"{what}: loss {loss:.4g}")
 
-        yield Watcher(stage, step, lambda row: console.print(_line(row), highlight=False, markup=False))
+        def say(text: str) -> None:
+            console.print(text, highlight=False, markup=False)
+
+        yield Watcher(stage, step, lambda row: say(_line(row)), lambda row: say(_decided(row)))
 
 
-def _say(row: Mapping[str, Any]) -> None:
-    print(f"accelsim: {_line(row)}", file=sys.stderr, flush=True)  # noqa: T201
+def _say(text: str) -> None:
+    print(f"accelsim: {text}", file=sys.stderr, flush=True)  # noqa: T201
+
+
+def _decided(row: Mapping[str, Any]) -> str:
+    """Return a decision of a closed loop as a line."""
+    drift = row["cause"]["drift"]
+    what = f"{row['decision']} {', '.join(row['remedies'])}".strip()
+    what += f", steps taken back: {row['lost_steps']}" if row["lost_steps"] else ""
+    after = row["cost"]["after"]
+    return (
+        f"closed loop, seed {row['seed']}, step {row['step']}: drift "
+        f"{'not finite' if drift is None else format(drift, '.3g')}: {what} ({row['reason']}); "
+        f"{human.time(after['time_ps'])} and {human.energy(after['energy_pj'])} a step"
+    )
 
 
 def _line(row: Mapping[str, Any]) -> str:
@@ -91,6 +107,8 @@ def tables(summary: Mapping[str, Any]) -> RenderableType:
         7,
     )
     policy = "; ".join(f"{name}: {summary['cases_by_name'][name]}" for name in cases)
+    if summary.get("closed_loop"):
+        costs = Group(costs, _settled(summary["closed_loop"]))
     notes = [paragraph("seeds", summary["believe"]), paragraph("cases", policy)]
     return Group(head, _epochs(summary, list(cases)), costs, *notes)
 
@@ -112,6 +130,24 @@ def _epochs(summary: Mapping[str, Any], cases: list[str]) -> RenderableType:
         if number % every == 0 or number == len(table)
     ]
     return grid("accuracy, mean over seeds", ("epoch", "time", "energy", *cases), rows)
+
+
+def _settled(loop: Mapping[str, Any]) -> RenderableType:
+    """Return what closed loops took, and the machines that they settled on."""
+    from rich.console import Group
+
+    from accelsim.report.layout import grid, paragraph
+
+    rows, levels = [], []
+    for seed, found in loop["by_seed"].items():
+        last, lost = found["parts"][-1], sum(w["steps"] for w in found["lost"])
+        costs = (human.time(found["time_ps"]), human.energy(found["energy_pj"]))
+        a_step = (human.time(last["step_ps"]), human.energy(last["step_pj"]))
+        rows.append((seed, str(found["changes"]), str(lost), *costs, *a_step, found["machine"]))
+        settled = ", ".join(f"{name} {level}" for name, level in found["levels"].items())
+        levels.append(paragraph(f"settled on, seed {seed}", settled or "the base machine"))
+    names = ("seed", "changes", "steps lost", "time", "energy", "a step at last", "", "machine")
+    return Group(grid(f"closed loop, tolerance {loop['tolerance']:g}", names, rows), *levels)
 
 
 def _title(summary: Mapping[str, Any]) -> str:

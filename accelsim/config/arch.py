@@ -32,7 +32,7 @@ from accelsim.config.spec import (
     later,
     written,
 )
-from accelsim.words import Accumulate, Convention, Dataflow, Format, Role, Technology
+from accelsim.words import ROLES, Accumulate, Convention, Dataflow, Format, Role, Technology
 
 VectorFunction = Literal[
     "move",
@@ -272,6 +272,37 @@ class HostSpec(Block):
     """Idle time between two steps; counts in leakage and in how long data stay."""
 
 
+class PlacementSpec(Spec):
+    """``[placement]``: the bank groups for each role, in order of preference; default: all, in the order of
+    the file; an empty list is DRAM only."""
+
+    policy: Literal["roles", "sensitivity"] = "roles"
+    """`roles`: the lists below as they are; `sensitivity`: the cheapest group whose errors training
+    tolerates for as long as the data lie there; the lists say which groups may be taken."""
+    sensitivity: Text = ""
+    """What training tolerates: a file of `accelsim sensitivity`, relative to the file that names it."""
+    input: tuple[Text, ...] | None = None
+    """Of the step's batch."""
+    weight: tuple[Text, ...] | None = None
+    """Of weights."""
+    master_weight: tuple[Text, ...] | None = None
+    """Of master copies of weights."""
+    activation: tuple[Text, ...] | None = None
+    """Of what a layer reads from another."""
+    error: tuple[Text, ...] | None = None
+    """Of gradients of activations."""
+    weight_gradient: tuple[Text, ...] | None = None
+    """Of gradients of weights."""
+    optimizer_state: tuple[Text, ...] | None = None
+    """Of what the optimizer keeps."""
+
+    @property
+    def lists(self) -> dict[Role, tuple[str, ...]]:
+        """The lists that are given, by role."""
+        given = {role: getattr(self, role) for role in ROLES}
+        return {role: groups for role, groups in given.items() if groups is not None}
+
+
 class ArchSpec(Spec):
     """A machine: the keys above the first table, and the tables."""
 
@@ -306,6 +337,4 @@ class ArchSpec(Spec):
     """What each role is stored in, and what its MACs cost; default: the workload's own. `master_weight`, if
     given and not what weights are stored in: each parameter has a master copy in this format, which the
     update reads and writes, and from which it writes the weight."""
-    placement: dict[Role, tuple[Text, ...]] = Field(default_factory=dict)
-    """Bank groups for each role, in order of preference; default: all, in the order of the file; an empty
-    list is DRAM only."""
+    placement: PlacementSpec = PlacementSpec()

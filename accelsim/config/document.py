@@ -113,7 +113,7 @@ class _Merge:
 
     def override(self, text: str, option: str) -> None:
         """Lay ``key.path=value`` over what is there."""
-        keys, value = _parse_override(text)
+        keys, value = parse_override(text)
         place = Place(self._next_source(), f"{option}{'.'.join(keys)}", None)
         data: Any = value
         for key in reversed(keys):
@@ -164,7 +164,12 @@ def _parse(text: str, label: str) -> Table:
         raise ConfigError([f"{label}:1:1: not valid TOML: nested too deep"]) from None
 
 
-def _parse_override(text: str) -> tuple[list[str], Any]:
+def parse_override(text: str) -> tuple[list[str], Any]:
+    """Return the keys and the value of a text ``key.path=value``, as after ``--set``.
+
+    Raises:
+        ConfigError: It is none.
+    """
     key, equals, value = text.partition("=")
     key, value = key.strip(), value.strip()
     if not equals or not key or not value:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from accelsim.mapping.codes import BUFFERED, Codes
-from accelsim.mapping.dwells import for_as_long
+from accelsim.mapping.dwells import Dwells
 from accelsim.mapping.kernels import Draft
 from accelsim.mapping.problem import Budget, Choice, Part, Piece, Places, Where
 from accelsim.mapping.questions import nameless, problem, slab_problem
@@ -48,6 +48,7 @@ class Costs:
         lives: Mapping[str, Life],
         tiles: TileSearch,
         slabs: SlabSearch,
+        dwells: Dwells,
         compute_ps: int,
     ) -> None:
         self.draft = draft
@@ -59,7 +60,8 @@ class Costs:
         self.capacity = [b.capacity_bytes for b in machine.banks.values()]
         operands = [o for o, _ in (*draft.reads, *draft.writes)]
         self.pieces = [Piece(nameless(o), lives[o.tensor].data.element_bytes) for o in operands]
-        self.groups = [self._numbers(lives[o.tensor].groups) for o in operands]
+        may_hold = [dwells.for_buffers(lives[o.tensor], compute_ps) for o in operands]
+        self.groups = [tuple(self.banks.index(g) for g in groups) for groups in may_hold]
         self.preferred = tuple(g[0] for g in self.groups)
         self.choices = tuple(dict.fromkeys(self.groups))
         regions = 2 * len(operands) + 1  # each rounded up to whole words
@@ -71,13 +73,6 @@ class Costs:
         self.known: dict[tuple[Codes, Budget], Cost | None] = {}
         self._bounds: dict[Codes, tuple[int, int]] = {}
         self._searched: dict[tuple[Codes, tuple[int, ...]], _Searched] = {}
-
-    def _numbers(self, groups: Sequence[str]) -> tuple[int, ...]:
-        """Return the groups that may hold a buffer: those of the role, else any; rather ones for so long."""
-        named = groups or self.banks
-        brief = for_as_long(self.machine.banks, named, self.compute_ps)
-        brief = brief or for_as_long(self.machine.banks, self.banks, self.compute_ps)
-        return tuple(self.banks.index(g) for g in brief or named)
 
     # -- bounds ----------------------------------------------------------------------------------
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from accelsim.errors import MappingError
-from accelsim.geometry import ceil_div
 from accelsim.graph.ir import Graph
 from accelsim.mapping.codes import CodeBook
 from accelsim.mapping.costs import Cost, Costs
+from accelsim.mapping.dwells import Dwells
 from accelsim.mapping.gaps import Residency
 from accelsim.mapping.kernels import Draft
 from accelsim.mapping.problem import Budget, Choice, Part
@@ -18,11 +17,10 @@ from accelsim.mapping.residency import ResidencyPlanner
 from accelsim.mapping.slabs import SlabChoice, SlabSearch
 from accelsim.mapping.storage import Life
 from accelsim.mapping.tiling import TileSearch
-from accelsim.program.folds import compute_cycles
+from accelsim.mapping.times import unit_ps
 from accelsim.resolve.machine import Machine
 
 STEP = 0.01  # of the compute bound: plans that are less apart count as equally fast
-PS_PER_S = 10**12
 Key = tuple[int, int]  # of what is least first: time and DRAM bytes, or the other way round
 
 
@@ -81,29 +79,18 @@ class Planner:
     ) -> None:
         self.graph = graph
         self.machine = machine
-        self.lives = lives
         self.array = tiles.array
         slabs = SlabSearch(machine)
-        compute_ps = [self._compute_ps(d) for d in drafts]
+        compute_ps = [unit_ps(machine, d) for d in drafts]
+        dwells = Dwells(machine, lives, compute_ps)
+        lives = self.lives = dwells.ordered(lives)
         self.bound_ps = max(1, sum(compute_ps))
         self.costs = [
-            Costs(d, machine, lives, tiles, slabs, ps) for d, ps in zip(drafts, compute_ps, strict=True)
+            Costs(d, machine, lives, tiles, slabs, dwells, ps)
+            for d, ps in zip(drafts, compute_ps, strict=True)
         ]
-        self.residencies = ResidencyPlanner(lives, machine, compute_ps, cyclic)
+        self.residencies = ResidencyPlanner(lives, machine, dwells, cyclic)
         self.codes = CodeBook(drafts, machine, lives, self.residencies.gaps)
-
-    def _compute_ps(self, draft: Draft) -> int:
-        """Return the time that a kernel's unit takes with everything at hand."""
-        machine, op = self.machine, draft.leader
-        if op.gemm is not None:
-            pe = machine.pe_array
-            m, n, k, groups = (op.gemm.extent(s) for s in ("m", "n", "k", "batch"))
-            one = compute_cycles(pe.convention, pe.dataflow, pe.rows, pe.cols, m, n, k)
-            return groups * one * PS_PER_S // machine.clock_hz
-        assert op.vector is not None
-        points = math.prod(a.size for a in op.vector.axes)
-        cycles = sum(machine.vector.cycles.get(f, 1) * c for p in op.vector.passes for f, c in p.functions)
-        return ceil_div(points, machine.vector.lanes) * cycles * PS_PER_S // machine.clock_hz
 
     # -- one plan --------------------------------------------------------------------------------
 

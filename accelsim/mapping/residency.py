@@ -8,7 +8,7 @@ state that survive the update are pinned over the whole step where room is left.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from operator import attrgetter
 
 from accelsim.mapping.dwells import Dwells
@@ -21,14 +21,11 @@ from accelsim.resolve.machine import Machine
 class ResidencyPlanner:
     """Plans the residency of one step under varying capacities."""
 
-    def __init__(
-        self, lives: Mapping[str, Life], machine: Machine, times_ps: Sequence[int], cyclic: bool
-    ) -> None:
+    def __init__(self, lives: Mapping[str, Life], machine: Machine, dwells: Dwells, cyclic: bool) -> None:
         self.lives = lives
-        self.kernels = len(times_ps)
+        self.kernels = len(dwells.until) - 1
         self.words = {g: b.word_bytes for g, b in machine.banks.items()}
         self.depth = max((len(x.groups) for x in lives.values()), default=0)
-        dwells = Dwells(machine.banks, times_ps)
         gaps = self.gaps = [dwells.allowed(gap, lives[gap.tensor]) for gap in gaps_of(lives, self.words)]
         self.homeless = [g for g in gaps if not g.groups]
         first: dict[str, list[Gap]] = {}
@@ -39,7 +36,7 @@ class ResidencyPlanner:
         surviving = [(n, x) for n, x in lives.items() if cyclic and x.successor is not None]
         surviving.sort(key=lambda item: (-len(item[1].reads), item[1].data.nbytes, item[0]))
         self.surviving = [(n, sizes_of(x, self.words)) for n, x in surviving]
-        self.lasting = dwells.over_the_step(self.words)
+        self.lasting = {n: dwells.over_the_step(lives[n]) for n, _ in surviving}
         self._walked: dict[tuple[str, int], Walked] = {}
 
     def plan(self, capacity: Mapping[str, int]) -> Residency:
@@ -101,7 +98,7 @@ class ResidencyPlanner:
         for name, size in self.surviving:
             for group, nbytes in size.items():
                 own = plan.kept[name] if plan.group.get(name) == group else []
-                if group not in self.lasting or not tops[group].fits(own, nbytes, capacity[group]):
+                if group not in self.lasting[name] or not tops[group].fits(own, nbytes, capacity[group]):
                     continue
                 left = plan.group.pop(name, None)
                 if left is not None:

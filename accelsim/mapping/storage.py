@@ -30,8 +30,8 @@ def stored_format(machine: Machine, role: Role, dtype: Format, quantised: bool) 
 class Life:
     """One tensor's life in a step: made by kernel ``made`` (-1: there from the start), read by ``reads``.
 
-    ``whole`` are the readers that touch every element of it. ``successor`` names the tensor that takes its
-    place in the next step, made by kernel ``renewed``.
+    ``whole`` are the readers that touch every element of it, ``readers`` the layers that read it.
+    ``successor`` names the tensor that takes its place in the next step, made by kernel ``renewed``.
     """
 
     data: Data
@@ -42,6 +42,7 @@ class Life:
     successor: str | None = None
     predecessor: str | None = None
     renewed: int = -1
+    readers: list[str] = field(default_factory=list)
 
     def events(self) -> list[int]:
         """Kernels at which the data must be at hand, in order."""
@@ -53,8 +54,11 @@ def lives(graph: Graph, machine: Machine, kernels: list[Draft]) -> dict[str, Lif
     result: dict[str, Life] = {}
     for kernel in kernels:
         everything = _everything(kernel.leader)
-        for operand, _ in kernel.reads:
+        layers = {op.name: op.layer for op in kernel.ops}
+        for operand, op in kernel.reads:
             life = _life(result, graph, machine, operand.tensor)
+            if layers[op] not in life.readers:
+                life.readers.append(layers[op])
             if volume(operand.box(everything)) == math.prod(operand.shape):
                 life.whole.add(kernel.index)
             if not life.reads or life.reads[-1] != kernel.index:

@@ -12,6 +12,7 @@ from rich.text import Text
 from accelsim.report.errors import error_grid
 from accelsim.report.layers import layer_costs
 from accelsim.report.layout import grid, paragraph
+from accelsim.report.placement import by_sensitivity
 from accelsim.trace import human
 from accelsim.words import PHASES, STALL_REASONS
 
@@ -37,6 +38,7 @@ def report(summary: Summary, skip: Summary, ops: pa.Table, top: int = 10) -> Ren
         costliest_layers(summary, ops, top),
         capacity_use(summary),
         *([bit_errors(summary)] if "errors" in summary else []),
+        *by_sensitivity(summary.get("placement"), summary.get("errors", {})),
         *footnotes(summary),
     ]
     return Group(*parts)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Final
 
 from accelsim.config.arch import ArchSpec, BankSpec
 from accelsim.config.origins import Fault, Origins
 from accelsim.device.cells import Cell, cell
 from accelsim.errors import ConfigError, InputError
+from accelsim.resolve.beside import beside
 from accelsim.resolve.device import described_device, share_of
 from accelsim.resolve.machine import Device, Sourced
 from accelsim.units import LIFETIME, UnitError
@@ -75,7 +75,9 @@ def cell_write(bank: BankSpec, spec: ArchSpec, origins: Origins, name: str) -> C
     if not bank.device:
         return CellWrite(own, None, bank.access_width_scale)
     try:
-        device, sources = described_device(_beside(bank.device, origins, name), spec.temperature)
+        device, sources = described_device(
+            beside(bank.device, origins, ("bank", name, "device")), spec.temperature
+        )
     except ConfigError as exc:  # its faults stand in its own file
         return [origins.fault(("bank", name, "device"), line) for line in exc.faults]
     except InputError as exc:
@@ -157,12 +159,3 @@ def _upkeep_faults(bank: BankSpec) -> list[tuple[str, str]]:
         if given is not None and given.amount == 0:
             wrong.append((key, "expected a time of more than 0"))
     return wrong
-
-
-def _beside(device: str, origins: Origins, name: str) -> str:
-    """Return the device's name, or its path as seen from the file that names it."""
-    if "/" not in device and not device.endswith(".toml"):
-        return device
-    label = origins.source_label(("bank", name, "device")) or ""
-    beside = Path(label).parent / device
-    return str(beside) if label.endswith(".toml") and beside.is_file() else device

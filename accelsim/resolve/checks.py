@@ -25,10 +25,22 @@ def cross_faults(spec: ArchSpec, origins: Origins) -> list[Fault]:
         if bank.iso_area and not spec.iso_area_with:
             what = "has no effect without iso_area_with, the machine whose bank area is to be matched"
             faults.append(origins.fault(("bank", name, "iso_area"), what))
-    if "master_weight" in spec.placement and "master_weight" not in spec.format:
+    faults += _policy_faults(spec, origins)
+    if "master_weight" in spec.placement.lists and "master_weight" not in spec.format:
         what = "has no effect without [format] master_weight: weights are then updated in place"
         faults.append(origins.fault(("placement", "master_weight"), what, at_key=True))
     return faults + _name_faults(spec, origins)
+
+
+def _policy_faults(spec: ArchSpec, origins: Origins) -> list[Fault]:
+    """Return the faults of a policy without its file, and of the file without its policy."""
+    policy, file = spec.placement.policy, spec.placement.sensitivity
+    if policy == "sensitivity" and not file:
+        what = 'needs placement.sensitivity, the file of "accelsim sensitivity"'
+        return [origins.fault(("placement", "policy"), what)]
+    if file and policy != "sensitivity":
+        return [origins.fault(("placement", "sensitivity"), 'has no effect without policy = "sensitivity"')]
+    return []
 
 
 def _name_faults(spec: ArchSpec, origins: Origins) -> list[Fault]:
@@ -37,7 +49,7 @@ def _name_faults(spec: ArchSpec, origins: Origins) -> list[Fault]:
     faults: list[Fault] = []
     if spec.accumulator.overflow:
         names.append((("accumulator", "overflow"), spec.accumulator.overflow))
-    for role, groups in spec.placement.items():
+    for role, groups in spec.placement.lists.items():
         for i, group in enumerate(groups):
             names.append((("placement", role, i), group))
             if group in groups[:i]:
@@ -57,16 +69,15 @@ def without_empty_groups(spec: ArchSpec) -> ArchSpec:
     gone = {name for name, bank in spec.bank.items() if not bank.count}
     if not gone:
         return spec
-    placement = {
-        role: tuple(g for g in groups if g not in gone)
-        for role, groups in spec.placement.items()
-        if not groups or not gone.issuperset(groups)
+    lists: dict[str, tuple[str, ...] | None] = {
+        role: None if groups and gone.issuperset(groups) else tuple(g for g in groups if g not in gone)
+        for role, groups in spec.placement.lists.items()
     }
     spill = "" if spec.accumulator.overflow in gone else spec.accumulator.overflow
     return spec.model_copy(
         update={
             "bank": {name: bank for name, bank in spec.bank.items() if name not in gone},
-            "placement": placement,
+            "placement": spec.placement.model_copy(update=lists),
             "accumulator": spec.accumulator.model_copy(update={"overflow": spill}),
         }
     )

@@ -17,6 +17,7 @@ from accelsim.resolve.iso_area import solved_capacities
 from accelsim.resolve.ledger import Ledger
 from accelsim.resolve.machine import BankGroup, Machine
 from accelsim.resolve.parts import assemble
+from accelsim.resolve.sensitivity import sensitivity_of
 
 
 def load_machine(name_or_path: str, overrides: Sequence[str] = ()) -> Machine:
@@ -44,7 +45,8 @@ def _load(path: Path, overrides: Sequence[str], above: tuple[Path, ...]) -> Mach
         other = _other(path, spec.iso_area_with, origins, above)
         capacities |= solved_capacities(Where(spec, origins), other)
     ledger = Ledger(spec, origins)
-    return assemble(path.stem, spec, _banks(spec, origins, capacities, ledger), ledger)
+    banks = _banks(spec, origins, capacities, ledger)
+    return assemble(path.stem, spec, banks, ledger, sensitivity_of(spec, origins, banks))
 
 
 def _banks(

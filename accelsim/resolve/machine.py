@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import Literal
 
 from accelsim.words import Convention, Dataflow, Format, Role, Technology
@@ -245,6 +246,55 @@ class Content:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Tolerated:
+    """The errors that training tolerates in one class of tensors, and what that means in each bank group.
+
+    Attributes:
+        layer: Glob of the layers that read the tensors.
+        rate: Tolerated probability that a bit is read wrong.
+        measured: Whether the file says so; else the class is not in it, and nothing is tolerated.
+        least: By group: the probability with which a bit is read wrong right after its write.
+        dwell_ps: By group: how long data may lie until ``rate`` is reached; 0: not at all. Without an entry:
+            for as long as may be.
+    """
+
+    role: Role
+    layer: str
+    rate: float
+    measured: bool
+    least: Mapping[str, float]
+    dwell_ps: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sensitivity:
+    """Placement by sensitivity: what training tolerates, and what it costs to keep a bit.
+
+    Attributes:
+        file, workload: What was measured, and where it stands.
+        tolerated: In the order of the file; of the entries of a role the first whose glob fits counts.
+        access_pj_per_bit: By role and group, of writing a bit once and reading it once.
+        leakage_pj_per_bit_ps: By group, of keeping a bit: its share of the whole group's leakage.
+    """
+
+    file: str
+    workload: str
+    tolerance: float
+    clean_accuracy: float
+    tolerated: tuple[Tolerated, ...]
+    access_pj_per_bit: Mapping[Role, Mapping[str, float]]
+    leakage_pj_per_bit_ps: Mapping[str, float]
+
+    def of(self, role: Role, reader: str) -> Tolerated:
+        """Return the entry of what ``reader`` reads."""
+        return next(t for t in self.tolerated if t.role == role and fnmatchcase(reader, t.layer))
+
+    def cost_pj(self, role: Role, group: str, lies_ps: int) -> float:
+        """Return the energy of a bit that is written once, lies for ``lies_ps`` and is read once."""
+        return self.access_pj_per_bit[role][group] + lies_ps * self.leakage_pj_per_bit_ps[group]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
     """The whole resolved machine.
 
@@ -274,6 +324,7 @@ class Machine:
     sources: tuple[Sourced, ...]
     toggle: Mapping[Role, float] = field(default_factory=dict)
     content: Mapping[str, Content] = field(default_factory=dict)
+    sensitivity: Sensitivity | None = None  # placement by it; None: by role alone
 
     @property
     def area_mm2(self) -> float:

@@ -27,13 +27,20 @@ from accelsim.resolve.machine import (
     MappingChoices,
     Noc,
     PeArray,
+    Sensitivity,
     VectorUnit,
 )
 from accelsim.resolve.techniques import TOGGLE
 from accelsim.words import FORMAT_BYTES, FORMATS, ROLES, Role
 
 
-def assemble(name: str, spec: ArchSpec, banks: Mapping[str, BankGroup], ledger: Ledger) -> Machine:
+def assemble(
+    name: str,
+    spec: ArchSpec,
+    banks: Mapping[str, BankGroup],
+    ledger: Ledger,
+    sensitivity: Sensitivity | None = None,
+) -> Machine:
     """Return the whole machine ``name``; every number is noted in ``ledger``."""
     _choices(spec, banks, ledger)
     ledger.written(("static", "power"), spec.static.power, "mW")
@@ -68,10 +75,11 @@ def assemble(name: str, spec: ArchSpec, banks: Mapping[str, BankGroup], ledger: 
         static_mw=spec.static.power,
         host_gap_ps=host_gap,
         formats={role: spec.format.get(role) for role in ROLES},
-        placement={role: spec.placement.get(role, tuple(banks)) for role in ROLES},
+        placement={role: spec.placement.lists.get(role, tuple(banks)) for role in ROLES},
         sources=ledger.sources(),
         toggle={role: spec.toggle_rate.get(role, TOGGLE) for role in ROLES},
         content={role: _content(spec, role) for role in ROLES},
+        sensitivity=sensitivity,
     )
 
 

@@ -9,6 +9,7 @@ from accelsim.program.program import Program
 from accelsim.reliability import columns_of, error_profile
 from accelsim.reliability.sums import error_sums, overall
 from accelsim.resolve.machine import Machine
+from accelsim.run.placement import breaches
 from accelsim.run.wear import hottest_writes
 from accelsim.trace.folder import RunFolder
 from accelsim.trace.recorder import CountKey
@@ -29,19 +30,23 @@ def write_errors(
         program, counts: What was run, and how much was written, to tell which lines are written most.
 
     Returns:
-        Empty, or ``errors``: means per bit over all reads, by role, each group's device, and how often
-        its most written words are written in a step.
+        Empty, or ``errors``: means per bit over all reads, by role, each group's device, how often its
+        most written words are written in a step, and, under the policy ``sensitivity``, what met more
+        errors than tolerated.
     """
     devices = {name: bank.device for name, bank in machine.banks.items() if bank.device is not None}
     if not devices:
         return {}
     profile = error_profile(machine.banks, machine.changes, residencies)
+    columns = columns_of(profile)
     if folder is not None:
-        folder.write_extra("errors", columns_of(profile))
+        folder.write_extra("errors", columns)
     told = {name: {"name": d.name, "temperature_k": d.temperature_k} for name, d in devices.items()}
     by_role = error_sums(profile)["by_role"]
     hottest = {
         name: hottest_writes(program, counts, name, machine.banks[name].word_bytes) for name in devices
     }
     told_of = {"devices": told, "all": overall(profile), "by_role": by_role, "hottest_writes": hottest}
+    if machine.sensitivity is not None:
+        told_of["breaches"] = breaches(machine.sensitivity, columns)
     return {"errors": told_of}

@@ -147,6 +147,9 @@ def _notes(machine: Machine, graph: Graph, program: Program, options: dict[str, 
         if bank.refresh_model == "literature":
             what = "as papers on low-retention caches assume; thermal flips have no such memory"
             notes.append(f"{name}: refresh is taken to reset the time since the write, {what}")
+    if machine.sensitivity is not None and machine.sensitivity.workload != graph.name:
+        file, other = machine.sensitivity.file, machine.sensitivity.workload
+        notes.append(f"what training tolerates ({file}) was measured on {other}, not on this workload")
     if machine.host_gap_ps:
         notes.append(
             f"a gap of {human.time(machine.host_gap_ps)} between steps counts in dwells and standing energy"

@@ -146,14 +146,3 @@ def _dimension(kind: Any) -> Dimension | None:
     if get_origin(kind) in (Union, types.UnionType):
         return next((d for d in map(_dimension, get_args(kind)) if d is not None), None)
     return None
-
-
-def toml(value: Any) -> str:
-    """Return ``value`` as TOML.
-
-    >>> toml("1 GHz"), toml([1, True]), toml(0.5)
-    ('"1 GHz"', '[1, true]', '0.5')
-    """
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(map(toml, value)) + "]"
-    return json.dumps(value)

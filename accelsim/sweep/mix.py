@@ -14,9 +14,9 @@ from typing import Any, Final
 
 from accelsim import units
 from accelsim.config.arch import ArchSpec, BankSpec
+from accelsim.config.machinefile import toml
 from accelsim.errors import InputError
 from accelsim.resolve import load_machine
-from accelsim.sweep.keys import toml
 from accelsim.sweep.spec import MixSpec
 from accelsim.units import UnitError
 from accelsim.words import ROLES
@@ -179,7 +179,7 @@ def _placement(machine: ArchSpec, names: list[str]) -> Settings:
     return {
         f"placement.{role}": [*listed, *(n for n in names if n not in listed)]
         for role in ROLES
-        if (listed := machine.placement.get(role))
+        if (listed := machine.placement.lists.get(role))
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from accelsim.config.machinefile import toml
 from accelsim.errors import InputError
 from accelsim.frontend import load_workload
 from accelsim.graph.master import with_master_weights
@@ -13,7 +14,6 @@ from accelsim.resolve import load_machine
 from accelsim.sweep.corners import described
 from accelsim.sweep.evaluate import Job, Work, evaluate, packed
 from accelsim.sweep.figures import Figures
-from accelsim.sweep.keys import toml
 from accelsim.sweep.prices import Ranges
 from accelsim.trace.runs import Run
 

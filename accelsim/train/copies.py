@@ -85,12 +85,13 @@ class Copy:
 
     def state(self) -> dict[str, Any]:
         """Return what lies between two steps, as plain data and arrays."""
-        return {key: getattr(self, key) for key in _KEPT}
+        return {key: getattr(self, key) for key in _KEPT} | {"seen": set(self.seen)}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from ``state``."""
         for key in _KEPT:
             setattr(self, key, state[key])
+        self.seen = set(self.seen)
 
     def show(self, storage: Words, touched: Positions, words: NDArray[Any]) -> None:
         """Put ``words`` at the elements ``touched`` and, everywhere else, what was written."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,8 @@ from accelsim.resolve import load_machine
 from accelsim.run import simulate
 from accelsim.trace.folder import canonical_json
 from accelsim.trace.runs import open_run
-from accelsim.train.cases import cases_of, wants_profile
+from accelsim.train.cases import PROFILE, cases_of, wants_profile
+from accelsim.train.closed import CLOSED, ClosedLoop, Loop
 from accelsim.train.data.named import load_data
 from accelsim.train.files import (
     CHECKPOINTS,
@@ -26,18 +27,30 @@ from accelsim.train.files import (
     PLOT,
     RUN,
     SUMMARY,
+    TRIED,
     Log,
     training_folder,
     write_whole,
 )
+from accelsim.train.machines import Machines
 from accelsim.train.plot import plot
 from accelsim.train.profile import FILE, RunProfile
+from accelsim.train.remedies import Remedies
 from accelsim.train.summary import summarize
 from accelsim.train.table import TableProfile
 from accelsim.train.task import task_of
-from accelsim.train.trainer import Case, Row, Setup, Trainer, silent
+from accelsim.train.trainer import Case, Check, Row, Setup, Trainer, silent
+from accelsim.train.validation import held_out
 
 ACTIVITY = "activity.parquet"  # of the first seed without errors
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoopWish:
+    """A closed loop beside: how often it checks (None: every epoch), and the drift that it takes."""
+
+    every: int | None = None
+    tolerance: float = 0.02
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,15 +71,17 @@ class Wish:
     overrides: tuple[str, ...] = ()
     target_accuracy: float | None = None
     checkpoint_steps: int = 200
+    loop: LoopWish | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Watcher:
-    """Who is told what happens: stages of the simulation, (training, steps in all, done, loss), rows."""
+    """Who is told: stages of the simulation, (training, steps in all, done, loss), rows, decisions."""
 
     stage: Callable[[str, int, int], None] | None = None
     step: Callable[[str, int, int, float], None] = silent
     row: Callable[[Row], None] = silent
+    decision: Callable[[Row], None] = silent
 
 
 def train(
@@ -85,8 +100,12 @@ def train(
     setup = Setup(
         workload, task, data, wish.epochs, options=wish.options, checkpoint_steps=wish.checkpoint_steps
     )
-    if len(data.train) < workload.spec.batch:
-        raise InputError(f"--batch {workload.spec.batch}: {data.name} has {len(data.train)} training samples")
+    if wish.loop is not None:
+        setup = _with_checks(setup, wish, wish.loop)
+    if len(setup.data.train) < workload.spec.batch:
+        raise InputError(
+            f"--batch {workload.spec.batch}: {data.name} has {len(setup.data.train)} training samples"
+        )
     _check(setup, cases_of(wish.errors, wish.rates, wish.target, wish.layers, None))
     settings = _settings(wish, workload, data.name)
     path = out or Path("runs") / f"train-{machine.name}_{workload.name}-{_id(settings)}"
@@ -94,7 +113,10 @@ def train(
         setup, profile = _simulated(wish, setup, folder, watcher)
         cases = cases_of(wish.errors, wish.rates, wish.target, wish.layers, profile)
         _check(setup, cases)
-        log = _trained(setup, cases, wish.seeds, folder, watcher)
+        loop = _loop(wish, setup, folder, watcher)
+        if loop is not None:
+            cases.append(Case(CLOSED, profile))
+        log = _trained(setup, cases, wish.seeds, folder, watcher, loop)
     summary = {
         **settings,
         "order": [c.name for c in cases],
@@ -102,6 +124,8 @@ def train(
     }
     summary |= {"step_ps": setup.step_ps, "step_pj": setup.step_pj}
     summary |= summarize(log.rows, wish.target_accuracy)
+    if loop is not None:
+        summary["closed_loop"] = {**summary["closed_loop"], "by_seed": loop.settled}
     write_whole(folder / SUMMARY, canonical_json(summary).encode())
     plot(folder / PLOT, log.rows, f"{workload.name} on {data.name}, non-finite values {_policy(wish)}")
     return folder
@@ -134,6 +158,7 @@ def _settings(wish: Wish, workload: Workload, data: str) -> dict[str, Any]:
         "layers": wish.layers,
         "options": {k: list(v) if isinstance(v, tuple) else v for k, v in wish.options.items()},
         "nonfinite": _policy(wish),
+        "closed_loop": asdict(wish.loop) if wish.loop is not None else None,
         "model_version": MODEL_VERSION,
         "version": __version__,
     }
@@ -176,7 +201,35 @@ def _simulated(wish: Wish, setup: Setup, folder: Path, watcher: Watcher) -> tupl
     return setup, RunProfile.load(folder / RUN)
 
 
-def _trained(setup: Setup, cases: Sequence[Case], seeds: int, folder: Path, watcher: Watcher) -> Log:
+def _with_checks(setup: Setup, wish: Wish, loop: LoopWish) -> Setup:
+    """Return what all trainings share where one of them is judged beside the error-free one."""
+    if wish.rates or wish.errors not in (None, PROFILE):
+        raise InputError(
+            "--closed-loop: acts on the errors of the simulated machine; leave out --errors and --rates"
+        )
+    data, validation = held_out(setup.data)
+    steps = len(data.train) // setup.workload.spec.batch
+    every = loop.every or max(1, steps)
+    if every >= steps * setup.epochs > 0:
+        total = steps * setup.epochs
+        raise InputError(f"--loop-every {every}: a training of {total} steps has no check that could act")
+    return replace(setup, data=data, validation=validation, check_steps=every)
+
+
+def _loop(wish: Wish, setup: Setup, folder: Path, watcher: Watcher) -> Loop | None:
+    if wish.loop is None:
+        return None
+    workload = str(setup.workload.path)
+    remedies = Remedies(wish.arch, wish.overrides, folder)
+    machines = Machines(
+        wish.arch, workload, wish.batch, remedies, folder / RUN, folder / TRIED, watcher.stage
+    )
+    return Loop(setup, folder, machines, wish.loop.tolerance, watcher.decision)
+
+
+def _trained(
+    setup: Setup, cases: Sequence[Case], seeds: int, folder: Path, watcher: Watcher, loop: Loop | None
+) -> Log:
     log = Log(folder / LOG)
 
     def on_row(row: Row) -> None:
@@ -184,8 +237,12 @@ def _trained(setup: Setup, cases: Sequence[Case], seeds: int, folder: Path, watc
         watcher.row(row)
 
     for seed in range(seeds):
+        reference: Sequence[Check] = ()
         for number, case in enumerate(cases):
-            trainer = Trainer(setup, case, seed, folder / CHECKPOINTS / f"{number}-{seed}.pt")
+            path = folder / CHECKPOINTS / f"{number}-{seed}.pt"
+            trainer = Trainer(setup, case, seed, path)
+            if loop is not None and case.name == CLOSED:
+                trainer = loop.trainer(seed, path, reference)
             trainer.run(on_row, partial(watcher.step, f"errors {case.name}, seed {seed}", trainer.steps))
             if (
                 trainer.injector is not None
@@ -194,10 +251,15 @@ def _trained(setup: Setup, cases: Sequence[Case], seeds: int, folder: Path, watc
                 and not seed
             ):
                 trainer.injector.activity.write(folder / ACTIVITY)
+            reference = trainer.checks if case.profile is None else reference
+            if isinstance(trainer, ClosedLoop) and loop is not None:
+                loop.settle(trainer, seed)
     return log
 
 
 def _described(case: Case, setup: Setup) -> str:
     if case.profile is None:
         return "no errors"
+    if case.name == CLOSED:
+        return "begins with the profile, and changes the machine when accuracy or loss drift"
     return f"{case.profile.description}; non-finite values {setup.options.get('nonfinite', 'raw')}"

@@ -21,6 +21,10 @@ SUMMARY: Final = "training.json"
 PLOT: Final = "accuracy.png"
 CHECKPOINTS: Final = "checkpoints"
 RUN: Final = "run"  # the simulated step
+TRIED: Final = "loop"  # the steps of other machines that a closed loop looked at
+DEVICES: Final = "devices"  # and what their cells are
+DECISIONS: Final = "decisions.jsonl"
+MACHINE: Final = "machine.toml"
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -52,22 +56,26 @@ def load_checkpoint(path: Path) -> dict[str, Any] | None:
 
 
 class Log:
-    """Rows, one JSON object a line, each on disk before ``add`` returns; of an epoch there is one row."""
+    """Rows, one JSON object a line, each on disk before ``add`` returns.
 
-    def __init__(self, path: Path) -> None:
+    Of equal values of ``keys`` there is one row: of an epoch, if nothing else is said.
+    """
+
+    def __init__(self, path: Path, keys: tuple[str, ...] = ("case", "seed", "epoch")) -> None:
         self._path = path
+        self._keys = keys
         self.rows: list[dict[str, Any]] = []
         if path.is_file():
             whole = path.read_bytes().rpartition(b"\n")[0]  # a line cut short by a kill is written again
             self.rows = [json.loads(line) for line in whole.splitlines()]
             write_whole(path, whole + b"\n" if whole else b"")
-        self._known = {_key(row) for row in self.rows}
+        self._known = {self._key(row) for row in self.rows}
 
     def add(self, row: dict[str, Any]) -> bool:
         """Append ``row``; return False if it is there already, from before a resume."""
-        if _key(row) in self._known:
+        if self._key(row) in self._known:
             return False
-        self._known.add(_key(row))
+        self._known.add(self._key(row))
         self.rows.append(row)
         with self._path.open("ab") as file:
             file.write(json.dumps(row, sort_keys=True, allow_nan=False).encode() + b"\n")
@@ -75,9 +83,8 @@ class Log:
             os.fsync(file.fileno())
         return True
 
-
-def _key(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    return row["case"], row["seed"], row["epoch"]
+    def _key(self, row: Mapping[str, Any]) -> tuple[Any, ...]:
+        return tuple(row[key] for key in self._keys)
 
 
 @contextmanager
@@ -107,7 +114,7 @@ def training_folder(path: Path, settings: Mapping[str, Any], resume: bool) -> It
 
 def _empty(path: Path, made: list[Path]) -> None:
     """Take away what was made: all that is in ``path``, and the folders ``made``."""
-    for name in (CHECKPOINTS, RUN):
+    for name in (CHECKPOINTS, RUN, TRIED, DEVICES):
         shutil.rmtree(path / name, ignore_errors=True)
     (path / SETTINGS).unlink(missing_ok=True)
     for folder in made:

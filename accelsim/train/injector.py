@@ -153,6 +153,23 @@ class ErrorInjector:
             for value_of, copy in self._persistent():
                 self._memory.settled(copy, value_of)
 
+    def use(self, profile: ProfileLike, *, rewritten: bool = True) -> None:
+        """Draw from another profile from here on: between two steps, where the machine has changed.
+
+        Weights and optimizer state keep the wrong bits that they have; if ``rewritten`` they count as written
+        anew, so that their next reads draw by the new laws. All other copies end with their step anyway.
+
+        Raises:
+            InputError: As for ``profile`` when the injector is made.
+        """
+        new = profile_of(profile)
+        new.check(self._places.layers)
+        self.profile = new
+        self._memory.use(new)
+        self._copies_inputs = None
+        for _, copy in self._persistent() if rewritten else ():
+            copy.seen.clear()
+
     @contextmanager
     def paused(self) -> Iterator[None]:
         """Draw no errors inside; wrong bits that are stored stay."""

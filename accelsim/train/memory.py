@@ -62,6 +62,11 @@ class Memory:
         # where nothing is to be done at a copy's first read but to draw
         self._plain = settings.policy == "raw" and settings.weak is None and activity is None
 
+    def use(self, profile: Profile) -> None:
+        """Take the laws of ``profile`` from here on."""
+        self._profile = profile
+        self._laws.clear()
+
     def read(self, copy: Copy, value: torch.Tensor, read: Read) -> Positions | None:
         """Let ``read`` draw, and put what it finds into the storage of ``value``.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from accelsim.frontend.spec import Workload
+from accelsim.train.apart import outside
 from accelsim.train.data.batches import Batches
 from accelsim.train.data.sets import Data, Split
 from accelsim.train.files import load_checkpoint, save_checkpoint
@@ -20,7 +21,7 @@ from accelsim.train.laws import Profile
 from accelsim.train.task import Task, loss_of, new_model, right
 
 Row = dict[str, Any]
-_EVALUATED_AT_ONCE = 500  # samples
+EVALUATED_AT_ONCE = 500  # samples
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,8 @@ class Setup:
         step_ps: Simulated time of a step, the gap to the next one included.
         step_pj: Simulated energy of a step.
         checkpoint_steps: A checkpoint is written after so many steps, and at the end of an epoch.
+        check_steps: Loss and accuracy on ``validation`` are taken after so many steps, and at the end of an
+            epoch; 0: never.
     """
 
     workload: Workload
@@ -50,6 +53,17 @@ class Setup:
     step_pj: float = 0.0
     options: Mapping[str, Any] = field(default_factory=dict)
     checkpoint_steps: int = 200
+    check_steps: int = 0
+    validation: Split | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """How a training does: mean loss of the steps since the check before, accuracy on the validation data."""
+
+    step: int
+    loss: float
+    accuracy: float
 
 
 @dataclass(slots=True)
@@ -61,6 +75,9 @@ class _At:
     losses: float = 0.0  # sum over the epoch's steps so far
     step: int = 0
     diverged: int | None = None  # step of the first loss that is not finite
+    checks: list[Check] = field(default_factory=list)
+    unchecked: float = 0.0  # sum of the losses since the last one
+    prices: list[tuple[int, int, float]] = field(default_factory=list)  # step from which on, ps, pJ a step
     rows: list[Row] = field(default_factory=list)
 
 
@@ -84,12 +101,22 @@ class Trainer:
         self._seed = seed
         self._path = path
         self._batches = Batches(setup.data, setup.workload.spec.batch, seed)
-        self._at = _At()
+        self._at = _At(prices=[(0, setup.step_ps, setup.step_pj)])
 
     @property
     def steps(self) -> int:
         """Steps of the whole training."""
         return self._setup.epochs * len(self._batches)
+
+    @property
+    def checks(self) -> list[Check]:
+        """Checks so far."""
+        return self._at.checks
+
+    @property
+    def spent(self) -> tuple[int, float]:
+        """Simulated time in ps and energy in pJ so far, each step at the price that it had."""
+        return spent(self._at.prices, self._at.step)
 
     def run(
         self,
@@ -103,6 +130,7 @@ class Trainer:
         """
         with self.injector or contextlib.nullcontext():
             self._resume()
+            self._begin()
             for row in self._at.rows:
                 on_row(row)
             while self._at.epoch < self._setup.epochs and self._at.diverged is None:
@@ -113,34 +141,43 @@ class Trainer:
 
     def _epoch(self, on_step: Callable[[int, float], None]) -> None:
         """Train the rest of an epoch and add its row."""
-        at = self._at
+        at, setup = self._at, self._setup
         self.model.train()
         while at.number < len(self._batches) and at.diverged is None:
-            loss = self._step(*self._batches.of(at.epoch, at.number))
+            x, y = self._batches.of(at.epoch, at.number)
+            loss = train_step(self.model, self.optimizer, setup.task, x, y, setup.workload.spec.accumulate)
             at.number += 1
             at.step += 1
             at.losses += loss
+            at.unchecked += loss
             at.diverged = None if math.isfinite(loss) else at.step
             on_step(at.step, loss)
-            if at.step % self._setup.checkpoint_steps == 0 and at.number < len(self._batches):
+            if at.diverged is not None:
+                self._diverging()
+            elif setup.check_steps and (at.step % setup.check_steps == 0 or at.number == len(self._batches)):
+                self._check()
+            if at.step % setup.checkpoint_steps == 0 and at.number < len(self._batches):
                 self._checkpoint()
         at.rows.append(self._row())
         at.epoch, at.number, at.losses = at.epoch + 1, 0, 0.0
+        self._epoch_ended()
 
-    def _step(self, x: torch.Tensor, y: torch.Tensor) -> float:
-        parts = self._setup.workload.spec.accumulate
-        self.optimizer.zero_grad()
-        total = 0.0
-        for some_x, some_y in zip(x.chunk(parts), y.chunk(parts), strict=True):
-            loss = loss_of(self._setup.task, self.model(some_x), some_y) / parts
-            loss.backward()  # type: ignore[no-untyped-call]
-            total += loss.item()
-        self.optimizer.step()
-        return total
+    def _check(self) -> None:
+        """Note how the training does, and act on it."""
+        at, setup = self._at, self._setup
+        assert setup.validation is not None
+        before = at.checks[-1].step if at.checks else 0
+        loss = at.unchecked / (at.step - before)
+        with outside():
+            found = accuracy(self.model, setup.validation)
+        at.checks.append(Check(at.step, loss, found))
+        at.unchecked = 0.0
+        self._after(at.checks[-1])
 
     def _row(self) -> Row:
         at, setup = self._at, self._setup
         mean = at.losses / at.number
+        time_ps, energy_pj = self.spent
         injected: dict[str, Any] = {"flips": {}, "non_finite": 0, "first_non_finite_step": None}
         return {
             "case": self._case.name,
@@ -151,32 +188,60 @@ class Trainer:
             "accuracy": accuracy(self.model, setup.data.test),
             **(self.injector.counts.take() if self.injector is not None else injected),
             "diverged_step": at.diverged,
-            "time_ps": at.step * setup.step_ps,
-            "energy_pj": at.step * setup.step_pj,
+            "time_ps": time_ps,
+            "energy_pj": energy_pj,
         }
 
     def _checkpoint(self) -> None:
-        if self._path is None:
-            return
-        state = {
+        if self._path is not None:
+            save_checkpoint(self._path, {**self._state(), "more": self._more()})
+
+    def _resume(self) -> None:
+        state = load_checkpoint(self._path) if self._path is not None else None
+        if state is not None:
+            self._load(state)
+            self._restore(state["more"])
+
+    def _state(self) -> dict[str, Any]:
+        """Return where the training stands: references, not copies."""
+        return {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "torch": torch.get_rng_state(),
             "injector": self.injector.state_dict() if self.injector is not None else None,
             "at": {name: getattr(self._at, name) for name in _At.__slots__},
         }
-        save_checkpoint(self._path, state)
 
-    def _resume(self) -> None:
-        state = load_checkpoint(self._path) if self._path is not None else None
-        if state is None:
-            return
+    def _load(self, state: Mapping[str, Any]) -> None:
+        """Go on from ``state``, which belongs to the training from here on."""
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         torch.set_rng_state(state["torch"])
         if self.injector is not None:
             self.injector.load_state_dict(state["injector"])
-        self._at = _At(**state["at"])
+        for name, value in state["at"].items():
+            setattr(self._at, name, value)
+
+    # -- what a closed loop adds
+
+    def _begin(self) -> None:
+        """Act on the start, or on a resume."""
+
+    def _epoch_ended(self) -> None:
+        """Act on an epoch's end, after its row."""
+
+    def _diverging(self) -> None:
+        """Act on a loss that is not finite; here the training ends."""
+
+    def _after(self, check: Check) -> None:
+        """Act on a check; here: not at all."""
+
+    def _more(self) -> dict[str, Any]:
+        """Return what else a checkpoint holds."""
+        return {}
+
+    def _restore(self, more: dict[str, Any]) -> None:
+        """Go on from what else a checkpoint held."""
 
 
 def accuracy(model: torch.nn.Module, split: Split) -> float:
@@ -185,8 +250,42 @@ def accuracy(model: torch.nn.Module, split: Split) -> float:
     model.eval()
     hits = 0
     with torch.no_grad():
-        for start in range(0, len(split), _EVALUATED_AT_ONCE):
-            part = slice(start, start + _EVALUATED_AT_ONCE)
+        for start in range(0, len(split), EVALUATED_AT_ONCE):
+            part = slice(start, start + EVALUATED_AT_ONCE)
             hits += right(model(split.x[part]), split.y[part])
     model.train(was_training)
     return hits / split.y.numel()
+
+
+def train_step(
+    model: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    task: Task,
+    x: torch.Tensor,
+    y: torch.Tensor,
+    parts: int,
+) -> float:
+    """Make one step with a batch in ``parts`` micro-batches; return its loss."""
+    optimizer.zero_grad()
+    total = 0.0
+    for some_x, some_y in zip(x.chunk(parts), y.chunk(parts), strict=True):
+        loss = loss_of(task, model(some_x), some_y) / parts
+        loss.backward()  # type: ignore[no-untyped-call]
+        total += loss.item()
+    optimizer.step()
+    return total
+
+
+def spent(prices: Sequence[tuple[int, int, float]], step: int) -> tuple[int, float]:
+    """Return time in ps and energy in pJ of ``step`` steps.
+
+    Args:
+        prices: Step from which on it holds, ps and pJ of a step, in order.
+
+    >>> spent([(0, 10, 1.0), (3, 20, 0.5)], 5)
+    (70, 4.0)
+    """
+    ends = [since for since, _, _ in prices[1:]] + [step]
+    lengths = [max(0, min(end, step) - since) for end, (since, _, _) in zip(ends, prices, strict=True)]
+    time_ps = sum(n * ps for n, (_, ps, _) in zip(lengths, prices, strict=True))
+    return time_ps, math.fsum(n * pj for n, (_, _, pj) in zip(lengths, prices, strict=True))

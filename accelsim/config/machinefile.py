@@ -1,13 +1,12 @@
-"""A point's machine as a file: what it extends, and the keys that the point sets."""
+"""A machine as a file: what it extends, and the keys that it sets beside."""
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-from accelsim.sweep.keys import toml
 
 
 def machine_toml(base: str, settings: Mapping[str, Any], comment: str, at: Path) -> str:
@@ -34,3 +33,14 @@ def machine_toml(base: str, settings: Mapping[str, Any], comment: str, at: Path)
     for table, keys in tables.items():
         lines += ["", f"[{table}]", *keys]
     return "\n".join(lines) + "\n"
+
+
+def toml(value: Any) -> str:
+    """Return ``value`` as TOML.
+
+    >>> toml("1 GHz"), toml([1, True]), toml(0.5)
+    ('"1 GHz"', '[1, true]', '0.5')
+    """
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(toml, value)) + "]"
+    return json.dumps(value)
