@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from accelsim.errors import RunError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rich.console import RenderableType
 
-    from accelsim.resolve.machine import Sensitivity
+    from accelsim.resolve.machine import Machine, Sensitivity
     from accelsim.resolve.summary import DeviceSummary, GroupSummary, MachineSummary, MacroSummary
+    from accelsim.run.selfcheck import Check
 
 Arch = Annotated[str, typer.Argument(help="A machine: the name of a shipped one, or a .toml file.")]
 Overrides = Annotated[
@@ -23,7 +26,15 @@ Overrides = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
 
 
-def check(arch: Arch, overrides: Overrides = None, as_json: Json = False) -> None:
+Self = Annotated[
+    bool,
+    typer.Option(
+        "--self", help="Also simulate one tile, ports and DRAM, and hold them against closed forms."
+    ),
+]
+
+
+def check(arch: Arch, overrides: Overrides = None, own: Self = False, as_json: Json = False) -> None:
     """Check the machine ARCH and print what it comes to: rates, banks, area, sources."""
     from dataclasses import asdict
 
@@ -32,14 +43,44 @@ def check(arch: Arch, overrides: Overrides = None, as_json: Json = False) -> Non
 
     machine = load_machine(arch, overrides or ())
     summary = summarize(machine)
+    checks = _self_checks(machine) if own else []
     if as_json:
         told = {
             **asdict(summary),
             "sensitivity": asdict(machine.sensitivity) if machine.sensitivity else None,
+            "self_checks": [{**asdict(c), "passed": c.passed} for c in checks],
         }
         typer.echo(json.dumps(told, indent=1, sort_keys=True))
     else:
         _print(summary, machine.sensitivity)
+        if own:
+            _print_checks(checks)
+    failed = [c for c in checks if not c.passed]
+    if failed:
+        raise RunError(f"{summary.name}: {len(failed)} of {len(checks)} self-checks failed")
+
+
+def _self_checks(machine: Machine) -> list[Check]:
+    from accelsim.run.selfcheck import self_checks
+
+    return self_checks(machine)
+
+
+def _print_checks(checks: list[Check]) -> None:
+    from accelsim.cli.console import results
+    from accelsim.report.layout import grid
+
+    rows = [
+        (
+            "pass" if c.passed else "FAIL",
+            c.name,
+            c.formula or c.note,
+            f"{'>= ' * c.at_least}{c.expected:,.10g}",
+            f"{c.found:,.10g}",
+        )
+        for c in checks
+    ]
+    results().print(grid("self-check", ("", "check", "by hand", "expected", "found"), rows, 3))
 
 
 def schema() -> None:

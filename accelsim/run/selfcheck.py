@@ -1,0 +1,210 @@
+"""Closed-form checks on a machine: what a page of arithmetic says, beside what is simulated.
+
+One GEMM that fills the array once is mapped and run on the machine as it is described; its cycles, counts,
+traffic and energies are compared with products of its shape and the machine's numbers. Ports and DRAM are
+asked on their own. Where a number is a bound, not an equality, the check says so.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from accelsim.errors import AccelsimError
+from accelsim.frontend.topology import parse
+from accelsim.geometry import ceil_div
+from accelsim.machine import run_program
+from accelsim.machine.memory import Bank, FlatDram
+from accelsim.mapping import map_graph
+from accelsim.resolve.machine import BankGroup, Machine
+from accelsim.run.columns import op_rows, ops_columns
+from accelsim.run.energy import energy_rows, sums
+from accelsim.sim import Sim
+from accelsim.trace.recorder import Part, Recorder
+from accelsim.words import FORMAT_BYTES
+
+WORDS = 1000  # of a burst that ports are asked for
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One comparison: what the arithmetic says, and what the machine did.
+
+    Attributes:
+        at_least: ``found`` may be larger: ``expected`` is a bound.
+        note: Why it could not be made; empty if it was.
+    """
+
+    name: str
+    formula: str
+    expected: float
+    found: float
+    at_least: bool = False
+    note: str = ""
+
+    @property
+    def passed(self) -> bool:
+        """Whether they agree to one in 10^9, or the bound is kept."""
+        if self.note:
+            return False
+        near = math.isclose(self.expected, self.found, rel_tol=1e-9)
+        return near or (self.at_least and self.found > self.expected)
+
+
+def self_checks(machine: Machine) -> list[Check]:
+    """Return all checks of ``machine``, in a fixed order."""
+    found = [check for bank in machine.banks.values() for check in _ports(bank, machine.granularity_bytes)]
+    found += _dram(machine)
+    try:
+        found += _one_tile(machine)
+    except AccelsimError as fault:
+        found.append(Check("one tile", "", 0, 0, note=str(fault)))
+    return found
+
+
+def _ports(bank: BankGroup, granularity: int) -> Iterator[Check]:
+    """Compare a burst of words with latency + (beats - 1) cycles, and beats x write cycle."""
+    beats = ceil_div(WORDS, bank.lanes)
+    hand = {
+        "read": (
+            bank.read_latency_ps + (beats - 1) * bank.read_cycle_ps,
+            f"latency + ({beats} - 1) read cycles",
+        ),
+        "write": (beats * bank.write_cycle_ps, f"{beats} write cycles"),
+    }
+    for action, (expected, formula) in hand.items():
+        asked = Bank(Sim(), bank, granularity)
+        access = asked.access(action, WORDS * bank.word_bytes)  # type: ignore[arg-type]
+        name = f"{bank.name}: {action} {WORDS} words, ps"
+        yield Check(name, f"{formula}, {bank.lanes} macros", expected, access.done_ps - access.queued_ps)
+
+
+def _dram(machine: Machine) -> Iterator[Check]:
+    nbytes = 1 << 20
+    asked = FlatDram(Sim(), machine.dram, machine.granularity_bytes).access("read", nbytes)
+    expected = machine.dram.latency_ps + ceil_div(nbytes * 10**12, machine.dram.bandwidth_bytes_per_s)
+    yield Check("DRAM: read 1 MiB, ps", "latency + bytes / bandwidth", expected, asked.done_ps)
+
+
+def _shape(machine: Machine) -> tuple[int, int, int, int]:
+    """Return m, n, k of a GEMM that fills the array once, and the extent that streams."""
+    array = machine.pe_array
+    streamed = 2 * max(array.rows, array.cols)
+    if array.dataflow == "ws":
+        return streamed, array.cols, array.rows, streamed
+    if array.dataflow == "is":
+        return array.cols, streamed, array.rows, streamed
+    return array.rows, array.cols, streamed, streamed
+
+
+def _one_tile(machine: Machine) -> Iterator[Check]:
+    m, n, k, streamed = _shape(machine)
+    graph = parse(f"Layer,M,N,K\nlayer,{m},{n},{k}\n", "tile", "self-check")
+    program = map_graph(graph, machine)
+    recorder = run_program(machine, program)
+    (op,) = graph.ops
+    columns = ops_columns(op_rows(graph, program, recorder), machine, ("array_busy_cycles", "tiles"))
+    array = machine.pe_array
+    rows, cols = array.rows, array.cols
+    os_serial = array.dataflow == "os" and array.convention == "scale-sim"
+    skew = rows + cols - 2 if os_serial else 2 * rows + cols - 2
+    formula = f"T + {'R' if os_serial else '2 R'} + C - 2"
+    busy = int(next(iter(columns["array_busy_cycles"])))
+    tiles = int(next(iter(columns["tiles"])))
+    yield Check(
+        f"one tile of {m} x {n} x {k}: cycles of the array",
+        formula if tiles == 1 else f"{formula}; cut into {tiles} tiles",
+        streamed + skew,
+        busy,
+        at_least=tiles > 1,
+    )
+    sizes = {o.tensor: math.prod(o.shape) for o in (op.gemm.a, op.gemm.b, op.gemm.c)}  # type: ignore[union-attr]
+    element = {t: _element(machine, graph.tensors[t].role, graph.tensors[t].dtype) for t in sizes}
+    nbytes = [sizes[t] * element[t] for t in sizes]
+    yield from _counts(machine, recorder, (m, n, k), nbytes)
+    part = Part(op.name, op.layer, op.phase)
+    yield from _energies(machine, recorder, part, (m, n, k), nbytes)
+    at_best = max(
+        ceil_div(m * n * k, rows * cols) * 10**12 // machine.clock_hz,
+        sum(nbytes) * 10**12 // machine.dram.bandwidth_bytes_per_s,
+    )
+    yield Check(
+        "its time, ps", "at least MACs / peak and bytes / bandwidth", at_best, recorder.end_ps, at_least=True
+    )
+
+
+def _element(machine: Machine, role: str, dtype: str) -> int:
+    return FORMAT_BYTES[machine.formats.get(role) or dtype]  # type: ignore[call-overload, index]
+
+
+def _counts(
+    machine: Machine, recorder: Recorder, mnk: tuple[int, int, int], nbytes: list[int]
+) -> Iterator[Check]:
+    macs = sum(v for (c, a, _, _), v in recorder.counts.items() if c == "pe_array" and a.startswith("mac."))
+    yield Check("its multiply-accumulates", "m n k", math.prod(mnk), macs)
+    burst = machine.dma.burst_bytes
+    a, b, c = (ceil_div(x, burst) * burst for x in nbytes)
+    moved = recorder.dram_bytes
+    yield Check("bytes read from DRAM", "A + B, in whole bursts", a + b, moved["read"])
+    yield Check("bytes written to DRAM", "C, in whole bursts", c, moved["write"])
+
+
+def _energies(
+    machine: Machine, recorder: Recorder, part: Part, mnk: tuple[int, int, int], nbytes: list[int]
+) -> Iterator[Check]:
+    """Compare energies with counts x prices, the counts made here."""
+    found = sums(energy_rows(machine, recorder, [part]))
+    by_action: dict[str, float] = found["by_action"]  # type: ignore[assignment]
+    array, macs = machine.pe_array, math.prod(mnk)
+    fmt = next(a for _, a, _, _ in recorder.counts if a.startswith("mac.")).removeprefix("mac.")
+    bits = 8 * FORMAT_BYTES[fmt]  # type: ignore[index]
+    operands = 1 + (array.dataflow == "os")
+    register, wide = array.register_pj_per_bit, array.accumulate_bits[fmt]  # type: ignore[index]
+    out = array.dataflow == "os"
+    shifted = mnk[0] * mnk[1] if out else macs // _streamed(mnk, array.dataflow)
+    shifted = shifted * (array.rows + 1) // 2
+    yield from (
+        Check(
+            "energy of multiplying, pJ",
+            f"m n k x {array.mac_pj[fmt]:.4g} pJ",  # type: ignore[index]
+            macs * array.mac_pj[fmt],  # type: ignore[index]
+            by_action[f"pe_array mac.{fmt}"],
+        ),
+        Check(
+            "energy of operand registers, pJ",
+            f"{operands} x m n k x {bits} bits",
+            operands * macs * bits * register,
+            by_action[f"pe_array operand_register.{fmt}"],
+        ),
+        Check(
+            "energy of sum registers, pJ",
+            f"m n k x {wide} bits",
+            macs * wide * register,
+            by_action[f"pe_array psum_register.{fmt}"],
+        ),
+        Check(
+            "energy of shifting in or out, pJ",
+            "elements x (R + 1) / 2 registers",
+            shifted * (wide if out else bits) * register,
+            by_action[f"pe_array shift.{fmt}"],
+        ),
+    )
+    burst = machine.dma.burst_bytes
+    a, b, c = (ceil_div(x, burst) * burst for x in nbytes)
+    dram = machine.dram
+    yield Check(
+        "energy of DRAM traffic, pJ",
+        "bits x pJ/bit",
+        8 * ((a + b) * dram.read_pj_per_bit + c * dram.write_pj_per_bit),
+        by_action.get("dram read", 0.0) + by_action.get("dram write", 0.0),
+    )
+    always = [bank for bank in machine.banks.values() if bank.power_gating == "none"]
+    watts = math.fsum(bank.leakage_mw for bank in always) * 1e-3
+    leaked = math.fsum(by_action.get(f"spad.{bank.name} leakage", 0.0) for bank in always)
+    span = recorder.end_ps + machine.host_gap_ps
+    yield Check("leakage of ungated banks, pJ", "power x time", watts * span, leaked)
+
+
+def _streamed(mnk: tuple[int, int, int], dataflow: str) -> int:
+    return mnk[0] if dataflow == "ws" else mnk[1]

@@ -1,0 +1,64 @@
+"""``accelsim check --self``: arithmetic on the user's machine beside what is simulated."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from accelsim.cli.app import main
+from accelsim.config.locate import names
+from accelsim.resolve import load_machine
+from accelsim.run.selfcheck import Check, self_checks
+
+ODD = (
+    ("accumulator.capacity=0 B",),
+    ("pe_array.zero_gating=true", "zero_rate.activation=0.5"),
+    ("dma.burst=4 KiB", "dma.outstanding=1"),
+    ("format.weight=int8", "format.activation=fp32", "format.input=fp16"),
+    ("clock=333 MHz", "dram.bandwidth=1.7 GB/s", "dram.latency=77 ns"),
+    ("pe_array.rows=7", "pe_array.cols=13"),
+    ("bank.sram.power_gating=empty",),
+    ("pe_array.accumulate=bf16", "host.gap=1 us"),
+)
+
+
+@pytest.mark.parametrize("name", names("arch"))
+def test_every_shipped_machine_passes(name: str) -> None:
+    """Each check of each, none left out."""
+    checks = self_checks(load_machine(name))
+    assert [c for c in checks if not c.passed] == []
+    assert len(checks) == 12 + 2 * len(load_machine(name).banks)
+
+
+@pytest.mark.parametrize("dataflow", ["ws", "os", "is"])
+@pytest.mark.parametrize("convention", ["physical", "scale-sim"])
+@pytest.mark.parametrize("settings", ODD, ids=" ".join)
+def test_odd_machines_pass(dataflow: str, convention: str, settings: tuple[str, ...]) -> None:
+    """The arithmetic holds for what users describe, not for the shipped machines alone."""
+    of = (f"pe_array.dataflow={dataflow}", f"pe_array.convention={convention}")
+    assert [c for c in self_checks(load_machine("edge-sram", (*of, *settings))) if not c.passed] == []
+
+
+def test_a_check_that_differs_fails() -> None:
+    """One part in 10^8 is too much; a bound may be exceeded, not missed."""
+    check = Check("x", "y", 100.0, 100.0)
+    assert check.passed
+    assert not replace(check, found=100.000001).passed
+    assert replace(check, found=101.0, at_least=True).passed
+    assert not replace(check, found=99.0, at_least=True).passed
+    assert not replace(check, note="does not fit").passed
+
+
+def test_it_prints_marks_and_json(capsys: pytest.CaptureFixture[str]) -> None:
+    """A line per check; the same in JSON."""
+    with pytest.raises(SystemExit) as ended:
+        main(["check", "edge-hybrid", "--self"])
+    assert not ended.value.code
+    lines = capsys.readouterr().out.splitlines()
+    assert sum(line.startswith(("pass ", " pass ")) for line in lines) == 16
+    with pytest.raises(SystemExit):
+        main(["check", "edge-hybrid", "--self", "--json"])
+    told = json.loads(capsys.readouterr().out)["self_checks"]
+    assert [c["passed"] for c in told] == [True] * 16
