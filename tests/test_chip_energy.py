@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import math
 from pathlib import Path
 
@@ -9,13 +10,14 @@ import pytest
 
 from accelsim.device.compute import mac_pj, register_pj_per_bit
 from accelsim.errors import InputError
+from accelsim.report.actions import write_actions
 from accelsim.resolve import load_machine
 from accelsim.resolve.activity import load_activity, with_activity
 from accelsim.run import simulate
 from accelsim.run.energy import price_pj
 from accelsim.trace.runs import open_run
 from accelsim.trace.schema import ACTIVITY
-from accelsim.trace.tables import write_table
+from accelsim.trace.tables import read_table, write_table
 
 ROWS, COLS = 32, 32
 M, N, K = 70, 50, 90
@@ -177,3 +179,28 @@ def test_data_of_another_model_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"layers fc1, fc2, which this one has not"):
         simulate("edge-hybrid", "mlp", batch=4, activity=path, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_counts_are_written_without_prices(gemm: Path, tmp_path: Path, suffix: str) -> None:
+    """Times their prices they are the run's energy; what is no table of such a kind is refused."""
+    run = open_run(simulate("edge-sram", str(gemm), out=tmp_path / "run").run_dir)
+    path = tmp_path / f"actions.{suffix}"
+    number = write_actions(run, path)
+    if suffix == "csv":
+        with path.open() as file:
+            rows = [
+                {**r, "count": int(r["count"]), "powered_ps": int(r["powered_ps"])}
+                for r in csv.DictReader(file)
+            ]
+    else:
+        rows = read_table(path).to_pylist()
+    assert len(rows) == number
+    energy = run.table("energy").to_pylist()
+    priced = math.fsum(
+        r["count"] * e["price_pj"] + r["powered_ps"] * e["price_w"] for r, e in zip(rows, energy, strict=True)
+    )
+    assert priced == pytest.approx(run.summary["energy_pj"]["total"], rel=1e-12)
+    assert "price_pj" not in rows[0]
+    with pytest.raises(InputError, match=r"ends in \.csv or \.parquet"):
+        write_actions(run, tmp_path / "actions.txt")

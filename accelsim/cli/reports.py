@@ -13,15 +13,29 @@ RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run: its folder, 
 Top = Annotated[int, typer.Option(min=1, help="How many layers to show.")]
 
 
-def report(run: RunName, top: Top = 10) -> None:
+Actions = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="Write the counts by op and component, without prices: .csv or .parquet."
+    ),
+]
+
+
+def report(run: RunName, top: Top = 10, actions: Actions = None) -> None:
     """Print the tables of a finished run again."""
     from accelsim.cli.console import results
     from accelsim.report import report as tables
     from accelsim.trace.runs import open_run
 
     found = open_run(run)
+    if actions is not None:
+        from accelsim.report.actions import write_actions
+
+        rows = write_actions(found, actions)
     results().print(tables(found.summary, found.manifest["skip"], found.table("ops"), top))
     typer.echo(f"run folder: {found.path}")
+    if actions is not None:
+        typer.echo(f"actions: {actions} ({rows} rows)")
 
 
 def reprice(
