@@ -59,6 +59,13 @@ Reach = Annotated[
     float | None,
     typer.Option("--target-accuracy", min=0, max=1, help="That time and energy are counted to."),
 ]
+BitTrue = Annotated[
+    bool,
+    typer.Option(
+        "--bit-true",
+        help="Train through the mapped program, with flips in simulated cells (small networks).",
+    ),
+]
 Every = Annotated[int, typer.Option("--checkpoint-every", min=1, help="Steps from checkpoint to checkpoint.")]
 Out = Annotated[Path | None, typer.Option(help="The folder; else runs/train-<machine>_<workload>-<id>.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the training that lies at --out.")]
@@ -80,6 +87,7 @@ def train(
     ecc: Ecc = None,
     clip_gradients: Clip = None,
     measure: Measure = 0,
+    bit_true: BitTrue = False,
     batch: Batch = None,
     target_accuracy: Reach = None,
     checkpoint_every: Every = 200,
@@ -117,6 +125,7 @@ def train(
         overrides=tuple(overrides or ()),
         target_accuracy=target_accuracy,
         checkpoint_steps=checkpoint_every,
+        bit_true=bit_true,
     )
     _print(_run(wish, out, resume, quiet), as_json)
 

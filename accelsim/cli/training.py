@@ -30,7 +30,7 @@ def watching(quiet: bool) -> Iterator[Watcher]:
             yield watcher
     else:
         with progress(quiet) as stage:
-            yield Watcher(stage, row=_say)
+            yield Watcher(stage, row=_say, note=_note)
 
 
 @contextmanager
@@ -56,11 +56,18 @@ def _bars() -> Iterator[Watcher]:
         def step(what: str, total: int, done: int, loss: float) -> None:
             show(what, done, total, f"{what}: loss {loss:.4g}")
 
-        yield Watcher(stage, step, lambda row: console.print(_line(row), highlight=False, markup=False))
+        def say(text: str) -> None:
+            console.print(text, highlight=False, markup=False)
+
+        yield Watcher(stage, step, lambda row: say(_line(row)), say)
+
+
+def _note(text: str) -> None:
+    print(f"accelsim: {text}", file=sys.stderr, flush=True)  # noqa: T201
 
 
 def _say(row: Mapping[str, Any]) -> None:
-    print(f"accelsim: {_line(row)}", file=sys.stderr, flush=True)  # noqa: T201
+    _note(_line(row))
 
 
 def _line(row: Mapping[str, Any]) -> str:

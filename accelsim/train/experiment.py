@@ -14,11 +14,22 @@ from accelsim.config.document import shown
 from accelsim.config.locate import find
 from accelsim.errors import InputError
 from accelsim.frontend.spec import Workload, load
+from accelsim.graph.ir import Graph
+from accelsim.program.program import Program
 from accelsim.resolve import load_machine
+from accelsim.resolve.machine import Machine
 from accelsim.run import simulate
 from accelsim.trace.folder import canonical_json
 from accelsim.trace.runs import open_run
-from accelsim.train.cases import cases_of, wants_profile
+from accelsim.train.bittrue.training import NAME as BIT_TRUE
+from accelsim.train.bittrue.training import (
+    BitTrueTraining,
+    check_options,
+    planned,
+    prepared,
+    seconds_per_step,
+)
+from accelsim.train.cases import PROFILE, cases_of, wants_profile
 from accelsim.train.data.named import load_data
 from accelsim.train.files import (
     CHECKPOINTS,
@@ -32,10 +43,12 @@ from accelsim.train.files import (
 )
 from accelsim.train.plot import plot
 from accelsim.train.profile import FILE, RunProfile
-from accelsim.train.summary import summarize
+from accelsim.train.summary import CLEAN, summarize
 from accelsim.train.table import TableProfile
 from accelsim.train.task import task_of
-from accelsim.train.trainer import Case, Row, Setup, Trainer, silent
+from accelsim.train.trainer import Case, Row, Setup, Trainer, Training, silent
+
+Maker = Callable[[Setup, Case, int, Path | None], Training]
 
 ACTIVITY = "activity.parquet"  # of the first seed without errors
 
@@ -58,6 +71,7 @@ class Wish:
     overrides: tuple[str, ...] = ()
     target_accuracy: float | None = None
     checkpoint_steps: int = 200
+    bit_true: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +81,7 @@ class Watcher:
     stage: Callable[[str, int, int], None] | None = None
     step: Callable[[str, int, int, float], None] = silent
     row: Callable[[Row], None] = silent
+    note: Callable[[str], None] = silent
 
 
 def train(
@@ -88,17 +103,21 @@ def train(
     if len(data.train) < workload.spec.batch:
         raise InputError(f"--batch {workload.spec.batch}: {data.name} has {len(data.train)} training samples")
     _check(setup, cases_of(wish.errors, wish.rates, wish.target, wish.layers, None))
+    mapped = _mapped(wish, machine, workload)
     settings = _settings(wish, workload, data.name)
     path = out or Path("runs") / f"train-{machine.name}_{workload.name}-{_id(settings)}"
     with training_folder(path, settings, resume) as folder:
         setup, profile = _simulated(wish, setup, folder, watcher)
         cases = cases_of(wish.errors, wish.rates, wish.target, wish.layers, profile)
         _check(setup, cases)
-        log = _trained(setup, cases, wish.seeds, folder, watcher)
+        make: Maker = Trainer
+        if mapped is not None:
+            cases, make = _bit_true(machine, mapped, setup, cases, watcher)
+        log = _trained(setup, cases, wish.seeds, folder, watcher, make)
     summary = {
         **settings,
         "order": [c.name for c in cases],
-        "cases_by_name": {c.name: _described(c, setup) for c in cases},
+        "cases_by_name": {c.name: _described(c, setup, wish.bit_true) for c in cases},
     }
     summary |= {"step_ps": setup.step_ps, "step_pj": setup.step_pj}
     summary |= summarize(log.rows, wish.target_accuracy)
@@ -132,6 +151,7 @@ def _settings(wish: Wish, workload: Workload, data: str) -> dict[str, Any]:
         "rates": list(wish.rates),
         "target": wish.target,
         "layers": wish.layers,
+        **({"bit_true": True} if wish.bit_true else {}),
         "options": {k: list(v) if isinstance(v, tuple) else v for k, v in wish.options.items()},
         "nonfinite": _policy(wish),
         "model_version": MODEL_VERSION,
@@ -166,7 +186,7 @@ def _simulated(wish: Wish, setup: Setup, folder: Path, watcher: Watcher) -> tupl
         step_ps=summary["time_ps"] + summary["host_gap_ps"],
         step_pj=summary["energy_pj"]["total"],
     )
-    if not wants_profile(wish.errors, wish.rates):
+    if not wants_profile(wish.errors, wish.rates) or (wish.bit_true and wish.errors != PROFILE):
         return setup, None
     if not (folder / RUN / FILE).is_file():
         raise InputError(
@@ -176,7 +196,47 @@ def _simulated(wish: Wish, setup: Setup, folder: Path, watcher: Watcher) -> tupl
     return setup, RunProfile.load(folder / RUN)
 
 
-def _trained(setup: Setup, cases: Sequence[Case], seeds: int, folder: Path, watcher: Watcher) -> Log:
+def _mapped(wish: Wish, machine: Machine, workload: Workload) -> tuple[Graph, Program] | None:
+    """Return the step and its program if it is to be carried out bit by bit; refuse what cannot be."""
+    if not wish.bit_true:
+        return None
+    if wish.rates or wish.layers or wish.errors not in (None, PROFILE, CLEAN):
+        raise InputError(
+            "--bit-true: errors are those of the machine's cells; --rates, --layers and role=rate are not "
+            "for it (--errors profile adds a training with the statistical profile)"
+        )
+    check_options(wish.options)
+    return prepared(machine, workload, wish.batch)
+
+
+def _bit_true(
+    machine: Machine,
+    mapped: tuple[Graph, Program],
+    setup: Setup,
+    cases: list[Case],
+    watcher: Watcher,
+) -> tuple[list[Case], Maker]:
+    """Return the cases with the bit-true one among them, and what makes the trainings of each."""
+
+    def report(done: int, total: int) -> None:
+        if watcher.stage is not None:
+            watcher.stage("plan", done, total)
+
+    plan = planned(machine, *mapped, report)
+    seconds = seconds_per_step(setup, plan)
+    watcher.note(f"bit-true: {len(plan.events):,} events and about {seconds:.2g} s a step")
+
+    def make(setup: Setup, case: Case, seed: int, path: Path | None) -> Training:
+        if case.profile is not None:
+            return Trainer(setup, case, seed, path)
+        return BitTrueTraining(setup, case, seed, plan, path, errs=case.name == BIT_TRUE)
+
+    return [cases[0], Case(BIT_TRUE, None), *cases[1:]], make
+
+
+def _trained(
+    setup: Setup, cases: Sequence[Case], seeds: int, folder: Path, watcher: Watcher, make: Maker
+) -> Log:
     log = Log(folder / LOG)
 
     def on_row(row: Row) -> None:
@@ -185,19 +245,17 @@ def _trained(setup: Setup, cases: Sequence[Case], seeds: int, folder: Path, watc
 
     for seed in range(seeds):
         for number, case in enumerate(cases):
-            trainer = Trainer(setup, case, seed, folder / CHECKPOINTS / f"{number}-{seed}.pt")
+            trainer = make(setup, case, seed, folder / CHECKPOINTS / f"{number}-{seed}.pt")
             trainer.run(on_row, partial(watcher.step, f"errors {case.name}, seed {seed}", trainer.steps))
-            if (
-                trainer.injector is not None
-                and trainer.injector.activity is not None
-                and not number
-                and not seed
-            ):
-                trainer.injector.activity.write(folder / ACTIVITY)
+            if trainer.activity is not None and not number and not seed:
+                trainer.activity.write(folder / ACTIVITY)
     return log
 
 
-def _described(case: Case, setup: Setup) -> str:
+def _described(case: Case, setup: Setup, bit_true: bool) -> str:
+    policy = f"non-finite values {setup.options.get('nonfinite', 'raw')}"
+    if case.name == BIT_TRUE:
+        return f"the mapped program on cells that lose bits; {policy}"
     if case.profile is None:
-        return "no errors"
-    return f"{case.profile.description}; non-finite values {setup.options.get('nonfinite', 'raw')}"
+        return "the mapped program on cells that keep them" if bit_true else "no errors"
+    return f"{case.profile.description}; {policy}"

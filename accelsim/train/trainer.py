@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from typing import Any
 import torch
 
 from accelsim.frontend.spec import Workload
+from accelsim.train.activity import Activity
 from accelsim.train.data.batches import Batches
 from accelsim.train.data.sets import Data, Split
 from accelsim.train.files import load_checkpoint, save_checkpoint
@@ -68,17 +71,12 @@ def silent(*_: object) -> None:
     """Tell nobody."""
 
 
-class Trainer:
-    """Trains one model; ``run`` goes on from the checkpoint at ``path``, if there is one."""
+class Training(ABC):
+    """One training; ``run`` goes on from the checkpoint at ``path``, if there is one."""
+
+    model: torch.nn.Module  # that accuracy is measured with
 
     def __init__(self, setup: Setup, case: Case, seed: int, path: Path | None = None) -> None:
-        self.model, self.optimizer = new_model(setup.workload, seed)
-        self.injector: ErrorInjector | None = None
-        if case.profile is not None:
-            options = dict(setup.options)
-            self.injector = ErrorInjector(self.model, self.optimizer, case.profile, seed=seed, **options)
-        elif measure := setup.options.get("measure"):
-            self.injector = ErrorInjector(self.model, self.optimizer, {}, measure=measure)
         self._setup = setup
         self._case = case
         self._seed = seed
@@ -91,6 +89,11 @@ class Trainer:
         """Steps of the whole training."""
         return self._setup.epochs * len(self._batches)
 
+    @property
+    def activity(self) -> Activity | None:
+        """What was measured of what is stored, if anything was."""
+        return None
+
     def run(
         self,
         on_row: Callable[[Row], None] = silent,
@@ -101,7 +104,7 @@ class Trainer:
         ``on_row`` is called when an epoch's row is made, before the checkpoint that holds it;
         ``on_step`` with the number of steps done and the loss.
         """
-        with self.injector or contextlib.nullcontext():
+        with self._entered():
             self._resume()
             for row in self._at.rows:
                 on_row(row)
@@ -110,6 +113,26 @@ class Trainer:
                 on_row(self._at.rows[-1])
                 self._checkpoint()
         return self._at.rows
+
+    @abstractmethod
+    def _entered(self) -> AbstractContextManager[Any]:
+        """Return what is entered while steps are taken."""
+
+    @abstractmethod
+    def _step(self, x: torch.Tensor, y: torch.Tensor) -> float:
+        """Take one step and return its loss."""
+
+    @abstractmethod
+    def _counted(self) -> Row:
+        """Return what an epoch's row says of errors."""
+
+    @abstractmethod
+    def _state(self) -> dict[str, Any]:
+        """Return what a checkpoint holds beside the place in the data."""
+
+    @abstractmethod
+    def _restore(self, state: dict[str, Any]) -> None:
+        """Go on from what ``_state`` returned."""
 
     def _epoch(self, on_step: Callable[[int, float], None]) -> None:
         """Train the rest of an epoch and add its row."""
@@ -127,6 +150,54 @@ class Trainer:
         at.rows.append(self._row())
         at.epoch, at.number, at.losses = at.epoch + 1, 0, 0.0
 
+    def _row(self) -> Row:
+        at, setup = self._at, self._setup
+        mean = at.losses / at.number
+        return {
+            "case": self._case.name,
+            "seed": self._seed,
+            "epoch": at.epoch + 1,
+            "steps": at.step,
+            "loss": mean if math.isfinite(mean) else None,
+            "accuracy": accuracy(self.model, setup.data.test),
+            **self._counted(),
+            "diverged_step": at.diverged,
+            "time_ps": at.step * setup.step_ps,
+            "energy_pj": at.step * setup.step_pj,
+        }
+
+    def _checkpoint(self) -> None:
+        if self._path is not None:
+            at = {name: getattr(self._at, name) for name in _At.__slots__}
+            save_checkpoint(self._path, {**self._state(), "at": at})
+
+    def _resume(self) -> None:
+        state = load_checkpoint(self._path) if self._path is not None else None
+        if state is not None:
+            self._restore(state)
+            self._at = _At(**state["at"])
+
+
+class Trainer(Training):
+    """Trains a torch model, with the errors of a profile drawn into what it stores."""
+
+    def __init__(self, setup: Setup, case: Case, seed: int, path: Path | None = None) -> None:
+        super().__init__(setup, case, seed, path)
+        self.model, self.optimizer = new_model(setup.workload, seed)
+        self.injector: ErrorInjector | None = None
+        if case.profile is not None:
+            options = dict(setup.options)
+            self.injector = ErrorInjector(self.model, self.optimizer, case.profile, seed=seed, **options)
+        elif measure := setup.options.get("measure"):
+            self.injector = ErrorInjector(self.model, self.optimizer, {}, measure=measure)
+
+    @property
+    def activity(self) -> Activity | None:
+        return self.injector.activity if self.injector is not None else None
+
+    def _entered(self) -> AbstractContextManager[Any]:
+        return self.injector or contextlib.nullcontext()
+
     def _step(self, x: torch.Tensor, y: torch.Tensor) -> float:
         parts = self._setup.workload.spec.accumulate
         self.optimizer.zero_grad()
@@ -138,45 +209,25 @@ class Trainer:
         self.optimizer.step()
         return total
 
-    def _row(self) -> Row:
-        at, setup = self._at, self._setup
-        mean = at.losses / at.number
-        injected: dict[str, Any] = {"flips": {}, "non_finite": 0, "first_non_finite_step": None}
-        return {
-            "case": self._case.name,
-            "seed": self._seed,
-            "epoch": at.epoch + 1,
-            "steps": at.step,
-            "loss": mean if math.isfinite(mean) else None,
-            "accuracy": accuracy(self.model, setup.data.test),
-            **(self.injector.counts.take() if self.injector is not None else injected),
-            "diverged_step": at.diverged,
-            "time_ps": at.step * setup.step_ps,
-            "energy_pj": at.step * setup.step_pj,
-        }
+    def _counted(self) -> Row:
+        if self.injector is not None:
+            return self.injector.counts.take()
+        return {"flips": {}, "non_finite": 0, "first_non_finite_step": None}
 
-    def _checkpoint(self) -> None:
-        if self._path is None:
-            return
-        state = {
+    def _state(self) -> dict[str, Any]:
+        return {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "torch": torch.get_rng_state(),
             "injector": self.injector.state_dict() if self.injector is not None else None,
-            "at": {name: getattr(self._at, name) for name in _At.__slots__},
         }
-        save_checkpoint(self._path, state)
 
-    def _resume(self) -> None:
-        state = load_checkpoint(self._path) if self._path is not None else None
-        if state is None:
-            return
+    def _restore(self, state: dict[str, Any]) -> None:
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         torch.set_rng_state(state["torch"])
         if self.injector is not None:
             self.injector.load_state_dict(state["injector"])
-        self._at = _At(**state["at"])
 
 
 def accuracy(model: torch.nn.Module, split: Split) -> float:
