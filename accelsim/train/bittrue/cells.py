@@ -121,7 +121,7 @@ class Cells(Bank):
         generator = self._stream.at("read", self.group, *place)
         where = _indices(spot)
         self._age(spot, where, at_ps, generator, counted=True)
-        words, wrong = self.data[where], self.wrong[where]
+        words, wrong = self.data[spot.at].copy(), self.wrong[spot.at].copy()
         self._note(spot, where, words, wrong)
         if self.physics.sense:
             sensed = self._spread(flips(generator, self._width * where.size, self.physics.sense), where.size)
@@ -138,40 +138,40 @@ class Cells(Bank):
         where = _indices(spot)
         if not is_number(spot.data.element_format):
             super().write(spot, words, wrong, at_ps, place)
-            self._settle(where, None, None)
-            self.since[where] = at_ps
+            self._settle(spot, None, None)
+            self.since[spot.at] = at_ps
             return
         generator = self._stream.at("write", self.group, *place)
         self._age(spot, where, at_ps, generator, counted=False)
-        changed = self.data[where] ^ words
+        changed = self.data[spot.at] ^ words
         self.books.written[spot.role] += self._width * where.size
         self.books.changed[spot.role] += ones(changed)
         failed = self._failed(words, changed, generator) & ~self._kept_safe(spot)
         self.books.counts.flip(spot.role, "write", ones(failed if wrong is None else failed & ~wrong))
         if wrong is not None:
             self.books.counts.flip(spot.role, INHERITED, ones(wrong))
-        self.data[where] = words ^ failed
-        self._settle(where, wrong, failed)
-        self.since[where] = at_ps
+        self.data[spot.at] = words ^ failed
+        self._settle(spot, wrong, failed)
 
     def passed(self, spot: Spot, at_ps: int) -> None:
         self.since[spot.at] = at_ps
 
     def put(self, spot: Spot, words: Words) -> None:
         super().put(spot, words)
-        self._settle(_indices(spot), None, None)
+        self._settle(spot, None, None)
 
-    def _settle(self, where: Int, inherited: Words | None, failed: Words | None) -> None:
+    def _settle(self, spot: Spot, inherited: Words | None, failed: Words | None) -> None:
         """Enter which bits are wrong after a write; one that fails to take over a wrong bit is right."""
+        at = spot.at
         for mask in self.by_cause.values():
-            mask[where] = 0
-        self.wrong[where] = 0
+            mask[at] = 0
+        self.wrong[at] = 0
         if inherited is not None:
-            self.by_cause[INHERITED][where] = inherited if failed is None else inherited & ~failed
-            self.wrong[where] = inherited
+            self.by_cause[INHERITED][at] = inherited if failed is None else inherited & ~failed
+            self.wrong[at] = inherited
         if failed is not None:
-            self.by_cause["write"][where] = failed if inherited is None else failed & ~inherited
-            self.wrong[where] ^= failed
+            self.by_cause["write"][at] = failed if inherited is None else failed & ~inherited
+            self.wrong[at] ^= failed
 
     def _note(self, spot: Spot, where: Int, words: Words, wrong: Words) -> None:
         self.books.read[spot.role] += self._width * words.size
@@ -187,11 +187,11 @@ class Cells(Bank):
 
     def _age(self, spot: Spot, where: Int, at_ps: int, generator: np.random.Generator, counted: bool) -> None:
         """Let time pass for words up to ``at_ps``; what lay there dead before a write is not counted."""
-        age = np.maximum(at_ps - self.since[where], 0)
-        self.since[where] = at_ps
-        events = self._heat[where] * age
-        hot = events > _HOT
-        if hot.any():
+        age = np.maximum(at_ps - self.since[spot.at], 0)
+        self.since[spot.at] = at_ps
+        events = self._heat[spot.at] * age
+        if events.size and events.max() > _HOT:
+            hot = events > _HOT
             which = np.flatnonzero(hot)
             self._flip(spot, where, which, self._dense(where[which], age[which], generator), counted)
             events[hot] = 0.0
@@ -233,7 +233,7 @@ class Cells(Bank):
         """Let a read drive out some of the bits in the state that it disturbs."""
         if not self.physics.disturb.any():
             return
-        word, bit = self._picked(where, self._strain[where], self.physics.disturb, generator)
+        word, bit = self._picked(where, self._strain[spot.at], self.physics.disturb, generator)
         if not word.size:
             return
         masks = self._spread(np.unique(word * self._width + bit), where.size)
