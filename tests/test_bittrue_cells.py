@@ -24,6 +24,7 @@ from accelsim.trace.tables import table
 from accelsim.train.bittrue import step as steps_of
 from accelsim.train.bittrue.banks import Books
 from accelsim.train.bittrue.cells import Cells, Physics
+from accelsim.train.bittrue.coded import CODE, CodedCells
 from accelsim.train.bittrue.step import Plan, Steps
 from accelsim.train.bittrue.training import batch_of, initial, prepared
 from accelsim.train.bittrue.words import Spot, Words
@@ -229,3 +230,79 @@ def test_equal_seeds_lose_equal_bits_and_only_changed_bits_fail() -> None:
     assert np.array_equal(lost(5, 0), lost(5, 0))
     assert not np.array_equal(lost(5, 0), lost(5, 1))
     assert not np.array_equal(lost(5, 0), lost(6, 0))
+
+
+# --- words of a code
+
+
+def coded(seed: int = 0, scrub_ps: int = 0, **device: Any) -> CodedCells:
+    physics = Physics.of(frail(**device).banks["mram"])
+    return CodedCells("mram", 8192, 2, Books(), physics, Stream(seed), scrub_ps=scrub_ps)
+
+
+QUIET: dict[str, Any] = {
+    "overdrive": 6.0,
+    "read_overdrive": 0.0,
+    "sense_error": 0.0,
+    "delta": 60.0,
+    "delta_cv": 0.0,
+}
+
+
+def test_a_decoder_rights_one_wrong_bit_of_a_word_and_no_two() -> None:
+    """Whatever bit it is; the cell stays wrong; two wrong bits are delivered as they are."""
+    bank = coded(**QUIET)
+    data = np.random.default_rng(1).integers(0, 1 << 16, 4096).astype("u2")
+    bank.write(SPOT, data, None, 0, (0, 0))
+    every = np.arange(64)  # bit n of code word n
+    where, masks = every * 4 + every // 16, (1 << every % 16).astype("u2")
+    bank._flip(SPOT, where, np.arange(64), masks, True)
+    words, wrong = bank.read(SPOT, 0, (0, 1))
+    assert np.array_equal(words, data)
+    assert not wrong.any()
+    assert int(np.bitwise_count(bank.wrong).sum()) == 64
+    bank._flip(SPOT, where[:1] + 2, np.arange(1), masks[:1], True)  # a second one in the first word
+    words, wrong = bank.read(SPOT, 0, (0, 2))
+    assert np.flatnonzero(wrong).tolist() == [0, 2]
+    assert np.array_equal(words ^ data, wrong)
+
+
+def test_a_partial_write_rights_the_rest_of_its_word() -> None:
+    """It reads, corrects, encodes and writes the whole; what it cannot correct looks right from then on."""
+    bank = coded(**QUIET)
+    data = np.random.default_rng(1).integers(0, 1 << 16, 4096).astype("u2")
+    bank.write(SPOT, data, None, 0, (0, 0))
+    bank._flip(SPOT, np.array([1, 5, 6]), np.arange(3), np.array([4, 4, 4], "u2"), True)
+    for first in (0, 4):
+        part = replace(SPOT, at=slice(first, first + 1), elements=slice(first, first + 1), count=1)
+        bank.write(part, np.array([7], "u2"), None, 0, (0, 1 + first))
+    words, wrong = bank.read(SPOT, 0, (0, 9))
+    assert np.flatnonzero(wrong).tolist() == [5, 6]
+    assert words[[0, 1, 4]].tolist() == [7, data[1], 7]
+    assert not bank.since_coded.any()
+
+
+@pytest.mark.parametrize("scrub_ps", [0, 100 * US])
+def test_words_are_lost_as_often_as_the_profile_says(scrub_ps: int) -> None:
+    """Delivered wrong bits after 400 us, from one set of cells to another: 4 sigma; scrub saves most."""
+    device: dict[str, Any] = {**QUIET, "delta": 15.0}
+    group = replace(frail(**device).banks["mram"], ecc=CODE, scrub_ps=scrub_ps)
+    data = np.random.default_rng(1).integers(0, 1 << 16, 4096).astype("u2")
+    found = []
+    for seed in range(12):
+        bank = coded(seed, scrub_ps, **device)
+        bank.write(SPOT, data, None, 0, (seed, 0))
+        wrong = bank.read(SPOT, 400 * US, (seed, 1))[1]
+        found.append(np.bitwise_count(wrong).mean() / 16)
+    row = {
+        **{"bank_group": "mram", "tensor": "t", "role": "weight", "copy_class": "t", "parent_class": ""},
+        **{"origin": "produced", "fate": "dropped", "phase_written": "forward", "phase_read": "forward"},
+        **{"layer": "", "reader_layer": "", "read_index": 0, "bin": 0, "count": 1, "bytes": 8192, "reads": 1},
+        "dwell_byte_ps": 8192 * 400 * US,
+        "gap_byte_ps": 8192 * 400 * US,
+    }
+    columns = error_columns({"mram": group}, {}, {name: [value] for name, value in row.items()})
+    (want,) = columns["p_total"]
+    sigma = np.std(found, ddof=1) / np.sqrt(12)
+    assert want > 5e-4
+    assert abs(np.mean(found) - want) < 4 * sigma

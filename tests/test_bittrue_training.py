@@ -1,4 +1,4 @@
-"""``accelsim train --bit-true``: a folder like any training's, the same after a stop, refused with a reason."""
+"""``accelsim train --bit-true``: a folder like any training's, the same after a stop, or a refusal."""
 
 from __future__ import annotations
 

@@ -206,7 +206,7 @@ def _mapped(wish: Wish, machine: Machine, workload: Workload) -> tuple[Graph, Pr
             "for it (--errors profile adds a training with the statistical profile)"
         )
     check_options(wish.options)
-    return prepared(machine, workload, wish.batch)
+    return prepared(machine, workload, wish.batch, wish.options.get("protect", ()))
 
 
 def _bit_true(

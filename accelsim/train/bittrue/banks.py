@@ -21,7 +21,8 @@ from accelsim.words import Role
 INHERITED: Final = "inherited"
 CAUSES: Final = ("write", "retention", "read_disturb", INHERITED)  # of what is stored
 SENSE: Final = "sense"
-_TALLIES: Final = ("wrong", "read", "set_bits", "written", "changed")
+MISCORRECTED: Final = "miscorrected"  # by a decoder, in what it writes back
+_TALLIES: Final = ("wrong", "read", "delivered", "set_bits", "written", "changed")
 
 
 def ones(words: Words) -> int:
@@ -36,6 +37,7 @@ class Books:
         counts: Bits that became wrong, and values read that are no finite numbers.
         read: Bits read.
         wrong: Of those, stored wrong, by cause.
+        delivered: Of those, delivered wrong: after sensing, and a decoder.
         changed, written: Bits that writes changed, and all that they wrote, in cells that can fail.
         set_bits: Bits that are 1, of those read.
     """
@@ -44,6 +46,7 @@ class Books:
         self.counts = Counts()
         self.wrong: Counter[tuple[Role, str]] = Counter()
         self.read: Counter[Role] = Counter()
+        self.delivered: Counter[Role] = Counter()
         self.set_bits: Counter[Role] = Counter()
         self.written: Counter[Role] = Counter()
         self.changed: Counter[Role] = Counter()
@@ -54,7 +57,7 @@ class Books:
         for (role, cause), count in sorted(self.wrong.items()):
             if count:
                 wrong.setdefault(role, {})[cause] = count
-        tallies = ("read", "set_bits", "written", "changed")
+        tallies = _TALLIES[1:]
         return {name: dict(sorted(getattr(self, name).items())) for name in tallies} | {"wrong": wrong}
 
     def state(self) -> dict[str, Any]:
@@ -89,7 +92,13 @@ class Bank:
         self.books.read[spot.role] += 8 * self.word * words.size
         if self.inherits:
             self.books.wrong[spot.role, INHERITED] += ones(wrong)
+        self._deliver(spot, wrong)
         return words, wrong
+
+    def _deliver(self, spot: Spot, wrong: Words) -> None:
+        """Note how many bits are delivered wrong."""
+        if wrong.any():
+            self.books.delivered[spot.role] += ones(wrong)
 
     def write(
         self,

@@ -130,6 +130,7 @@ class Cells(Bank):
             self.books.wrong[spot.role, SENSE] += ones(sensed)
             words, wrong = words ^ sensed, wrong ^ sensed
         self._disturb(spot, where, generator)
+        self._deliver(spot, wrong)
         return words, wrong
 
     def write(
@@ -147,11 +148,27 @@ class Cells(Bank):
         self.books.written[spot.role] += self._width * where.size
         self.books.changed[spot.role] += ones(changed)
         failed = self._failed(words, changed, generator) & ~self._kept_safe(spot)
+        self._count_write(spot, wrong, failed)
+        self.data[spot.at] = words ^ failed
+        self._settle(spot, wrong, failed)
+
+    def _count_write(self, spot: Spot, wrong: Words | None, failed: Words) -> None:
         self.books.counts.flip(spot.role, "write", ones(failed if wrong is None else failed & ~wrong))
         if wrong is not None:
             self.books.counts.flip(spot.role, INHERITED, ones(wrong))
-        self.data[spot.at] = words ^ failed
-        self._settle(spot, wrong, failed)
+
+    def age(self, spot: Spot, at_ps: int | Int, generator: np.random.Generator) -> None:
+        """Let time pass for ``spot``, up to one instant or one per word."""
+        self._age(spot, _indices(spot), at_ps, generator, counted=True)
+
+    def strike(self, spot: Spot, generator: np.random.Generator) -> None:
+        """Let a read disturb ``spot``."""
+        self._disturb(spot, _indices(spot), generator)
+
+    def mend(self, spot: Spot, masks: Words) -> None:
+        """Turn the bits ``masks`` back, which are wrong."""
+        which = np.flatnonzero(masks)
+        self._flip(spot, _indices(spot), which, masks[which], False)
 
     def passed(self, spot: Spot, at_ps: int) -> None:
         self.since[spot.at] = at_ps

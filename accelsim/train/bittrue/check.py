@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 from accelsim.errors import InputError
 from accelsim.graph.ir import Graph
@@ -36,8 +37,11 @@ def check_graph(graph: Graph) -> None:
         )
 
 
-def check_machine(machine: Machine) -> None:
+def check_machine(machine: Machine, protect: Sequence[str] = ()) -> None:
     """Refuse a machine whose cells do what is not modelled bit by bit, or that has none that err.
+
+    Args:
+        protect: Bit fields that lie in a safe place.
 
     Raises:
         InputError: naming the bank group and its key.
@@ -49,19 +53,19 @@ def check_machine(machine: Machine) -> None:
             "--set bank.NAME.device=mram-26us gives it one"
         )
     for bank in erring:
-        lacking = _lacking(bank)
+        lacking = _lacking(bank, protect)
         if lacking:
             raise InputError(f"{machine.name}: bank.{bank.name}: --bit-true does not model {lacking}")
 
 
-def _lacking(bank: BankGroup) -> str:
+def _lacking(bank: BankGroup, protect: Sequence[str]) -> str:
     assert bank.device is not None
-    if bank.ecc is not None:
-        return "ecc: its cells are read without a decoder; leave it out"
-    if bank.scrub_ps:
-        return "scrub; leave it out"
+    if bank.ecc is not None and protect:
+        return "--protect beside ecc; leave one of them out"
+    if bank.ecc is not None and (bank.ecc.data_bits, bank.ecc.check_bits) != (64, 8):
+        return f"an ecc_word of {bank.ecc.data_bits} bits: set it to 64 bit"
     if bank.refresh_ps:
-        return "refresh; leave it out"
+        return "refresh; leave refresh_interval out"
     if bank.device.overdrive_sigma:
         return "a spread of the overdrive over cells; set the device's write_overdrive_sigma to 0"
     return ""

@@ -16,6 +16,7 @@ from accelsim.resolve.machine import Machine
 from accelsim.resolve.shape import array_shape
 from accelsim.train.bittrue.banks import Bank, Books, Dram
 from accelsim.train.bittrue.cells import Cells, Physics
+from accelsim.train.bittrue.coded import CodedCells
 from accelsim.train.bittrue.kernels import kernel_run
 from accelsim.train.bittrue.script import Event, Script
 from accelsim.train.bittrue.words import Places, Spot, Words, decoded, encoded, is_number, repacked
@@ -99,8 +100,13 @@ class Steps:
         for group, bank in plan.machine.banks.items():
             nbytes, word = plan.program.capacity_bytes[group], plan.places.bytes[group]
             if errs and bank.device is not None:
-                physics = Physics.of(bank)
-                self.banks[group] = Cells(group, nbytes, word, self.books, physics, stream, protect)
+                physics, books = Physics.of(bank), self.books
+                if bank.ecc is None:
+                    self.banks[group] = Cells(group, nbytes, word, books, physics, stream, protect)
+                else:
+                    self.banks[group] = CodedCells(
+                        group, nbytes, word, books, physics, stream, scrub_ps=bank.scrub_ps
+                    )
             else:
                 self.banks[group] = Bank(group, nbytes, word, self.books)
 

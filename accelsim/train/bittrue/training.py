@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Final
@@ -52,13 +52,15 @@ def check_options(options: Mapping[str, Any]) -> None:
         )
 
 
-def prepared(machine: Machine, workload: Workload, batch: int | None) -> tuple[Graph, Program]:
-    """Return the step of ``workload`` and how it is mapped on ``machine``.
+def prepared(
+    machine: Machine, workload: Workload, batch: int | None, protect: Sequence[str] = ()
+) -> tuple[Graph, Program]:
+    """Return the step of ``workload`` and how it is mapped on ``machine``, whose ``protect`` bits are safe.
 
     Raises:
         InputError: The network, the machine or the mapping has something that is not carried out.
     """
-    check_machine(machine)
+    check_machine(machine, protect)
     graph = with_master_weights(load_workload(str(workload.path), batch=batch).graph, machine.formats)
     check_graph(graph)
     program = program_of(graph, content_hash(graph), machine, cold=False)
