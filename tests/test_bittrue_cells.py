@@ -295,9 +295,22 @@ def test_words_are_lost_as_often_as_the_profile_says(scrub_ps: int) -> None:
         wrong = bank.read(SPOT, 400 * US, (seed, 1))[1]
         found.append(np.bitwise_count(wrong).mean() / 16)
     row = {
-        **{"bank_group": "mram", "tensor": "t", "role": "weight", "copy_class": "t", "parent_class": ""},
-        **{"origin": "produced", "fate": "dropped", "phase_written": "forward", "phase_read": "forward"},
-        **{"layer": "", "reader_layer": "", "read_index": 0, "bin": 0, "count": 1, "bytes": 8192, "reads": 1},
+        "bank_group": "mram",
+        "tensor": "t",
+        "role": "weight",
+        "copy_class": "t",
+        "parent_class": "",
+        "origin": "produced",
+        "fate": "dropped",
+        "phase_written": "forward",
+        "phase_read": "forward",
+        "layer": "",
+        "reader_layer": "",
+        "read_index": 0,
+        "bin": 0,
+        "count": 1,
+        "bytes": 8192,
+        "reads": 1,
         "dwell_byte_ps": 8192 * 400 * US,
         "gap_byte_ps": 8192 * 400 * US,
     }

@@ -202,7 +202,9 @@ class Cells(Bank):
 
     # -- what befalls cells ----------------------------------------------------------------------
 
-    def _age(self, spot: Spot, where: Int, at_ps: int, generator: np.random.Generator, counted: bool) -> None:
+    def _age(
+        self, spot: Spot, where: Int, at_ps: int | Int, generator: np.random.Generator, counted: bool
+    ) -> None:
         """Let time pass for words up to ``at_ps``; what lay there dead before a write is not counted."""
         age = np.maximum(at_ps - self.since[spot.at], 0)
         self.since[spot.at] = at_ps
