@@ -228,7 +228,9 @@ def _bit_true(
 
     def make(setup: Setup, case: Case, seed: int, path: Path | None) -> Training:
         if case.profile is not None:
-            return Trainer(setup, case, seed, path)
+            stored = {role: form for role, form in machine.formats.items() if form is not None}
+            options = {**setup.options, "storage_format": stored}
+            return Trainer(replace(setup, options=options), case, seed, path)
         return BitTrueTraining(setup, case, seed, plan, path, errs=case.name == BIT_TRUE)
 
     return [cases[0], Case(BIT_TRUE, None), *cases[1:]], make

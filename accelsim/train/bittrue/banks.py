@@ -22,7 +22,7 @@ INHERITED: Final = "inherited"
 CAUSES: Final = ("write", "retention", "read_disturb", INHERITED)  # of what is stored
 SENSE: Final = "sense"
 MISCORRECTED: Final = "miscorrected"  # by a decoder, in what it writes back
-_TALLIES: Final = ("wrong", "read", "delivered", "set_bits", "written", "changed")
+_TALLIES: Final = ("wrong", "read", "delivered", "exposed", "set_bits", "written", "changed")
 
 
 def ones(words: Words) -> int:
@@ -38,8 +38,8 @@ class Books:
         read: Bits read.
         wrong: Of those, stored wrong, by cause.
         delivered: Of those, delivered wrong: after sensing, and a decoder.
-        changed, written: Bits that writes changed, and all that they wrote, in cells that can fail.
-        set_bits: Bits that are 1, of those read.
+        exposed, set_bits: Bits read in cells that can fail, and those of them that are 1.
+        written, changed: Bits written into cells that can fail, and those of them that changed.
     """
 
     def __init__(self) -> None:
@@ -47,6 +47,7 @@ class Books:
         self.wrong: Counter[tuple[Role, str]] = Counter()
         self.read: Counter[Role] = Counter()
         self.delivered: Counter[Role] = Counter()
+        self.exposed: Counter[Role] = Counter()
         self.set_bits: Counter[Role] = Counter()
         self.written: Counter[Role] = Counter()
         self.changed: Counter[Role] = Counter()

@@ -89,6 +89,7 @@ class Cells(Bank):
         self._protect = tuple(protect)
         self._safe: dict[Format, Words] = {}
         self._width = 8 * word
+        self._no_bits: Words = np.zeros(1, dtype=self.data.dtype)
         self._fastest = physics.rates.max(axis=0)
         self._node = self._drawn_nodes()
         self._heat = self._word_sums(self._fastest)  # per ps
@@ -145,9 +146,10 @@ class Cells(Bank):
         generator = self._stream.at("write", self.group, *place)
         self._age(spot, where, at_ps, generator, counted=False)
         changed = self.data[spot.at] ^ words
-        self.books.written[spot.role] += self._width * where.size
-        self.books.changed[spot.role] += ones(changed)
-        failed = self._failed(words, changed, generator) & ~self._kept_safe(spot)
+        safe = self._kept_safe(spot)
+        self.books.written[spot.role] += self._width * words.size - ones(safe)
+        self.books.changed[spot.role] += ones(changed & ~safe)
+        failed = self._failed(words, changed, generator) & ~safe
         self._count_write(spot, wrong, failed)
         self.data[spot.at] = words ^ failed
         self._settle(spot, wrong, failed)
@@ -191,8 +193,10 @@ class Cells(Bank):
             self.wrong[at] ^= failed
 
     def _note(self, spot: Spot, where: Int, words: Words, wrong: Words) -> None:
+        safe = self._kept_safe(spot)
         self.books.read[spot.role] += self._width * words.size
-        self.books.set_bits[spot.role] += ones(words)
+        self.books.exposed[spot.role] += self._width * words.size - ones(safe)
+        self.books.set_bits[spot.role] += ones(words & ~safe)
         some = np.flatnonzero(wrong)
         if some.size:
             for cause, mask in self.by_cause.items():
@@ -333,7 +337,9 @@ class Cells(Bank):
         """Return the bits of every word of ``spot`` that lie in a safe place."""
         safe = self._safe_of(spot)
         if safe is None:
-            return np.zeros(1, dtype=self.data.dtype)
+            return self._no_bits
+        if safe.size == 1 and isinstance(spot.at, slice):
+            return np.broadcast_to(safe, (spot.at.stop - spot.at.start,))
         return np.tile(safe, spot.count)
 
     def _safe_of(self, spot: Spot) -> Words | None:
