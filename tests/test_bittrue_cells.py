@@ -35,7 +35,7 @@ from accelsim.words import ROLES
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 US = 10**6
-SEEDS, STEPS = 10, 3  # each seed has cells of its own; the first step begins without errors and is left out
+SEEDS, STEPS = 8, 3  # each seed has cells of its own; the first step begins without errors and is left out
 # errors of 1e-5 to 1e-3 by every cause, so that causes hardly meet in one bit
 FRAIL = replace(
     load_device("mram-26us", 300.0),
@@ -174,10 +174,10 @@ def test_a_flip_stays_until_the_next_write_and_goes_with_the_data() -> None:
 
 
 def test_time_may_be_cut_anywhere() -> None:
-    """A dwell of 3 ms in thirty reads leaves as many bits wrong as in one; about half of the weakest."""
+    """A dwell of 3 ms in twelve reads leaves as many bits wrong as in one; about half of the weakest."""
     data = np.random.default_rng(1).integers(0, 1 << 16, 4096).astype("u2")
     shares = []
-    for reads in (1, 30):
+    for reads in (1, 12):
         found = []
         for seed in range(8):
             bank = cells(seed, delta=14.0, delta_cv=0.1, read_overdrive=0.0, sense_error=0.0)

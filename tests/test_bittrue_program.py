@@ -151,19 +151,19 @@ def test_what_is_stored_is_rounded_and_what_is_fused_is_not() -> None:
 
 def test_tight_banks_make_no_difference(tmp_path: Path) -> None:
     """Copies evicted and filled again, results that leave in parts, on a small array."""
-    workload = doubled(tmp_path, "lenet-tinydnn", 3)
+    workload = doubled(tmp_path, "lenet-tinydnn", 2)
     small = ("pe_array.rows=16", "pe_array.cols=16", "pe_array.convention=scale-sim", "mapping.fusion=none")
     machine = load_machine("edge-hybrid", (DEVICE, *(f"format.{r}=fp64" for r in STORED), *small))
     sizes = zip(machine.banks.items(), (24 << 10, 20 << 10), strict=True)
     machine = replace(machine, banks={n: replace(b, capacity_bytes=size) for (n, b), size in sizes})
-    graph, program = prepared(machine, workload, 3)
+    graph, program = prepared(machine, workload, 2)
     assert any(k.result_rows for k in program.kernels)
     assert any(k.write_back for k in program.kernels)
     model, optimizer = new_model(workload, 3)
     task = task_of(workload)
     steps = Steps(Plan(machine, graph, program), 0, errs=False)
     steps.start(initial(model, graph))
-    x, y = torch.randn(3, *task.shape, dtype=torch.float64), torch.tensor([1, 2, 3])
+    x, y = torch.randn(2, *task.shape, dtype=torch.float64), torch.tensor([1, 2])
     steps.step(batch_of(workload, task, x, y))
     loss_of(task, model(x), y).backward()  # type: ignore[no-untyped-call]
     optimizer.step()

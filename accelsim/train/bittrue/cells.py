@@ -111,7 +111,7 @@ class Cells(Bank):
             values[self._node[first : first + _CHUNK]].sum(axis=1)
             for first in range(0, self.data.size, _CHUNK)
         ]
-        return np.concatenate(sums)
+        return np.concatenate([np.zeros(0), *sums])
 
     # -- accesses --------------------------------------------------------------------------------
 

@@ -98,7 +98,7 @@ class Steps:
         stream = Stream(seed)
         self.banks: dict[str, Bank] = {}
         for group, bank in plan.machine.banks.items():
-            nbytes, word = plan.program.capacity_bytes[group], plan.places.bytes[group]
+            nbytes, word = plan.places.used[group], plan.places.bytes[group]
             if errs and bank.device is not None:
                 physics, books = Physics.of(bank), self.books
                 if bank.ecc is None:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from accelsim.geometry import Box
+from accelsim.geometry import Box, ceil_div
 from accelsim.program.program import Data, Program, Region
 from accelsim.words import Format, Role
 
@@ -77,6 +77,12 @@ def _regions(program: Program) -> Iterable[Region]:
             yield from binding.slots
 
 
+def _used_bytes(program: Program, group: str) -> int:
+    """Return the bytes of ``group`` up to the last one that the program uses, in whole words of 8."""
+    ends = [at + n for r in _regions(program) if r.group == group for at, n in r.extents]
+    return ceil_div(max(ends, default=0), 8) * 8
+
+
 def flat(box: Box, shape: tuple[int, ...]) -> NDArray[np.int64]:
     """Return the row-major indices of the elements of ``box`` in a tensor of ``shape``.
 
@@ -102,6 +108,7 @@ class Places:
     def __init__(self, program: Program) -> None:
         self.program = program
         self.bytes = {group: word_bytes(program, group) for group in program.capacity_bytes}
+        self.used = {group: _used_bytes(program, group) for group in program.capacity_bytes}
         self._known: dict[tuple[Region, int], NDArray[np.int64]] = {}
 
     def spot(self, data: Data, region: Region, box: Box, shape: tuple[int, ...], held: Box | None) -> Spot:
