@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Final
@@ -92,7 +92,7 @@ class BitTrueTraining(Training):
         self.steps_taken.start(initial(self.model, plan.graph))
 
     def _entered(self) -> AbstractContextManager[Any]:
-        return contextlib.nullcontext()
+        return _one_thread()
 
     def _step(self, x: torch.Tensor, y: torch.Tensor) -> float:
         return self.steps_taken.step(batch_of(self._setup.workload, self._setup.task, x, y))
@@ -116,6 +116,17 @@ class BitTrueTraining(Training):
 
     def _restore(self, state: dict[str, Any]) -> None:
         self.steps_taken.restore(state["steps"])
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Compute with one thread: a step is many small products, and sums are then the same on any machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def initial(model: torch.nn.Module, graph: Graph) -> dict[str, torch.Tensor]:
@@ -152,6 +163,7 @@ def seconds_per_step(setup: Setup, plan: Plan) -> float:
     """Return how long a step with errors takes here: one is taken, for nothing else."""
     training = BitTrueTraining(setup, Case(NAME, None), 0, plan, errs=True)
     x, y = training._batches.of(0, 0)
-    begun = time.perf_counter()
-    training._step(x, y)
-    return time.perf_counter() - begun
+    with _one_thread():
+        begun = time.perf_counter()
+        training._step(x, y)
+        return time.perf_counter() - begun
