@@ -268,7 +268,7 @@ def test_a_reader_that_leaves_is_no_error_message(make_run: MakeRun) -> None:
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     """The model version too: it decides what numbers mean."""
     assert _main("--version") == 0
-    assert capsys.readouterr().out == "accelsim 0.1.0 (model version 2)\n"
+    assert capsys.readouterr().out == "accelsim 0.1.0 (model version 3)\n"
 
 
 class _Simulator:
@@ -311,6 +311,7 @@ def test_run_passes_its_options_on(simulator: _Simulator) -> None:
         "accumulate": 2,
         "exact": False,
         "mapping_from": None,
+        "activity": None,
         "phase": "forward",
         "cold": True,
         "allow_unsupported": True,

@@ -60,6 +60,13 @@ Reach = Annotated[
     float | None,
     typer.Option("--target-accuracy", min=0, max=1, help="That time and energy are counted to."),
 ]
+BitTrue = Annotated[
+    bool,
+    typer.Option(
+        "--bit-true",
+        help="Train through the mapped program, with flips in simulated cells (small networks).",
+    ),
+]
 Every = Annotated[int, typer.Option("--checkpoint-every", min=1, help="Steps from checkpoint to checkpoint.")]
 Closed = Annotated[
     bool,
@@ -100,6 +107,7 @@ def train(
     ecc: Ecc = None,
     clip_gradients: Clip = None,
     measure: Measure = 0,
+    bit_true: BitTrue = False,
     batch: Batch = None,
     target_accuracy: Reach = None,
     checkpoint_every: Every = 200,
@@ -141,6 +149,7 @@ def train(
         target_accuracy=target_accuracy,
         checkpoint_steps=checkpoint_every,
         loop=_loop(closed_loop, loop_every, loop_tolerance),
+        bit_true=bit_true,
     )
     _print(_run(wish, out, resume, quiet), as_json)
 

@@ -30,7 +30,12 @@ def watching(quiet: bool) -> Iterator[Watcher]:
             yield watcher
     else:
         with progress(quiet) as stage:
-            yield Watcher(stage, row=lambda row: _say(_line(row)), decision=lambda row: _say(_decided(row)))
+            yield Watcher(
+                stage,
+                row=lambda row: _say(_line(row)),
+                decision=lambda row: _say(_decided(row)),
+                note=_say,
+            )
 
 
 @contextmanager
@@ -59,7 +64,7 @@ def _bars() -> Iterator[Watcher]:
         def say(text: str) -> None:
             console.print(text, highlight=False, markup=False)
 
-        yield Watcher(stage, step, lambda row: say(_line(row)), lambda row: say(_decided(row)))
+        yield Watcher(stage, step, lambda row: say(_line(row)), lambda row: say(_decided(row)), say)
 
 
 def _say(text: str) -> None:

@@ -363,6 +363,7 @@ class FillEngine(_Engine):
         times.done_ps = now
         binding = run.kernel.reads[at.binding]
         fill = run.job(at.tile).fills[at.place]
+        state.tell_fill(run, at.tile, at.place, now)
         if binding.copy is not None:
             state.fill_booked(run, at.tile, at.place, binding, fill.box, now)
         else:
@@ -490,6 +491,7 @@ class WriteBackEngine(_Engine):
         part = run.parts[binding.op]
         reader = Reader(part.phase, WRITE_BACK_READER)
         read_ps = state.sim.stamp(mark.read_ps)
+        state.tell_back(run, mark.job, binding.copy, read_ps)
         if binding.copy is not None:
             state.copies[binding.copy].read(mark.job.box, read_ps, reader)
         else:

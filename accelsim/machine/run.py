@@ -8,7 +8,7 @@ from functools import partial
 
 from accelsim.machine.dma import FillEngine, WriteBackEngine
 from accelsim.machine.memory import Port
-from accelsim.machine.state import State
+from accelsim.machine.state import State, Touch
 from accelsim.machine.unit import Units
 from accelsim.machine.upkeep import keep_up
 from accelsim.program.program import Program
@@ -25,19 +25,21 @@ def run_program(
     *,
     exact: bool = False,
     steals: Sequence[Steal] = (),
+    observe: Callable[[Touch], None] | None = None,
 ) -> Recorder:
     """Run ``program`` and return its records.
 
     Single reads of tensors that match a glob of ``trace_tensors`` are kept. ``progress`` is called with
     the kernels done and their number. ``exact`` simulates every tile; without it those of a steady state
-    are accounted at once, with the same result. ``steals`` take bank ports at fixed intervals.
+    are accounted at once, with the same result. ``steals`` take bank ports at fixed intervals. ``observe`` is
+    told every access of a copy as it is booked, of the tiles that are simulated: of all if ``exact``.
 
     Raises:
         DeadlockError: if nothing can go on, naming who waits for what.
         RunError: if something is read before it is written.
     """
     sim, recorder = Sim(), Recorder(tuple(trace_tensors))
-    state = State(sim, machine, program, recorder, skips=not exact)
+    state = State(sim, machine, program, recorder, skips=not exact, observe=observe)
     if progress is not None:
         _report(state, progress)
     for steal in steals:

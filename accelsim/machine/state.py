@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -60,6 +60,23 @@ class SlotAccess(NamedTuple):
     box: Box
     at_ps: int
     reader: Reader | None
+
+
+class Touch(NamedTuple):
+    """One access of a copy in a bank, as it is booked: what an observer of the run is told.
+
+    ``kind`` and ``which`` name it among what fold ``place`` of a tile moves (``load``, ``streams``,
+    ``riders``, ``writes``), or among the tile's ``fills``. Of ``backs`` there is no tile: ``moved`` is what
+    is written back from a slot; ``which`` is the copy that is evicted where it is -1 else.
+    """
+
+    kernel: int
+    tile: int
+    place: int
+    kind: str
+    which: int
+    at_ps: int
+    moved: Transfer | None = None
 
 
 class Metered(Protocol):
@@ -144,9 +161,16 @@ class State:
     """The machine's memories and books during one run."""
 
     def __init__(
-        self, sim: Sim, machine: Machine, program: Program, recorder: Recorder, skips: bool = True
+        self,
+        sim: Sim,
+        machine: Machine,
+        program: Program,
+        recorder: Recorder,
+        skips: bool = True,
+        observe: Callable[[Touch], None] | None = None,
     ) -> None:
         self.sim = sim
+        self.observe = observe
         self.skips = skips  # whether steady states are
         self.engines: Sequence[Metered] = ()
         self.machine = machine
@@ -249,6 +273,7 @@ class State:
         box = run.job(tile).folds[place].writes[which].box
         assert box is not None
         stamp, actual = self.sim.stamp(at_ps), tile + run.start.tiles
+        self._tell(run, actual, place, ("writes", which), stamp)
         if binding.copy is not None:
             self.enter(Booking(run, actual, place, ("writes", which), binding, box, stamp, None))
         else:
@@ -264,6 +289,7 @@ class State:
         part = run.parts[binding.op]
         reader = Reader(part.phase, part.layer)
         stamp, actual = self.sim.stamp(at_ps), tile + run.start.tiles
+        self._tell(run, actual, place, what, stamp)
         if binding.copy is not None:
             self.enter(Booking(run, actual, place, what, binding, box, stamp, reader))
             return
@@ -278,6 +304,20 @@ class State:
         """Book that fill ``which`` of a tile has come into its copy."""
         stamp, actual = self.sim.stamp(at_ps), tile + run.start.tiles
         self.enter(Booking(run, actual, 0, ("fills", which), binding, box, stamp, None))
+
+    def tell_fill(self, run: KernelRun, tile: int, which: int, at_ps: int) -> None:
+        """Tell the observer that fill ``which`` of a tile has come."""
+        self._tell(run, tile + run.start.tiles, 0, ("fills", which), self.sim.stamp(at_ps))
+
+    def tell_back(self, run: KernelRun, moved: Transfer, copy: int | None, at_ps: int) -> None:
+        """Tell the observer when ``moved`` left its bank, from a slot or from ``copy`` whole."""
+        if self.observe is not None:
+            which = -1 if copy is None else copy
+            self.observe(Touch(run.kernel.index, -1, -1, "backs", which, at_ps, moved))
+
+    def _tell(self, run: KernelRun, tile: int, place: int, what: What, stamp: int) -> None:
+        if self.observe is not None:
+            self.observe(Touch(run.kernel.index, tile, place, *what, stamp))
 
     def enter_slot(self, access: SlotAccess) -> None:
         """Enter an access of a slot into its copy's history."""

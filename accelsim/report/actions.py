@@ -1,4 +1,4 @@
-"""A run's counts by op and component, without prices: for spreadsheets, and for other tools' energy tables."""
+"""A run's counts by op and component, without prices: for spreadsheets and other energy tables."""
 
 from __future__ import annotations
 

@@ -14,10 +14,21 @@ from accelsim.config.document import shown
 from accelsim.config.locate import find
 from accelsim.errors import InputError
 from accelsim.frontend.spec import Workload, load
+from accelsim.graph.ir import Graph
+from accelsim.program.program import Program
 from accelsim.resolve import load_machine
+from accelsim.resolve.machine import Machine
 from accelsim.run import simulate
 from accelsim.trace.folder import canonical_json
 from accelsim.trace.runs import open_run
+from accelsim.train.bittrue.training import NAME as BIT_TRUE
+from accelsim.train.bittrue.training import (
+    BitTrueTraining,
+    check_options,
+    planned,
+    prepared,
+    seconds_per_step,
+)
 from accelsim.train.cases import PROFILE, cases_of, wants_profile
 from accelsim.train.closed import CLOSED, ClosedLoop, Loop
 from accelsim.train.data.named import load_data
@@ -36,11 +47,13 @@ from accelsim.train.machines import Machines
 from accelsim.train.plot import plot
 from accelsim.train.profile import FILE, RunProfile
 from accelsim.train.remedies import Remedies
-from accelsim.train.summary import summarize
+from accelsim.train.summary import CLEAN, summarize
 from accelsim.train.table import TableProfile
 from accelsim.train.task import task_of
-from accelsim.train.trainer import Case, Check, Row, Setup, Trainer, silent
+from accelsim.train.trainer import Case, Check, Row, Setup, Trainer, Training, silent
 from accelsim.train.validation import held_out
+
+Maker = Callable[[Setup, Case, int, Path | None], Training]
 
 ACTIVITY = "activity.parquet"  # of the first seed without errors
 
@@ -72,6 +85,7 @@ class Wish:
     target_accuracy: float | None = None
     checkpoint_steps: int = 200
     loop: LoopWish | None = None
+    bit_true: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +96,7 @@ class Watcher:
     step: Callable[[str, int, int, float], None] = silent
     row: Callable[[Row], None] = silent
     decision: Callable[[Row], None] = silent
+    note: Callable[[str], None] = silent
 
 
 def train(
@@ -107,20 +122,24 @@ def train(
             f"--batch {workload.spec.batch}: {data.name} has {len(setup.data.train)} training samples"
         )
     _check(setup, cases_of(wish.errors, wish.rates, wish.target, wish.layers, None))
+    mapped = _mapped(wish, machine, workload)
     settings = _settings(wish, workload, data.name)
     path = out or Path("runs") / f"train-{machine.name}_{workload.name}-{_id(settings)}"
     with training_folder(path, settings, resume) as folder:
         setup, profile = _simulated(wish, setup, folder, watcher)
         cases = cases_of(wish.errors, wish.rates, wish.target, wish.layers, profile)
         _check(setup, cases)
+        make: Maker = Trainer
+        if mapped is not None:
+            cases, make = _bit_true(machine, mapped, setup, cases, watcher)
         loop = _loop(wish, setup, folder, watcher)
         if loop is not None:
             cases.append(Case(CLOSED, profile))
-        log = _trained(setup, cases, wish.seeds, folder, watcher, loop)
+        log = _trained(setup, cases, wish.seeds, folder, watcher, make, loop)
     summary = {
         **settings,
         "order": [c.name for c in cases],
-        "cases_by_name": {c.name: _described(c, setup) for c in cases},
+        "cases_by_name": {c.name: _described(c, setup, wish.bit_true) for c in cases},
     }
     summary |= {"step_ps": setup.step_ps, "step_pj": setup.step_pj}
     summary |= summarize(log.rows, wish.target_accuracy)
@@ -156,6 +175,7 @@ def _settings(wish: Wish, workload: Workload, data: str) -> dict[str, Any]:
         "rates": list(wish.rates),
         "target": wish.target,
         "layers": wish.layers,
+        **({"bit_true": True} if wish.bit_true else {}),
         "options": {k: list(v) if isinstance(v, tuple) else v for k, v in wish.options.items()},
         "nonfinite": _policy(wish),
         "closed_loop": asdict(wish.loop) if wish.loop is not None else None,
@@ -191,7 +211,7 @@ def _simulated(wish: Wish, setup: Setup, folder: Path, watcher: Watcher) -> tupl
         step_ps=summary["time_ps"] + summary["host_gap_ps"],
         step_pj=summary["energy_pj"]["total"],
     )
-    if not wants_profile(wish.errors, wish.rates):
+    if not wants_profile(wish.errors, wish.rates) or (wish.bit_true and wish.errors != PROFILE):
         return setup, None
     if not (folder / RUN / FILE).is_file():
         raise InputError(
@@ -203,6 +223,8 @@ def _simulated(wish: Wish, setup: Setup, folder: Path, watcher: Watcher) -> tupl
 
 def _with_checks(setup: Setup, wish: Wish, loop: LoopWish) -> Setup:
     """Return what all trainings share where one of them is judged beside the error-free one."""
+    if wish.bit_true:
+        raise InputError("--closed-loop: changes the machine, whose program --bit-true carries out; give one")
     if wish.rates or wish.errors not in (None, PROFILE):
         raise InputError(
             "--closed-loop: acts on the errors of the simulated machine; leave out --errors and --rates"
@@ -227,8 +249,54 @@ def _loop(wish: Wish, setup: Setup, folder: Path, watcher: Watcher) -> Loop | No
     return Loop(setup, folder, machines, wish.loop.tolerance, watcher.decision)
 
 
+def _mapped(wish: Wish, machine: Machine, workload: Workload) -> tuple[Graph, Program] | None:
+    """Return the step and its program if it is to be carried out bit by bit; refuse what cannot be."""
+    if not wish.bit_true:
+        return None
+    if wish.rates or wish.layers or wish.errors not in (None, PROFILE, CLEAN):
+        raise InputError(
+            "--bit-true: errors are those of the machine's cells; --rates, --layers and role=rate are not "
+            "for it (--errors profile adds a training with the statistical profile)"
+        )
+    check_options(wish.options)
+    return prepared(machine, workload, wish.batch, wish.options.get("protect", ()))
+
+
+def _bit_true(
+    machine: Machine,
+    mapped: tuple[Graph, Program],
+    setup: Setup,
+    cases: list[Case],
+    watcher: Watcher,
+) -> tuple[list[Case], Maker]:
+    """Return the cases with the bit-true one among them, and what makes the trainings of each."""
+
+    def report(done: int, total: int) -> None:
+        if watcher.stage is not None:
+            watcher.stage("plan", done, total)
+
+    plan = planned(machine, *mapped, report)
+    seconds = seconds_per_step(setup, plan)
+    watcher.note(f"bit-true: {len(plan.events):,} events and about {seconds:.2g} s a step")
+
+    def make(setup: Setup, case: Case, seed: int, path: Path | None) -> Training:
+        if case.profile is not None:
+            stored = {role: form for role, form in machine.formats.items() if form is not None}
+            options = {**setup.options, "storage_format": stored}
+            return Trainer(replace(setup, options=options), case, seed, path)
+        return BitTrueTraining(setup, case, seed, plan, path, errs=case.name == BIT_TRUE)
+
+    return [cases[0], Case(BIT_TRUE, None), *cases[1:]], make
+
+
 def _trained(
-    setup: Setup, cases: Sequence[Case], seeds: int, folder: Path, watcher: Watcher, loop: Loop | None
+    setup: Setup,
+    cases: Sequence[Case],
+    seeds: int,
+    folder: Path,
+    watcher: Watcher,
+    make: Maker,
+    loop: Loop | None,
 ) -> Log:
     log = Log(folder / LOG)
 
@@ -240,26 +308,25 @@ def _trained(
         reference: Sequence[Check] = ()
         for number, case in enumerate(cases):
             path = folder / CHECKPOINTS / f"{number}-{seed}.pt"
-            trainer = Trainer(setup, case, seed, path)
             if loop is not None and case.name == CLOSED:
-                trainer = loop.trainer(seed, path, reference)
+                trainer: Training = loop.trainer(seed, path, reference)
+            else:
+                trainer = make(setup, case, seed, path)
             trainer.run(on_row, partial(watcher.step, f"errors {case.name}, seed {seed}", trainer.steps))
-            if (
-                trainer.injector is not None
-                and trainer.injector.activity is not None
-                and not number
-                and not seed
-            ):
-                trainer.injector.activity.write(folder / ACTIVITY)
+            if trainer.activity is not None and not number and not seed:
+                trainer.activity.write(folder / ACTIVITY)
             reference = trainer.checks if case.profile is None else reference
             if isinstance(trainer, ClosedLoop) and loop is not None:
                 loop.settle(trainer, seed)
     return log
 
 
-def _described(case: Case, setup: Setup) -> str:
+def _described(case: Case, setup: Setup, bit_true: bool) -> str:
+    policy = f"non-finite values {setup.options.get('nonfinite', 'raw')}"
+    if case.name == BIT_TRUE:
+        return f"the mapped program on cells that lose bits; {policy}"
     if case.profile is None:
-        return "no errors"
+        return "the mapped program on cells that keep them" if bit_true else "no errors"
     if case.name == CLOSED:
         return "begins with the profile, and changes the machine when accuracy or loss drift"
-    return f"{case.profile.description}; non-finite values {setup.options.get('nonfinite', 'raw')}"
+    return f"{case.profile.description}; {policy}"

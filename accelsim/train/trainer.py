@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from typing import Any
 import torch
 
 from accelsim.frontend.spec import Workload
+from accelsim.train.activity import Activity
 from accelsim.train.apart import outside
 from accelsim.train.data.batches import Batches
 from accelsim.train.data.sets import Data, Split
@@ -85,17 +88,12 @@ def silent(*_: object) -> None:
     """Tell nobody."""
 
 
-class Trainer:
-    """Trains one model; ``run`` goes on from the checkpoint at ``path``, if there is one."""
+class Training(ABC):
+    """One training; ``run`` goes on from the checkpoint at ``path``, if there is one."""
+
+    model: torch.nn.Module  # that accuracy is measured with
 
     def __init__(self, setup: Setup, case: Case, seed: int, path: Path | None = None) -> None:
-        self.model, self.optimizer = new_model(setup.workload, seed)
-        self.injector: ErrorInjector | None = None
-        if case.profile is not None:
-            options = dict(setup.options)
-            self.injector = ErrorInjector(self.model, self.optimizer, case.profile, seed=seed, **options)
-        elif measure := setup.options.get("measure"):
-            self.injector = ErrorInjector(self.model, self.optimizer, {}, measure=measure)
         self._setup = setup
         self._case = case
         self._seed = seed
@@ -118,6 +116,11 @@ class Trainer:
         """Simulated time in ps and energy in pJ so far, each step at the price that it had."""
         return spent(self._at.prices, self._at.step)
 
+    @property
+    def activity(self) -> Activity | None:
+        """What was measured of what is stored, if anything was."""
+        return None
+
     def run(
         self,
         on_row: Callable[[Row], None] = silent,
@@ -128,7 +131,7 @@ class Trainer:
         ``on_row`` is called when an epoch's row is made, before the checkpoint that holds it;
         ``on_step`` with the number of steps done and the loss.
         """
-        with self.injector or contextlib.nullcontext():
+        with self._entered():
             self._resume()
             self._begin()
             for row in self._at.rows:
@@ -139,13 +142,32 @@ class Trainer:
                 self._checkpoint()
         return self._at.rows
 
+    @abstractmethod
+    def _entered(self) -> AbstractContextManager[Any]:
+        """Return what is entered while steps are taken."""
+
+    @abstractmethod
+    def _step(self, x: torch.Tensor, y: torch.Tensor) -> float:
+        """Take one step and return its loss."""
+
+    @abstractmethod
+    def _counted(self) -> Row:
+        """Return what an epoch's row says of errors."""
+
+    @abstractmethod
+    def _held(self) -> dict[str, Any]:
+        """Return what a checkpoint holds beside the place in the data: references, not copies."""
+
+    @abstractmethod
+    def _hold(self, state: Mapping[str, Any]) -> None:
+        """Go on from what ``_held`` returned."""
+
     def _epoch(self, on_step: Callable[[int, float], None]) -> None:
         """Train the rest of an epoch and add its row."""
         at, setup = self._at, self._setup
         self.model.train()
         while at.number < len(self._batches) and at.diverged is None:
-            x, y = self._batches.of(at.epoch, at.number)
-            loss = train_step(self.model, self.optimizer, setup.task, x, y, setup.workload.spec.accumulate)
+            loss = self._step(*self._batches.of(at.epoch, at.number))
             at.number += 1
             at.step += 1
             at.losses += loss
@@ -178,7 +200,6 @@ class Trainer:
         at, setup = self._at, self._setup
         mean = at.losses / at.number
         time_ps, energy_pj = self.spent
-        injected: dict[str, Any] = {"flips": {}, "non_finite": 0, "first_non_finite_step": None}
         return {
             "case": self._case.name,
             "seed": self._seed,
@@ -186,7 +207,7 @@ class Trainer:
             "steps": at.step,
             "loss": mean if math.isfinite(mean) else None,
             "accuracy": accuracy(self.model, setup.data.test),
-            **(self.injector.counts.take() if self.injector is not None else injected),
+            **self._counted(),
             "diverged_step": at.diverged,
             "time_ps": time_ps,
             "energy_pj": energy_pj,
@@ -204,44 +225,79 @@ class Trainer:
 
     def _state(self) -> dict[str, Any]:
         """Return where the training stands: references, not copies."""
-        return {
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "torch": torch.get_rng_state(),
-            "injector": self.injector.state_dict() if self.injector is not None else None,
-            "at": {name: getattr(self._at, name) for name in _At.__slots__},
-        }
+        return {**self._held(), "at": {name: getattr(self._at, name) for name in _At.__slots__}}
 
     def _load(self, state: Mapping[str, Any]) -> None:
         """Go on from ``state``, which belongs to the training from here on."""
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        torch.set_rng_state(state["torch"])
-        if self.injector is not None:
-            self.injector.load_state_dict(state["injector"])
+        self._hold(state)
         for name, value in state["at"].items():
             setattr(self._at, name, value)
 
-    # -- what a closed loop adds
+    # -- what a closed loop adds: hooks that do nothing here
 
-    def _begin(self) -> None:
+    def _begin(self) -> None:  # noqa: B027
         """Act on the start, or on a resume."""
 
-    def _epoch_ended(self) -> None:
+    def _epoch_ended(self) -> None:  # noqa: B027
         """Act on an epoch's end, after its row."""
 
-    def _diverging(self) -> None:
+    def _diverging(self) -> None:  # noqa: B027
         """Act on a loss that is not finite; here the training ends."""
 
-    def _after(self, check: Check) -> None:
+    def _after(self, check: Check) -> None:  # noqa: B027
         """Act on a check; here: not at all."""
 
     def _more(self) -> dict[str, Any]:
         """Return what else a checkpoint holds."""
         return {}
 
-    def _restore(self, more: dict[str, Any]) -> None:
+    def _restore(self, more: dict[str, Any]) -> None:  # noqa: B027
         """Go on from what else a checkpoint held."""
+
+
+class Trainer(Training):
+    """Trains a torch model, with the errors of a profile drawn into what it stores."""
+
+    def __init__(self, setup: Setup, case: Case, seed: int, path: Path | None = None) -> None:
+        super().__init__(setup, case, seed, path)
+        self.model, self.optimizer = new_model(setup.workload, seed)
+        self.injector: ErrorInjector | None = None
+        if case.profile is not None:
+            options = dict(setup.options)
+            self.injector = ErrorInjector(self.model, self.optimizer, case.profile, seed=seed, **options)
+        elif measure := setup.options.get("measure"):
+            self.injector = ErrorInjector(self.model, self.optimizer, {}, measure=measure)
+
+    @property
+    def activity(self) -> Activity | None:
+        return self.injector.activity if self.injector is not None else None
+
+    def _entered(self) -> AbstractContextManager[Any]:
+        return self.injector or contextlib.nullcontext()
+
+    def _step(self, x: torch.Tensor, y: torch.Tensor) -> float:
+        setup = self._setup
+        return train_step(self.model, self.optimizer, setup.task, x, y, setup.workload.spec.accumulate)
+
+    def _counted(self) -> Row:
+        if self.injector is not None:
+            return self.injector.counts.take()
+        return {"flips": {}, "non_finite": 0, "first_non_finite_step": None}
+
+    def _held(self) -> dict[str, Any]:
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "torch": torch.get_rng_state(),
+            "injector": self.injector.state_dict() if self.injector is not None else None,
+        }
+
+    def _hold(self, state: Mapping[str, Any]) -> None:
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        torch.set_rng_state(state["torch"])
+        if self.injector is not None:
+            self.injector.load_state_dict(state["injector"])
 
 
 def accuracy(model: torch.nn.Module, split: Split) -> float:
