@@ -48,7 +48,12 @@ Protect = Annotated[
     str, typer.Option(metavar="FIELD,...", help="Bits without errors: sign, exponent, mantissa, msb:9, ...")
 ]
 Stored = Annotated[
-    str | None, typer.Option("--storage-format", metavar="FORMAT", help="fp32, bf16, fp16 or int8.")
+    str | None,
+    typer.Option(
+        "--storage-format",
+        metavar="FORMAT",
+        help="fp32, bf16, fp16 or int8; else the machine's formats for its own profile, fp32 for rates.",
+    ),
 ]
 Ecc = Annotated[str | None, typer.Option(metavar="secded", help="Decode words of 64 bits as they are read.")]
 Clip = Annotated[float | None, typer.Option(help="Largest norm of all gradients together.")]

@@ -127,6 +127,7 @@ def train(
     path = out or Path("runs") / f"train-{machine.name}_{workload.name}-{_id(settings)}"
     with training_folder(path, settings, resume) as folder:
         setup, profile = _simulated(wish, setup, folder, watcher)
+        setup = _as_stored(setup, machine, profile)
         cases = cases_of(wish.errors, wish.rates, wish.target, wish.layers, profile)
         _check(setup, cases)
         make: Maker = Trainer
@@ -262,6 +263,27 @@ def _mapped(wish: Wish, machine: Machine, workload: Workload) -> tuple[Graph, Pr
     return prepared(machine, workload, wish.batch, wish.options.get("protect", ()))
 
 
+def _as_stored(setup: Setup, machine: Machine, profile: RunProfile | None) -> Setup:
+    """Return what trains with the profile of ``machine``: data stored in its formats, unless told otherwise.
+
+    A profile's probabilities are those of the bits that the machine stores.
+    """
+    stored = {role: form for role, form in machine.formats.items() if form is not None}
+    if profile is None or not stored or setup.options.get("storage_format") is not None:
+        return setup
+    return replace(setup, options={**setup.options, "storage_format": stored})
+
+
+def _formats(setup: Setup) -> str:
+    """Return in what is stored what errors are drawn in, for outputs."""
+    given = setup.options.get("storage_format")
+    if not isinstance(given, Mapping):
+        return f"; stored as {given}" if given else ""
+    kinds = sorted(set(given.values()))
+    told = kinds[0] if len(kinds) == 1 else ", ".join(f"{role} {form}" for role, form in given.items())
+    return f"; stored as {told}"
+
+
 def _bit_true(
     machine: Machine,
     mapped: tuple[Graph, Program],
@@ -281,9 +303,7 @@ def _bit_true(
 
     def make(setup: Setup, case: Case, seed: int, path: Path | None) -> Training:
         if case.profile is not None:
-            stored = {role: form for role, form in machine.formats.items() if form is not None}
-            options = {**setup.options, "storage_format": stored}
-            return Trainer(replace(setup, options=options), case, seed, path)
+            return Trainer(setup, case, seed, path)
         return BitTrueTraining(setup, case, seed, plan, path, errs=case.name == BIT_TRUE)
 
     return [cases[0], Case(BIT_TRUE, None), *cases[1:]], make
@@ -329,4 +349,4 @@ def _described(case: Case, setup: Setup, bit_true: bool) -> str:
         return "the mapped program on cells that keep them" if bit_true else "no errors"
     if case.name == CLOSED:
         return "begins with the profile, and changes the machine when accuracy or loss drift"
-    return f"{case.profile.description}; {policy}"
+    return f"{case.profile.description}{_formats(setup)}; {policy}"
