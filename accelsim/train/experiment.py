@@ -10,16 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from accelsim import MODEL_VERSION, __version__
-from accelsim.config.document import shown
-from accelsim.config.locate import find
 from accelsim.errors import InputError
-from accelsim.frontend.spec import Workload, load
+from accelsim.frontend.spec import Workload
 from accelsim.resolve import load_machine
 from accelsim.run import simulate
 from accelsim.trace.folder import canonical_json
 from accelsim.trace.runs import open_run
 from accelsim.train.cases import cases_of, wants_profile
-from accelsim.train.data.named import load_data
 from accelsim.train.files import (
     CHECKPOINTS,
     LOG,
@@ -31,10 +28,10 @@ from accelsim.train.files import (
     write_whole,
 )
 from accelsim.train.plot import plot
+from accelsim.train.prepare import setup_of
 from accelsim.train.profile import FILE, RunProfile
 from accelsim.train.summary import summarize
 from accelsim.train.table import TableProfile
-from accelsim.train.task import task_of
 from accelsim.train.trainer import Case, Row, Setup, Trainer, silent
 
 ACTIVITY = "activity.parquet"  # of the first seed without errors
@@ -79,14 +76,15 @@ def train(
     """
     watcher = watcher or Watcher()
     machine = load_machine(wish.arch, wish.overrides)
-    workload = _workload(wish)
-    task = task_of(workload)
-    data = load_data(wish.data, task)
-    setup = Setup(
-        workload, task, data, wish.epochs, options=wish.options, checkpoint_steps=wish.checkpoint_steps
+    setup = setup_of(
+        wish.workload,
+        wish.data,
+        epochs=wish.epochs,
+        batch=wish.batch,
+        options=wish.options,
+        checkpoint_steps=wish.checkpoint_steps,
     )
-    if len(data.train) < workload.spec.batch:
-        raise InputError(f"--batch {workload.spec.batch}: {data.name} has {len(data.train)} training samples")
+    workload, data = setup.workload, setup.data
     _check(setup, cases_of(wish.errors, wish.rates, wish.target, wish.layers, None))
     settings = _settings(wish, workload, data.name)
     path = out or Path("runs") / f"train-{machine.name}_{workload.name}-{_id(settings)}"
@@ -105,13 +103,6 @@ def train(
     write_whole(folder / SUMMARY, canonical_json(summary).encode())
     plot(folder / PLOT, log.rows, f"{workload.name} on {data.name}, non-finite values {_policy(wish)}")
     return folder
-
-
-def _workload(wish: Wish) -> Workload:
-    path = find("workloads", wish.workload)
-    if path.suffix == ".csv":
-        raise InputError(f"{shown(path)}: a topology file has no model to train; give a workload .toml")
-    return load(path, batch=wish.batch)
 
 
 def _policy(wish: Wish) -> str:
