@@ -77,6 +77,9 @@ def test_an_interrupted_search_goes_on_as_if_nothing_had_been(
     out, err = capsys.readouterr()
     assert "2 seeds are anecdotal" in out
     assert "tolerances: whole/sensitivity.toml" in out
+    (row,) = json.loads((folder / "whole" / "sensitivity.json").read_text())["tolerated"]
+    at_edge = [trial["by"] for trial in row["trials"] if trial["rate"] == row["rate"]]
+    assert ("not established: activation[*] at" in out) == (at_edge == ["mean"])
     assert "activation at 0.001: refused" in err
 
     shown = _interrupted(folder, 3, *options, "--out", "cut")

@@ -100,8 +100,11 @@ def tables(summary: Mapping[str, Any]) -> RenderableType:
     protected = ", ".join(summary["protect"]) or "no bits"
     stored = f"{summary['storage_format']}, protected {protected}, non-finite values {summary['nonfinite']}"
     tried = f"{summary['low']:g} to {summary['high']:g}, to a factor of {summary['resolution']:g}"
+    doubtful = ", ".join(filter(None, map(_doubtful, found)))
+    reach = "; the interval of the accuracy there reaches beyond what may be lost"
     return Group(
         grid(title, names, [_row(each) for each in found], 2),
+        *([paragraph("not established", doubtful + reach)] if doubtful else []),
         paragraph("stored", stored),
         paragraph("searched", f"{tried}; {_decided(found)}"),
         paragraph("seeds", summary["believe"]),
@@ -120,6 +123,12 @@ def _row(found: Mapping[str, Any]) -> tuple[str, ...]:
     tolerated = "none" if within is None else f"{found['rate']:g}"
     refused = "none" if beyond is None else f"{beyond['rate']:g}"
     return (role, layer, tolerated, there, flips, refused, _why(beyond), tried)
+
+
+def _doubtful(found: Mapping[str, Any]) -> str:
+    """Return the name of a row whose tolerated rate rests on the mean alone; else nothing."""
+    by = [trial["by"] for trial in found["trials"] if trial["rate"] == found["rate"]]
+    return f"{found['role']}[{found['layer']}] at {found['rate']:g}" if by == ["mean"] else ""
 
 
 def _why(trial: Mapping[str, Any] | None) -> str:

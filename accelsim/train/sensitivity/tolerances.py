@@ -32,9 +32,9 @@ def _lines(keys: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _value(value: str | float | list[str]) -> str:
-    """Return a string, number or list as TOML; JSON's forms of these are TOML's too.
+    """Return a string, number or list as TOML; JSON's forms of these are TOML's too, but for one character.
 
     >>> _value('a"b'), _value(1e-06), _value([]), _value(["sign", "msb:9"])
     ('"a\\\\"b"', '1e-06', '[]', '["sign", "msb:9"]')
     """
-    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    return json.dumps(value, ensure_ascii=False, allow_nan=False).replace("\x7f", "\\u007f")
