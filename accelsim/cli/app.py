@@ -72,9 +72,7 @@ app.command(**_example('accelsim timeline tpu-like-hybrid_resnet18-cifar --layer
 app.command(
     **_example("accelsim train edge-hybrid lenet-tinydnn --rates 1e-6,1e-5 --layers conv0 --epochs 20")
 )(train)
-app.command(**_example("accelsim sensitivity lenet-tinydnn --roles activation,weight --resolution 10"))(
-    sensitivity
-)
+app.command(**_example("accelsim sensitivity lenet5 --roles activation,weight --resolution 10"))(sensitivity)
 app.command(**_example("accelsim compare runs/a runs/b"))(compare)
 app.command(**_example('accelsim check tpu-like-hybrid --set "clock=1.2 GHz"'))(check)
 app.command(**_example("accelsim device mram-1s --temperature '300 K' --temperature '350 K'"))(device)
