@@ -300,7 +300,7 @@ def test_a_machine_placed_by_sensitivity_is_judged_by_its_file(folder: Path) -> 
     Path("s.toml").write_text(f'workload = "tiny"\ntolerance = 0.02\nclean_accuracy = 0.9\n{entries}')
     policy = ("placement.policy=sensitivity", "placement.sensitivity=s.toml")
     loop = experiment.LoopWish(every=15, tolerance=0.0)
-    wish = _wish(epochs=1, overrides=(*FRAIL, *CRAMPED, *policy), loop=loop)
+    wish = _wish(epochs=3, overrides=(*FRAIL, *CRAMPED, *policy), loop=loop)
     experiment.train(wish, folder / "out")
     log = Log(folder / "out" / "decisions.jsonl", ("case", "seed", "number")).rows
     judged = [row for row in log if "harms" in row]

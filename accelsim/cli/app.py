@@ -21,6 +21,7 @@ from accelsim.cli.errors import errors
 from accelsim.cli.pareto import pareto
 from accelsim.cli.reports import compare, ls, report, reprice
 from accelsim.cli.run import run
+from accelsim.cli.sensitivity import sensitivity
 from accelsim.cli.sweep import app as sweeps
 from accelsim.cli.timeline import timeline
 from accelsim.cli.train import train
@@ -71,6 +72,7 @@ app.command(**_example('accelsim timeline tpu-like-hybrid_resnet18-cifar --layer
 app.command(
     **_example("accelsim train edge-hybrid lenet-tinydnn --rates 1e-6,1e-5 --layers conv0 --epochs 20")
 )(train)
+app.command(**_example("accelsim sensitivity lenet5 --roles activation,weight --resolution 10"))(sensitivity)
 app.command(**_example("accelsim compare runs/a runs/b"))(compare)
 app.command(**_example('accelsim check tpu-like-hybrid --set "clock=1.2 GHz"'))(check)
 app.command(**_example("accelsim device mram-1s --temperature '300 K' --temperature '350 K'"))(device)

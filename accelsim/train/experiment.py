@@ -10,10 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from accelsim import MODEL_VERSION, __version__
-from accelsim.config.document import shown
-from accelsim.config.locate import find
 from accelsim.errors import InputError
-from accelsim.frontend.spec import Workload, load
+from accelsim.frontend.spec import Workload
 from accelsim.graph.ir import Graph
 from accelsim.program.program import Program
 from accelsim.resolve import load_machine
@@ -31,7 +29,6 @@ from accelsim.train.bittrue.training import (
 )
 from accelsim.train.cases import PROFILE, cases_of, wants_profile
 from accelsim.train.closed import CLOSED, ClosedLoop, Loop
-from accelsim.train.data.named import load_data
 from accelsim.train.files import (
     CHECKPOINTS,
     LOG,
@@ -45,11 +42,11 @@ from accelsim.train.files import (
 )
 from accelsim.train.machines import Machines
 from accelsim.train.plot import plot
+from accelsim.train.prepare import setup_of
 from accelsim.train.profile import FILE, RunProfile
 from accelsim.train.remedies import Remedies
 from accelsim.train.summary import CLEAN, summarize
 from accelsim.train.table import TableProfile
-from accelsim.train.task import task_of
 from accelsim.train.trainer import Case, Check, Row, Setup, Trainer, Training, silent
 from accelsim.train.validation import held_out
 
@@ -109,18 +106,17 @@ def train(
     """
     watcher = watcher or Watcher()
     machine = load_machine(wish.arch, wish.overrides)
-    workload = _workload(wish)
-    task = task_of(workload)
-    data = load_data(wish.data, task)
-    setup = Setup(
-        workload, task, data, wish.epochs, options=wish.options, checkpoint_steps=wish.checkpoint_steps
+    setup = setup_of(
+        wish.workload,
+        wish.data,
+        epochs=wish.epochs,
+        batch=wish.batch,
+        options=wish.options,
+        checkpoint_steps=wish.checkpoint_steps,
     )
     if wish.loop is not None:
         setup = _with_checks(setup, wish, wish.loop)
-    if len(setup.data.train) < workload.spec.batch:
-        raise InputError(
-            f"--batch {workload.spec.batch}: {data.name} has {len(setup.data.train)} training samples"
-        )
+    workload, data = setup.workload, setup.data
     _check(setup, cases_of(wish.errors, wish.rates, wish.target, wish.layers, None))
     mapped = _mapped(wish, machine, workload)
     settings = _settings(wish, workload, data.name)
@@ -149,13 +145,6 @@ def train(
     write_whole(folder / SUMMARY, canonical_json(summary).encode())
     plot(folder / PLOT, log.rows, f"{workload.name} on {data.name}, non-finite values {_policy(wish)}")
     return folder
-
-
-def _workload(wish: Wish) -> Workload:
-    path = find("workloads", wish.workload)
-    if path.suffix == ".csv":
-        raise InputError(f"{shown(path)}: a topology file has no model to train; give a workload .toml")
-    return load(path, batch=wish.batch)
 
 
 def _policy(wish: Wish) -> str:
@@ -232,8 +221,11 @@ def _with_checks(setup: Setup, wish: Wish, loop: LoopWish) -> Setup:
         )
     data, validation = held_out(setup.data)
     steps = len(data.train) // setup.workload.spec.batch
-    every = loop.every or max(1, steps)
-    if every >= steps * setup.epochs > 0:
+    if steps < 1:
+        batch, left = setup.workload.spec.batch, len(data.train)
+        raise InputError(f"--batch {batch}: {data.name} has {left} training samples beside those held out")
+    every = loop.every or steps
+    if every >= steps * setup.epochs:
         total = steps * setup.epochs
         raise InputError(f"--loop-every {every}: a training of {total} steps has no check that could act")
     return replace(setup, data=data, validation=validation, check_steps=every)

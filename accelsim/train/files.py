@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
@@ -25,6 +25,7 @@ TRIED: Final = "loop"  # the steps of other machines that a closed loop looked a
 DEVICES: Final = "devices"  # and what their cells are
 DECISIONS: Final = "decisions.jsonl"
 MACHINE: Final = "machine.toml"
+EPOCH: Final = ("case", "seed", "epoch")  # what names a row of a training's log
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -56,26 +57,23 @@ def load_checkpoint(path: Path) -> dict[str, Any] | None:
 
 
 class Log:
-    """Rows, one JSON object a line, each on disk before ``add`` returns.
+    """Rows, one JSON object a line, each on disk before ``add`` returns; rows of one ``key`` are one row."""
 
-    Of equal values of ``keys`` there is one row: of an epoch, if nothing else is said.
-    """
-
-    def __init__(self, path: Path, keys: tuple[str, ...] = ("case", "seed", "epoch")) -> None:
+    def __init__(self, path: Path, key: Sequence[str] = EPOCH) -> None:
         self._path = path
-        self._keys = keys
+        self._key = key
         self.rows: list[dict[str, Any]] = []
         if path.is_file():
             whole = path.read_bytes().rpartition(b"\n")[0]  # a line cut short by a kill is written again
             self.rows = [json.loads(line) for line in whole.splitlines()]
             write_whole(path, whole + b"\n" if whole else b"")
-        self._known = {self._key(row) for row in self.rows}
+        self._known = {self._name(row) for row in self.rows}
 
     def add(self, row: dict[str, Any]) -> bool:
         """Append ``row``; return False if it is there already, from before a resume."""
-        if self._key(row) in self._known:
+        if self._name(row) in self._known:
             return False
-        self._known.add(self._key(row))
+        self._known.add(self._name(row))
         self.rows.append(row)
         with self._path.open("ab") as file:
             file.write(json.dumps(row, sort_keys=True, allow_nan=False).encode() + b"\n")
@@ -83,8 +81,8 @@ class Log:
             os.fsync(file.fileno())
         return True
 
-    def _key(self, row: Mapping[str, Any]) -> tuple[Any, ...]:
-        return tuple(row[key] for key in self._keys)
+    def _name(self, row: Mapping[str, Any]) -> tuple[Any, ...]:
+        return tuple(row[column] for column in self._key)
 
 
 @contextmanager

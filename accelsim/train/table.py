@@ -57,7 +57,7 @@ class TableProfile:
         """Refuse globs that fit no layer."""
         for entry in self._entries:
             if not any(fnmatchcase(layer, entry.glob) for layer in layers):
-                raise InputError(f'{entry.role}: no layer fits "{entry.glob}"{_closest(entry.glob, layers)}')
+                raise InputError(f'{entry.role}: no layer fits "{entry.glob}"{closest(entry.glob, layers)}')
 
     @property
     def description(self) -> str:
@@ -65,7 +65,8 @@ class TableProfile:
         return " ".join(_text(e) for e in self._entries if e.rate) or "none"
 
 
-def _closest(glob: str, layers: Sequence[str]) -> str:
+def closest(glob: str, layers: Sequence[str]) -> str:
+    """Return, for a message, the layer that ``glob`` may have meant, or some of those that there are."""
     some = ", ".join([layer for layer in layers if layer][:6])
     return did_you_mean(glob, layers) or f"; there are {some}, ..."
 
