@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from accelsim import simulate
 from accelsim.device.laws import laws
@@ -45,6 +47,37 @@ FRAIL = replace(
 )
 STURDY = replace(FRAIL, delta=14.0, pulse_s=1.2 * FRAIL.pulse_s)
 SCRUBBED = replace(STURDY, delta=15.0, pulse_s=3 * FRAIL.pulse_s, read_overdrive=0.1, sense_error=1e-5)
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """A probability as the profile says it, and as repeats of a memory show it."""
+
+    what: Any
+    wanted: float
+    seen: float
+    sigma: float
+
+    @classmethod
+    def of(cls, what: Any, wanted: float, seen: NDArray[np.float64], bits: float) -> Agreement:
+        """Compare the repeats ``seen``, of so many bits each."""
+        sigma = float(seen.std(ddof=1)) / np.sqrt(len(seen))
+        bits *= len(seen)
+        if wanted * bits < 100:  # rare words with two wrong bits: what was not seen has no spread
+            sigma = max(sigma, np.sqrt(2 * max(wanted, 1 / bits) / bits))
+        return cls(what, wanted, float(seen.mean()), sigma)
+
+    @property
+    def sigmas(self) -> float:
+        """How far apart they are."""
+        return abs(self.seen - self.wanted) / self.sigma
+
+
+def agrees(both: Agreement) -> None:
+    """Refuse what is beyond 3 sigma, and beyond 2 % where that is told and of 1e-4 and more."""
+    assert both.sigmas < 3, both
+    if both.wanted >= 1e-4 and both.sigma < 0.007 * both.wanted:
+        assert abs(both.seen / both.wanted - 1) < 0.02, both
 
 
 @dataclass(frozen=True)
@@ -172,9 +205,11 @@ CASES: dict[str, tuple[Device, float, dict[str, Any]]] = {
 
 @pytest.mark.parametrize("case", CASES)
 def test_the_profile_is_that_of_actual_bits(told: Told, case: str) -> None:
-    """Stored, delivered, newly wrong, and wrong at two reads in a row: 3 sigma, and 2 % where that is less.
+    """Stored, delivered, newly wrong, and wrong at two reads in a row.
 
-    Of some two hundred numbers, two beyond 3 sigma are left to chance, none beyond 4.
+    Of a class, and of all together: within 3 sigma, and within 2 % of what is 1e-4 and more wherever the
+    memory itself is sure to 0.7 %. Of the single numbers of a case, about 56, one beyond 3 sigma is no news
+    (one case in seven has it); none may be where chance puts one case in a hundred, 3.7 sigma.
     """
     device, toggle, techniques = CASES[case]
     banks = dict(load_machine("edge-hybrid", ()).banks)
@@ -182,29 +217,27 @@ def test_the_profile_is_that_of_actual_bits(told: Told, case: str) -> None:
     wanted = profile(told, banks, toggle)
     kind = physics_of(banks["mram"], toggle)
     names = {p.copy_class for p in told.pieces}
-    got = played(told.pieces, dict.fromkeys(names, kind), REPEATS, np.random.default_rng(11))
+    repeats = 300 if kind.scrub_ps else REPEATS
+    got = played(told.pieces, dict.fromkeys(names, kind), repeats, np.random.default_rng(11))
 
     assert wanted.keys() == got.keys()
-    strange: list[tuple[float, Any]] = []
-    counted = 0
+    singles: list[Agreement] = []
     pooled: defaultdict[tuple[str, str], list[Any]] = defaultdict(list)
     for place, tally in got.items():
-        bits = tally["bits"]
+        bits = float(tally["bits"].mean())
         for name in ("stored", "total", "new", "both"):
-            p, seen = wanted[place][name], tally[name] / bits
-            counted += 1
-            few = np.sqrt(2 * max(p, 1 / bits.sum()) / bits.sum())  # of rare words with two wrong bits
-            sigma = float(seen.std(ddof=1)) / np.sqrt(REPEATS)
-            if p * bits.sum() < 100:
-                sigma = max(sigma, few)
-            pooled[place[0], name].append((p, seen))
-            strange.append((abs(float(seen.mean()) - p) / sigma, (place, name, p, float(seen.mean()))))
-    strange.sort(reverse=True)
-    assert sum(z > 3 for z, _ in strange) <= max(2, counted // 100), strange[:4]
-    assert strange[0][0] < 4, strange[:4]
-    for (name, what), pairs in pooled.items():
-        p = float(np.mean([p for p, _ in pairs]))
-        seen = np.mean([s for _, s in pairs], axis=0)
-        mean, sigma = float(seen.mean()), float(seen.std(ddof=1)) / np.sqrt(REPEATS)
-        if p >= 1e-4:
-            assert abs(mean - p) < max(0.02 * p, 3 * sigma), (name, what, p, mean, sigma)
+            p, seen = wanted[place][name], tally[name] / tally["bits"]
+            singles.append(Agreement.of((*place, name), p, seen, bits))
+            for pool in (place[0], "all"):
+                pooled[pool, name].append((bits, p, seen))
+    bound = NormalDist().inv_cdf(1 - 0.01 / 2 / len(singles))
+    strange = sorted(singles, key=lambda s: -s.sigmas)
+    assert strange[0].sigmas < bound, strange[:4]
+    for pool, parts in pooled.items():
+        weights = np.array([bits for bits, _, _ in parts])
+        p = float(np.average([p for _, p, _ in parts], weights=weights))
+        seen = np.average([seen for _, _, seen in parts], axis=0, weights=weights)
+        found = Agreement.of(pool, p, seen, float(weights.sum()))
+        agrees(found)
+        if pool == ("all", "stored"):
+            assert found.sigma < 0.007 * p  # the 2 % are told

@@ -21,7 +21,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from itertools import combinations
 
 import numpy as np
@@ -43,6 +43,17 @@ class Patterns:
     def of(cls, counts: Sequence[int], share: int = 1) -> Patterns:
         """Return the patterns of ``counts`` (of weight 0, 1, ...), divided by ``share``."""
         return cls(tuple(n / share for n in counts))
+
+    @cached_property
+    def by_one_bit(self) -> tuple[Patterns, Patterns]:
+        """The patterns of the bits but one, where that one is right, and where it is wrong.
+
+        In the mean over which bit it is: of the patterns of weight w it is wrong in w of N.
+        """
+        bits = len(self.counts) - 1
+        right = tuple(n * (bits - w) / bits for w, n in enumerate(self.counts[:-1]))
+        wrong = tuple(n * w / bits for w, n in enumerate(self.counts))[1:]
+        return Patterns(right), Patterns(wrong)
 
     def probability(self, p: Array) -> Array:
         """Return the probability of one of the patterns.

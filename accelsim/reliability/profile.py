@@ -84,6 +84,7 @@ def error_profile(
         if group.device is None or not len(rows):
             continue
         phased = _is_phased(group)
+        rows = rows[np.argsort(reads.index[rows] > 0, kind="stable")]  # first reads have less to them
         cell = cell_of(group, group.device, toggle, fine=not phased)
         unit_bits[rows] = group.ecc.data_bits if group.ecc else 1
         size = max(1, _ELEMENTS // len(cell.weights) // (PHASES if phased else 1))

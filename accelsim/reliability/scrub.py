@@ -1,10 +1,11 @@
 """Scrubbing: every word is read, corrected and written back once in an interval.
 
-A bit is followed through all scrubs of the dwell, for every phase of the scrubs against the write.
+A bit is followed through all scrubs of the dwell, for every phase of the scrubs against the write, in words
+that are lost, flip back, are taken for others: see ``words`` and ``moves``.
 
-Taken as so: the other bits of a word draw their Delta afresh at each scrub (too many lost words where the
-same weak cells are corrected again and again, which tells once most words are lost); a scrub senses without
-errors, its correction does not fail, and the disturb of its own read stays.
+Taken as so: a scrub senses without errors, its correction does not fail, and the disturb of its own read
+stays; the other bits of a word are drawn afresh from the spread at each scrub. A word with weak cells is lost
+early, but it is also the one that is mended and lost again, so that the two nearly cancel.
 """
 
 from __future__ import annotations
@@ -15,8 +16,21 @@ from accelsim.reliability.cell import Cause, Cell
 from accelsim.reliability.chain import Array, blurred, drift, flipped, then
 from accelsim.reliability.ecc import Secded
 from accelsim.reliability.history import History, Rows, last_disturb
+from accelsim.reliability.moves import again, delivered_wrong, from_live, from_lost, interval
 from accelsim.reliability.phases import phases
-from accelsim.reliability.words import Int, Interval, Mass, interval
+from accelsim.reliability.words import (
+    Int,
+    Interval,
+    Is,
+    Mass,
+    Repeated,
+    merged,
+    right_after,
+    shown,
+    total,
+    where,
+    wrong_after,
+)
 
 
 def scrubbed(cell: Cell, rows: Rows, code: Secded, scrub_ps: int) -> History:
@@ -54,15 +68,16 @@ class _Scrubbed:
         self.age, self.weight = phases(rows.dwell, rows.since, scrub_ps)
         dwell, before = rows.dwell[:, None], rows.before[:, None]
         met = self.age < dwell
-        total = np.where(met, np.floor((dwell - self.age) / scrub_ps) + 1, 0).astype(np.int64)
-        self.first = np.where(met, dwell - self.age - (total - 1) * scrub_ps, dwell)
+        scrubs = np.where(met, np.floor((dwell - self.age) / scrub_ps) + 1, 0).astype(np.int64)
+        self.first = np.where(met, dwell - self.age - (scrubs - 1) * scrub_ps, dwell)
         reached = met & (before > self.first)
         self.earlier = np.where(reached, np.floor((before - self.first) / scrub_ps) + 1, 0).astype(np.int64)
-        self.earlier = np.minimum(self.earlier, total)  # scrubs before the access before
-        self.later = total - self.earlier
+        self.earlier = np.minimum(self.earlier, scrubs)  # scrubs before the access before
+        self.later = scrubs - self.earlier
         self.moved, self.begun = (self.later > 0)[..., None], (self.earlier > 0)[..., None]
+        # reads that do not disturb are left out: rows are alike then
         reads, ages = np.maximum(rows.index - 1.0, 0.0), rows.before
-        self.per_ps = np.divide(reads, ages, out=np.zeros_like(ages), where=ages > 0)
+        self.per_ps = np.divide(reads, ages, out=np.zeros_like(ages), where=(ages > 0) & cell.disturb.any())
         self.late = cell.rates[:, None, None]  # in the gap, which has no reads
         self.early = self.late + (cell.disturb[:, None] * self.per_ps[:, None])[:, :, None]
         self.own = drift(cell.disturb)[:, None, None]  # the scrub's read
@@ -82,72 +97,72 @@ class _Scrubbed:
         """Return the leave of ``start``, of the disturb by the access before, and of a time after it."""
         return then(then(start, self.struck), self._drift(self.late, ps))
 
-    def _every(self, reads_per_ps: Array, times: Int) -> Interval:
-        """Return ``times`` whole intervals, shape ``(n, p)``, in which a copy is read so often, ``(n,)``.
-
-        Few of them are different: they are made once each.
-        """
-        pairs = np.stack([np.broadcast_to(reads_per_ps[:, None], times.shape), times], axis=-1)
-        kinds, which = np.unique(pairs.reshape(-1, 2), axis=0, return_inverse=True)
-        rates = self.cell.rates[:, None] + self.cell.disturb[:, None] * kinds[:, :1]
+    def _every(self, reads_per_ps: Array, times: Int) -> Repeated:
+        """Return ``times`` whole intervals, shape ``(n, p)``, in which a copy is read so often, ``(n,)``."""
+        kinds, which = np.unique(reads_per_ps, return_inverse=True)
+        rates = self.cell.rates[:, None] + self.cell.disturb[:, None] * kinds[:, None]
         whole = then(drift(self.cell.disturb)[:, None], drift(rates * self.scrub_ps))
-        one = interval(self.cell, self.code, whole, whole, whole)
-        return one.power(kinds[:, 1].astype(np.int64)).take(which.reshape(times.shape))
+        return Repeated(interval(self.cell, self.code, whole).matrix(), which, times)
+
+    def _at_access(self) -> tuple[Mass, Mass, Array]:
+        """Return the bits that are right, and wrong, at the access before, and the leave of live ones."""
+        early = self._drift(self.early, np.minimum(self.first, self.before))
+        opening, all_opening = then(self.written, early), then(self.write, early)
+        fresh_words = {(0, Is.LIVE): np.ones_like(opening)}
+        if not self.earlier.any():
+            return *shown(fresh_words, opening), all_opening
+        first = Interval(from_live(self.cell, self.code, all_opening, opening))
+        every = self._every(self.per_ps, np.maximum(self.earlier - 1, 0))
+        mass = every.after(first.after(fresh_words))
+        piece = self._fresh(self.early, self.before - self.first - (self.earlier - 1) * self.scrub_ps)
+        mass = where(self.begun, mass, fresh_words)
+        right, wrong = shown(mass, np.where(self.begun, piece, opening))
+        return right, wrong, np.where(self.begun, piece, all_opening)
 
     def history(self) -> History:
         """Return the histories, averaged over phases and cells."""
-        early = self._drift(self.early, np.minimum(self.first, self.before))
-        opening, all_opening = then(self.written, early), then(self.write, early)
-        # scrubs before the access before, and what the bits are at it
-        first = interval(self.cell, self.code, all_opening, opening, opening)
-        fresh_word = Mass.begin(opening)
-        at = fresh_word.after(first).after(self._every(self.per_ps, np.maximum(self.earlier - 1, 0)))
-        piece = self._fresh(self.early, self.before - self.first - (self.earlier - 1) * self.scrub_ps)
-        right, wrong = at.where(self.begun, fresh_word).shown(np.where(self.begun, piece, opening))
-        shown = np.where(self.begun, piece, all_opening)  # of live bits at that access
+        right, wrong, seen = self._at_access()
         # scrubs in the gap, if there are
         rest_ps = self.first + self.earlier * self.scrub_ps - self.before
-        rest, word = self._over(self.pending, rest_ps), self._over(shown, rest_ps)
-        more = self._every(np.zeros_like(self.per_ps), np.maximum(self.later - 1, 0))
+        rest, word = self._over(self.pending, rest_ps), self._over(seen, rest_ps)
+        lost = from_lost(self.cell, self.code, rest)
         as_right, as_wrong = (
-            interval(self.cell, self.code, word, leave, rest) for leave in (rest, 1 - flipped(rest))
+            Interval({**from_live(self.cell, self.code, word, leave), **lost})
+            for leave in (rest, 1 - flipped(rest))
         )
-        after = [right.after(as_right, as_wrong).after(more), wrong.after(as_wrong, as_right).after(more)]
+        more = self._every(np.zeros_like(self.per_ps), np.maximum(self.later - 1, 0))
+        after = [more.after(as_right.after(right, as_wrong)), more.after(as_wrong.after(wrong, as_right))]
         # the time since the last scrub, or since the access before
         last, step = self._fresh(self.late, self.age), self._over(self.pending, self.gap)
-        new = np.where(self.moved, after[0].wrong(last), right.total * step)
-        back = np.where(self.moved, after[1].right(last), wrong.total * flipped(step))
-        both = np.where(self.moved, after[1].wrong(last), wrong.total * (1 - flipped(step)))
-        lost = np.where(
-            self.moved,
-            sum(m.lost_right * last + m.lost_wrong * (1 - flipped(last)) for m in after),
-            right.lost_right * step + wrong.lost_wrong * (1 - flipped(step)),
-        )
-        now = [m.where(self.moved, before) for m, before in zip(after, (right, wrong), strict=True)]
-        fresh = np.where(self.moved, last, self._over(shown, self.gap))
-        return self._delivered((new, back, both), now, fresh, lost)
+        new = np.where(self.moved, wrong_after(after[0], last), total(right) * step)
+        back = np.where(self.moved, right_after(after[1], last), total(wrong) * flipped(step))
+        both = np.where(self.moved, wrong_after(after[1], last), total(wrong) * (1 - flipped(step)))
+        now = where(self.moved, merged(*after), merged(right, wrong))
+        own, since = np.where(self.moved, last, step), np.where(self.moved, last, self._over(seen, self.gap))
+        return self._read((new, back, both), now, own, since)
 
-    def _delivered(
-        self, told: tuple[Array, Array, Array], now: list[Mass], fresh: Array, lost: Array
-    ) -> History:
-        """Average; live and taken words are decoded, a lost one is delivered as it is read."""
-        cell, code, sense = self.cell, self.code, self.cell.sense
-        read = blurred(fresh, sense)
+    def _read(self, told: tuple[Array, Array, Array], now: Mass, own: Array, since: Array) -> History:
+        """Average what is read.
+
+        Args:
+            told: New, back and both, before averages.
+            now: The masses at the last scrub, or at the access before.
+            own: Leave of this bit of a lost word from then on.
+            since: Leave since the last scrub, of all bits.
+        """
+        cell, code = self.cell, self.code
+        read = blurred(since, cell.sense)
         mean = cell.mean(read).mean(axis=0)
-        decoded = code.delivered(read, mean[..., None])
-        live, taken_right, taken_wrong, lost_all = (
-            sum((getattr(m, name) for m in now), np.zeros_like(fresh))
-            for name in ("live", "taken_right", "taken_wrong", "lost_right")
-        )
-        lost_all = lost_all + now[0].lost_wrong + now[1].lost_wrong
-        delivered = (live + taken_right) * decoded + taken_wrong * (1 - flipped(decoded))
-        delivered = delivered + lost * (1 - sense) + np.maximum(lost_all - lost, 0.0) * sense
-        alive = cell.mean(live).mean(axis=0)
+        amiss = delivered_wrong(code, again(cell, since), mean, read, blurred(own, cell.sense))
+        delivered = np.zeros_like(read)
+        for (turned, kind), here in now.items():
+            delivered += here * (1 - flipped(amiss[kind]) if turned else amiss[kind])
+        alive = cell.mean(now[0, Is.LIVE]).mean(axis=0)
         word = np.clip(alive * code.wrong.probability(mean) + (1 - alive), 0.0, 1.0)
 
         def average(values: Array) -> Array:
             return np.asarray(np.einsum("np,snp->sn", self.weight, cell.mean(values)))
 
         new, back, both = map(average, told)
-        raw = blurred(new + both, sense)
+        raw = blurred(new + both, cell.sense)
         return History(new, back, both, raw, average(delivered), np.einsum("np,np->n", self.weight, word))

@@ -1,221 +1,233 @@
-"""Words under scrub: how a bit moves between words that are right, found wrong, and taken for others.
+"""Words under scrub: where a bit is after each scrub, by the kind of its word.
 
 A word with at most one wrong bit is right after its scrub: *live*. One whose errors are found is left as
-it is and goes on flipping: *lost*, with two wrong bits as a rule. One that the decoder takes for another
-code word (four wrong bits as a rule) is kept at that one by later scrubs as a live one is at the right one:
-*taken*.
+it is and goes on flipping: *lost*, with a pair of wrong bits as a rule. One of those may flip back, and the
+next scrub corrects the other; a third may go wrong, and the decoder takes most such words for another code
+word, four bits away. That one is *held* by later scrubs as a live word is, and lost and mended likewise.
 """
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, fields
-from functools import cache
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from accelsim.reliability.cell import Cell
 from accelsim.reliability.chain import Array, flipped
-from accelsim.reliability.ecc import Patterns, Secded
 
 Int = NDArray[np.int64]
 
 
-@dataclass(frozen=True, eq=False)
-class Mass:
-    """Where a bit may be after a scrub, by the value that was written; they add up to at most 1."""
+class Is(IntEnum):
+    """Where a bit is after a scrub: the kind of its word, and whether it is right, by the word's code word.
 
-    live: Array
-    lost_right: Array
-    lost_wrong: Array
-    taken_right: Array
-    taken_wrong: Array
+    A live word is at the written code word, a held one at another; a held one that was lost and mended counts
+    as live. A lost word has two wrong bits (pair), an odd number, or an even one of four and more. ``TURNED``
+    is only where to: held at a code word in which the bit has the other value.
+    """
 
-    @property
-    def total(self) -> Array:
-        """All together."""
-        return self.live + self.lost_right + self.lost_wrong + self.taken_right + self.taken_wrong
+    LIVE = 0
+    HELD = 1
+    PAIR_RIGHT = 2
+    PAIR_WRONG = 3
+    ODD_RIGHT = 4
+    ODD_WRONG = 5
+    EVEN_RIGHT = 6
+    EVEN_WRONG = 7
+    TURNED = 8
 
-    @classmethod
-    def begin(cls, like: Array) -> Mass:
-        """Return that of a word that is right."""
-        none = np.zeros_like(like)
-        return cls(np.ones_like(like), none, none, none, none)
 
-    def after(self, by: Interval, other: Interval | None = None) -> Mass:
-        """Return the masses an interval and its scrub later.
+KINDS: Final = tuple(kind for kind in Is if kind is not Is.TURNED)
+LOST_WRONG: Final = (Is.PAIR_WRONG, Is.ODD_WRONG, Is.EVEN_WRONG)
+RIGHT: Final = (Is.LIVE, Is.HELD, Is.PAIR_RIGHT, Is.ODD_RIGHT, Is.EVEN_RIGHT)
 
-        A taken word is to its code word what a live one is to the right one. Its wrong bits have flipped
-        where they show what is right: they move as ``other`` says, where that is not ``by``.
-        """
-        live, right, wrong = self.live, self.lost_right, self.lost_wrong
-        held, hit = self.taken_right, self.taken_wrong
-        mirror = by if other is None else other  # for wrong bits: what their code word has is wrong
-        lost_right, lost_wrong = flipped(mirror.lost_wrong), flipped(mirror.lost_right)
-        taken_wrong = flipped(mirror.taken_wrong)
-        moved = lost_right + lost_wrong + taken_wrong
-        return Mass(
-            live * (1 - by.lost_right - by.lost_wrong - by.taken_right - by.taken_wrong),
-            right * (1 - by.new - by.right_taken - by.new_taken)
-            + wrong * by.back
-            + (live + held) * by.lost_right
-            + hit * lost_right,
-            wrong * (1 - by.back - by.wrong_taken - by.back_taken)
-            + right * by.new
-            + (live + held) * by.lost_wrong
-            + hit * lost_wrong,
-            held * (1 - by.lost_right - by.lost_wrong - by.taken_wrong)
-            + live * by.taken_right
-            + right * by.right_taken
-            + wrong * by.back_taken
-            + hit * taken_wrong,
-            hit * (1 - moved)
-            + (live + held) * by.taken_wrong
-            + right * by.new_taken
-            + wrong * by.wrong_taken,
+# Probabilities by where a bit is, shape (2, n, p, k) each by the value that was written; 0 where absent. The
+# first of a place is whether the word is at a code word in which the bit is the other one (1).
+Place = tuple[int, Is]
+Mass = Mapping[Place, Array]
+Moves = Mapping[Is, Array]  # by where to, not of staying; shape (2, ..., k), by the value in the code word
+PLACES: Final = tuple((turned, kind) for turned in (0, 1) for kind in KINDS)
+
+
+def _sum(values: Iterable[Array]) -> Array:
+    return np.asarray(sum(values), dtype=np.float64)
+
+
+def total(mass: Mass) -> Array:
+    """Return the sum over all places."""
+    return _sum(mass.values())
+
+
+def _sides(mass: Mass) -> tuple[Array, Array]:
+    """Return the bits that were as written at the last scrub, and not."""
+    agree, differ = (
+        _sum(
+            mass[turned, kind]
+            for turned, kinds in ((side, RIGHT), (1 - side, LOST_WRONG))
+            for kind in kinds
+            if (turned, kind) in mass
         )
+        for side in (0, 1)
+    )
+    return agree, differ
 
-    def where(self, condition: NDArray[np.bool_], other: Mass) -> Mass:
-        """Return these masses where ``condition`` holds, else the other ones."""
-        return Mass(*(np.where(condition, a, b) for a, b in zip(_parts(self), _parts(other), strict=True)))
 
-    def wrong(self, piece: Array) -> Array:
-        """Return the probability that the bit is stored wrong after ``piece`` more."""
-        right = self.live + self.lost_right + self.taken_right
-        return right * piece + (self.lost_wrong + self.taken_wrong) * (1 - flipped(piece))
+def wrong_after(mass: Mass, piece: Array) -> Array:
+    """Return the probability that the bit is stored wrong after a leave of ``piece`` more."""
+    right, wrong = _sides(mass)
+    return right * piece + wrong * (1 - flipped(piece))
 
-    def right(self, piece: Array) -> Array:
-        """Return the probability that it is stored right then."""
-        right = self.live + self.lost_right + self.taken_right
-        return right * (1 - piece) + (self.lost_wrong + self.taken_wrong) * flipped(piece)
 
-    def shown(self, piece: Array) -> tuple[Mass, Mass]:
-        """Return the masses of bits that are stored right, and wrong, after ``piece`` more.
+def right_after(mass: Mass, piece: Array) -> Array:
+    """Return the probability that it is stored right then."""
+    right, wrong = _sides(mass)
+    return right * (1 - piece) + wrong * flipped(piece)
 
-        Those of live and taken words stay what they are to the next scrub, whatever they show.
-        """
-        stay, leave, back = 1 - piece, piece, flipped(piece)
-        none = np.zeros_like(self.live)
-        lost_right = self.lost_right * stay + self.lost_wrong * back
-        lost_wrong = self.lost_wrong * (1 - back) + self.lost_right * leave
-        return (
-            Mass(self.live * stay, lost_right, none, self.taken_right * stay, self.taken_wrong * back),
-            Mass(
-                self.live * leave, none, lost_wrong, self.taken_right * leave, self.taken_wrong * (1 - back)
-            ),
-        )
+
+def merged(*masses: Mass) -> Mass:
+    """Return masses together."""
+    places = {place: None for mass in masses for place in mass}
+    return {place: _sum(mass[place] for mass in masses if place in mass) for place in places}
+
+
+def where(condition: NDArray[np.bool_], mass: Mass, other: Mass) -> Mass:
+    """Return one where the condition holds, else the other."""
+    return {
+        place: np.where(condition, mass.get(place, 0.0), other.get(place, 0.0)) for place in {**mass, **other}
+    }
+
+
+_SHOWN: Final = (  # kind, that if the bit is then right by its code word, and if it is wrong
+    (Is.LIVE, Is.LIVE, Is.LIVE),
+    (Is.HELD, Is.HELD, Is.HELD),
+    (Is.PAIR_RIGHT, Is.PAIR_RIGHT, Is.ODD_WRONG),
+    (Is.PAIR_WRONG, Is.LIVE, Is.PAIR_WRONG),
+    (Is.ODD_RIGHT, Is.ODD_RIGHT, Is.EVEN_WRONG),
+    (Is.ODD_WRONG, Is.EVEN_RIGHT, Is.ODD_WRONG),
+    (Is.EVEN_RIGHT, Is.EVEN_RIGHT, Is.ODD_WRONG),
+    (Is.EVEN_WRONG, Is.ODD_RIGHT, Is.EVEN_WRONG),
+)
+
+
+def shown(mass: Mass, piece: Array) -> tuple[Mass, Mass]:
+    """Return the masses of bits that are stored right, and wrong, after ``piece`` more.
+
+    Those of live and held words stay what they are to the next scrub, whatever they show; so does a pair's
+    other bit when one is right again, which makes the word live.
+    """
+    sides: tuple[dict[Place, Array], dict[Place, Array]] = ({}, {})
+    for turned, leave in ((0, piece), (1, flipped(piece))):
+        for kind, right, wrong in _SHOWN:
+            if (turned, kind) not in mass:
+                continue
+            here = mass[turned, kind]
+            errs = 1 - flipped(leave) if kind in LOST_WRONG else leave
+            for amiss, to, part in ((0, right, here * (1 - errs)), (1, wrong, here * errs)):
+                side, place = sides[amiss ^ turned], (turned, to)
+                side[place] = side[place] + part if place in side else part
+    return sides
 
 
 @dataclass(frozen=True, eq=False)
 class Interval:
-    """A time and the scrub at its end: the probabilities of a bit's moves, of those that may be small.
+    """A time and the scrub at its end: the moves from each kind."""
 
-    From a live word into a lost or taken one, right or wrong there; in a lost one from right to wrong
-    (``new``) and back; from there into a taken one, as right or wrong as it was, or newly so.
-    """
+    moves: Mapping[Is, Moves]
 
-    lost_right: Array
-    lost_wrong: Array
-    taken_right: Array
-    taken_wrong: Array
-    new: Array
-    right_taken: Array
-    new_taken: Array
-    back: Array
-    wrong_taken: Array
-    back_taken: Array
+    def after(self, mass: Mass, other: Interval | None = None) -> Mass:
+        """Return the masses an interval and its scrub later.
 
-    def then(self, more: Interval) -> Interval:
-        """Return this followed by ``more``: where each kind of bit is after both."""
-        live = 1 - self.lost_right - self.lost_wrong - self.taken_right - self.taken_wrong
-        right = 1 - self.new - self.right_taken - self.new_taken
-        wrong = 1 - self.back - self.wrong_taken - self.back_taken
-        from_live = Mass(live, self.lost_right, self.lost_wrong, self.taken_right, self.taken_wrong).after(
-            more
-        )
-        none = np.zeros_like(live)
-        from_right = Mass(none, right, self.new, self.right_taken, self.new_taken).after(more)
-        from_wrong = Mass(none, self.back, wrong, self.back_taken, self.wrong_taken).after(more)
-        return Interval(
-            from_live.lost_right,
-            from_live.lost_wrong,
-            from_live.taken_right,
-            from_live.taken_wrong,
-            from_right.lost_wrong,
-            from_right.taken_right,
-            from_right.taken_wrong,
-            from_wrong.lost_right,
-            from_wrong.taken_wrong,
-            from_wrong.taken_right,
-        )
+        Args:
+            other: The interval by which bits move whose code word has the other value, if not as in this.
+        """
+        found: dict[Place, Array] = {}
+        for (turned, kind), here in mass.items():
+            moves = ((other or self) if turned else self).moves[kind]
+            if turned:
+                moves = {to: flipped(p) for to, p in moves.items()}
+            for to, moved in [(kind, 1 - _sum(moves.values())), *moves.items()]:
+                place = (1 - turned, Is.HELD) if to is Is.TURNED else (turned, to)
+                part = here * moved
+                found[place] = found[place] + part if place in found else part
+        return found
 
-    def power(self, times: Int) -> Interval:
-        """Return ``times`` of it in a row, shape ``(n,)``; it itself has the shape ``(2, n, k)``."""
-        still = np.zeros_like(self.new)
-        result, base, left = Interval(*(still,) * 10), self, times
-        while np.any(left > 0):
-            odd = (left % 2 == 1)[:, None]
-            if odd.any():
-                both = zip(_parts(result.then(base)), _parts(result), strict=True)
-                result = Interval(*(np.where(odd, a, b) for a, b in both))
-            left = left // 2
-            if np.any(left > 0):
-                base = base.then(base)
-        return result
-
-    def take(self, which: Int) -> Interval:
-        """Return it for rows and phases: ``which`` of its rows holds there, shape ``(n, p)``."""
-        return Interval(*(x[:, which] for x in _parts(self)))
+    def matrix(self) -> Array:
+        """Return all moves and stays, by value in the code word and kind; shape ``(..., k, 16, 16)``."""
+        shape, size = self.moves[Is.HELD][Is.TURNED].shape[1:], len(KINDS)
+        found = np.zeros((*shape, 2, size, 2, size))
+        for kind, moves in self.moves.items():
+            stays = 1 - _sum(moves.values())
+            for value in (0, 1):
+                found[..., value, kind, value, kind] = stays[value]
+                for to, p in moves.items():
+                    place = (1 - value, Is.HELD) if to is Is.TURNED else (value, to)
+                    found[..., value, kind, place[0], place[1]] = p[value]
+        return found.reshape(*shape, 2 * size, 2 * size)
 
 
-def _parts(of: Mass | Interval) -> list[Array]:
-    return [getattr(of, f.name) for f in fields(of)]
+class Repeated:
+    """Some times an interval, row by row."""
+
+    def __init__(self, matrix: Array, which: Int, times: Int) -> None:
+        """Prepare ``times`` intervals, shape ``(n, p)``; within a row they hardly differ.
+
+        Args:
+            matrix: Of kinds of intervals, shape ``(m, k, 16, 16)``.
+            which: The kind of each row, shape ``(n,)``.
+        """
+        least = times.min(axis=1)
+        pairs, pair = np.unique(np.stack([which, least]), axis=1, return_inverse=True)
+        self.any = bool(times.any())
+        self.power = _powers(matrix, *pairs)[pair.reshape(-1)] if least.any() else None
+        self.left = np.tile(times - least[:, None], 2)[:, None, :, None]
+        self.once = matrix if len(matrix) == 1 else matrix[which]
+
+    def after(self, mass: Mass) -> Mass:
+        """Return the masses afterwards."""
+        if not self.any or not mass:
+            return mass
+        state = _rows(mass)
+        if self.power is not None:
+            state = state @ self.power
+        left = self.left
+        while left.any():
+            state = np.where(left > 0, state @ self.once, state)
+            left = np.maximum(left - 1, 0)
+        return _mass(state)
 
 
-@cache
-def _two_others(others: int) -> Patterns:
-    return Patterns.of([0, 0, *(math.comb(others, w) for w in range(2, others + 1))])
+def _powers(matrix: Array, which: Int, times: Int) -> Array:
+    """Return the ``times``-th powers of ``which`` matrices."""
+    found = np.broadcast_to(np.eye(matrix.shape[-1]), (len(which), *matrix.shape[1:])).copy()
+    left = times.copy()
+    while True:
+        odd = np.flatnonzero(left % 2)
+        found[odd] = found[odd] @ matrix[which[odd]]
+        left //= 2
+        if not left.any():
+            return found
+        matrix = matrix @ matrix
 
 
-def interval(cell: Cell, code: Secded, word: Array, fresh: Array, lost: Array) -> Interval:
-    """Return a time that ends with a scrub.
+def _rows(mass: Mass) -> Array:
+    """Return masses as ``(n, k, 2 p, 16)``: by value in the code word and kind."""
+    _, n, phases, nodes = next(iter(mass.values())).shape
+    found = np.zeros((n, nodes, 2, phases, 2, len(KINDS)))
+    for (turned, kind), values in mass.items():
+        for written in (0, 1):
+            found[:, :, written, :, written ^ turned, kind] = values[written].swapaxes(1, 2)
+    return found.reshape(n, nodes, 2 * phases, 2 * len(KINDS))
 
-    Exact for live words up to which of them are taken: as if three bits were wrong. Of lost words the
-    next flip but a wrong bit's makes a third wrong bit; what share of those is taken for another is counted.
 
-    Args:
-        word: Leave of all bits of a live word, of which the mean is taken; shape ``(2, n, p, k)``.
-        fresh: Probability that this bit of a live word is wrong before the scrub.
-        lost: Leave of this bit of a lost word.
-    """
-    mean, bits = cell.mean(word).mean(axis=0), code.code_bits
-
-    def by_word(values: Array) -> Array:
-        return values[..., None]
-
-    one = by_word(-np.expm1((bits - 1) * np.log1p(-np.minimum(mean, 1 - 1e-16))))
-    left = fresh * one + (1 - fresh) * by_word(_two_others(bits - 1).probability(mean))
-    wrong = code.delivered(fresh, by_word(mean))
-    taken = by_word(code.miscorrected.probability(mean) + code.undetected.probability(mean))
-    ratio = np.divide(fresh, by_word(mean), out=np.ones_like(fresh), where=by_word(mean) > 1e-200)
-    taken_wrong = np.minimum(taken * (3 * ratio + 1 - fresh) / bits, wrong)
-    taken_right = np.maximum(taken - taken_wrong, 0.0)
-    # a lost word
-    mean = cell.mean(lost).mean(axis=0)
-    odd = by_word(-0.5 * np.expm1((bits - 2) * np.log1p(-2 * np.minimum(mean, 0.5 - 1e-16))))
-    share = code.miscorrected.counts[3] / math.comb(bits, 3)
-    caught, back = odd * share, flipped(lost)
-    new_taken = share * lost + (1 - lost) * caught / (bits - 2)
-    return Interval(
-        lost_right=np.maximum(left - wrong - taken_right, 0.0),
-        lost_wrong=wrong - taken_wrong,
-        taken_right=taken_right,
-        taken_wrong=taken_wrong,
-        new=lost * (1 - share),
-        right_taken=np.maximum((1 - lost) * caught * (1 - 1 / (bits - 2)), 0.0),
-        new_taken=new_taken,
-        back=back,
-        wrong_taken=(1 - back) * caught,
-        back_taken=np.zeros_like(lost),
-    )
+def _mass(rows: Array) -> Mass:
+    """Return what ``_rows`` made rows of."""
+    n, nodes, lanes, _ = rows.shape
+    values = rows.reshape(n, nodes, 2, lanes // 2, 2, len(KINDS)).transpose(5, 4, 2, 0, 3, 1)
+    found = np.empty(values.shape)
+    for turned in (0, 1):
+        for written in (0, 1):
+            found[:, turned, written] = values[:, written ^ turned, written]
+    return {(turned, kind): found[kind, turned] for turned, kind in PLACES}
