@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from fnmatch import fnmatchcase
 from typing import Any, Final
 
 from rich.console import Group, RenderableType
@@ -16,7 +17,13 @@ from accelsim.words import STALL_REASONS
 
 Format = Callable[[float], str]
 # what says how a run was made or what came out of it, rather than what decided its result
-DERIVED: Final = ("machine.sources",)  # says again, with its source, what the machine's numbers say
+DERIVED: Final = (  # what says again, or follows from, what the machine's other numbers say
+    "machine.sources",
+    "machine.sensitivity.access_pj_per_bit",
+    "machine.sensitivity.leakage_pj_per_bit_ps",
+    "machine.sensitivity.tolerated*.least",
+    "machine.sensitivity.tolerated*.dwell_ps",
+)
 NOT_INPUTS: Final = ("id", "files", "schema", "command", "wall_s", "skip", "cached")
 COLUMNS: Final = ("A", "B", "B - A", "B / A")
 
@@ -73,7 +80,8 @@ def _flat(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
     if isinstance(value, Mapping) and value:
         for key in value:
             below = f"{path}.{key}" if path else str(key)
-            if (path or key not in NOT_INPUTS) and below not in DERIVED:
+            derived = any(fnmatchcase(below, pattern) for pattern in DERIVED)
+            if (path or key not in NOT_INPUTS) and not derived:
                 yield from _flat(value[key], below)
     elif isinstance(value, list) and any(isinstance(v, Mapping) for v in value):
         for i, item in enumerate(value):
