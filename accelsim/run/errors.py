@@ -7,7 +7,7 @@ from typing import Any
 
 from accelsim.program.program import Program
 from accelsim.reliability import columns_of, error_profile
-from accelsim.reliability.sums import error_sums, overall
+from accelsim.reliability.sums import error_sums, overall, worst_reads
 from accelsim.resolve.machine import Machine
 from accelsim.run.wear import hottest_writes
 from accelsim.trace.folder import RunFolder
@@ -29,19 +29,40 @@ def write_errors(
         program, counts: What was run, and how much was written, to tell which lines are written most.
 
     Returns:
-        Empty, or ``errors``: means per bit over all reads, by role, each group's device, and how often
-        its most written words are written in a step.
+        What ``judged`` returns.
+    """
+    told, columns = judged(machine, residencies, program, counts)
+    if folder is not None and columns is not None:
+        folder.write_extra("errors", columns)
+    return told
+
+
+def judged(
+    machine: Machine,
+    residencies: Mapping[str, Any],
+    program: Program,
+    counts: Mapping[CountKey, int],
+) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """Return what the summary says of a run's errors, and the columns of its ``errors.parquet``.
+
+    Returns:
+        Nothing and None where no group has a device; else ``errors``: means per bit over all reads, by
+        role, the worst read of each role, each group's device, and how often its most written words are
+        written in a step.
     """
     devices = {name: bank.device for name, bank in machine.banks.items() if bank.device is not None}
     if not devices:
-        return {}
+        return {}, None
     profile = error_profile(machine.banks, machine.changes, residencies)
-    if folder is not None:
-        folder.write_extra("errors", columns_of(profile))
-    told = {name: {"name": d.name, "temperature_k": d.temperature_k} for name, d in devices.items()}
-    by_role = error_sums(profile)["by_role"]
+    columns = dict(columns_of(profile))
     hottest = {
         name: hottest_writes(program, counts, name, machine.banks[name].word_bytes) for name in devices
     }
-    told_of = {"devices": told, "all": overall(profile), "by_role": by_role, "hottest_writes": hottest}
-    return {"errors": told_of}
+    errors = {
+        "devices": {name: {"name": d.name, "temperature_k": d.temperature_k} for name, d in devices.items()},
+        "all": overall(profile),
+        "by_role": error_sums(profile)["by_role"],
+        "worst": worst_reads(columns),
+        "hottest_writes": hottest,
+    }
+    return {"errors": errors}, columns

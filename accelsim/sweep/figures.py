@@ -66,9 +66,10 @@ def _time_s(f: Mapping[str, float]) -> float:
 
 
 def _worst_ber(f: Mapping[str, float], role: str = "") -> float:
-    """Return the mean bit error probability of a role's reads; of the worst role if none is named."""
-    start = f"errors.by_role.{role}." if role else "errors.by_role."
-    return max(v for k, v in f.items() if k.startswith(start) and k.endswith(".total"))
+    """Return the largest bit error probability of any read of a role, of all roles if none is named."""
+    if role:
+        return f[f"errors.worst.{role}"]
+    return max(v for k, v in f.items() if k.startswith("errors.worst."))
 
 
 DERIVED: Final[dict[str, Callable[[Mapping[str, float]], float]]] = {
