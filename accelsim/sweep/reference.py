@@ -8,7 +8,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from accelsim.config.faults import toml_text
-from accelsim.sweep.prices import EndsSpec, PricesSpec, RangeSpec
+from accelsim.config.ranges import RangeSpec
+from accelsim.sweep.prices import EndsSpec, PricesSpec
 from accelsim.sweep.spec import FidelitySpec, MixSpec, SweepSpec, TrainingSpec
 
 SECTIONS: Final[dict[str, type[BaseModel]]] = {
