@@ -14,6 +14,7 @@ from accelsim.errors import InputError
 from accelsim.reliability import error_columns
 from accelsim.report.errors import banks_of
 from accelsim.resolve.stored import stored_banks
+from accelsim.sweep.figures import figure, of_summary
 from accelsim.trace.runs import open_run
 from accelsim.trace.schema import ERRORS
 from accelsim.trace.tables import table
@@ -94,6 +95,13 @@ def test_json_has_sums_and_distances(runs: tuple[str, str], capsys: pytest.Captu
             assert set(values) == CAUSES
     summary = open_run(runs[0]).summary["errors"]
     assert found["by_role"] == summary["by_role"]
+    rows = open_run(runs[0]).table("errors").select(["role", "p_total"]).to_pylist()
+    worst = {role: max(r["p_total"] for r in rows if r["role"] == role) for role in {r["role"] for r in rows}}
+    assert summary["worst"] == worst
+    assert any(worst[role] > 1.01 * mean["total"] for role, mean in summary["by_role"].items())
+    figures = of_summary(open_run(runs[0]).summary)
+    assert figure(figures, "worst_ber") == max(worst.values())
+    assert figure(figures, "worst_ber.weight") == worst["weight"]
     assert found["devices"]["mram"] == {"name": "mram-10ms", "simulated": True, "temperature_k": 300.0}
     histogram = found["distance_histogram"]
     assert {"edges_ps", "forward", "backward", "update"} == set(histogram)

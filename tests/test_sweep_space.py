@@ -43,11 +43,13 @@ def settings(sweep: Sweep) -> list[dict[str, Any]]:
         ('device == "2 MiB"', False),
         ("min(area_mm2, 3) * 2", 6),
         ("1 < area_mm2 < 11", True),
+        ("errors < 1e-6 or errors <= 1.5E-5", True),
+        ("2e3 ns", 2_000_000),
     ],
 )
 def test_expressions_have_units_and_dotted_names(text: str, value: object) -> None:
     """Quantities become numbers in base units; texts stay texts."""
-    names = {"area_mm2": 10.0, "bank.mram.capacity": 2**20, "device": "mram-1s"}
+    names = {"area_mm2": 10.0, "bank.mram.capacity": 2**20, "device": "mram-1s", "errors": 1e-5}
 
     assert parse(text).value(names) == value
 
@@ -232,8 +234,8 @@ def test_an_unknown_objective_is_a_fault_of_the_file(tmp_path: Path) -> None:
 
 
 def test_what_needs_training_is_refused_before_anything_runs(tmp_path: Path) -> None:
-    """With what it needs."""
-    with pytest.raises(ConfigError, match=r'3:15: objectives\[0\]: the figure "accuracy" needs training'):
+    """A topology has no model."""
+    with pytest.raises(ConfigError, match="2:12: workload: a topology file has no model to train"):
         sweep_of(tmp_path, '[parameters]\n"clock" = ["1 GHz"]\n', 'objectives = ["accuracy"]\n')
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -13,12 +14,15 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from accelsim.cli.app import app
+from accelsim.config.arch import VectorFunction
+from accelsim.config.ranges import price_names
 from accelsim.errors import ConfigError, InputError
+from accelsim.resolve import load_machine
 from accelsim.run import simulate
 from accelsim.sweep.breakeven import AXES, Parts, crossing, parts, surface
 from accelsim.sweep.corners import corners
 from accelsim.sweep.ledger import ledger
-from accelsim.sweep.prices import Range, Ranges, load_ranges
+from accelsim.sweep.prices import Range, Ranges, assumed_ranges, load_ranges, machine_ranges
 from accelsim.sweep.timings import time_swings
 from accelsim.sweep.uncertainty import uncertain
 from accelsim.trace.runs import Run, open_run
@@ -79,7 +83,7 @@ def test_energy_follows_the_prices_as_a_new_run_would(runs: dict[str, Run]) -> N
 def test_two_runs_share_their_draws(runs: dict[str, Run]) -> None:
     """What both pay the same price for does not make them differ: a run against itself is never less."""
     led = ledger(runs["edge-sram"])
-    found = uncertain([led, ledger(runs["edge-mram"])], load_ranges(None), samples=2000)
+    found = uncertain([led, ledger(runs["edge-mram"])], assumed_ranges(), samples=2000)
 
     assert found.less(led.run, led.run) == 0.0
     assert found.less("edge-sram", "edge-mram") == pytest.approx(1 - found.less("edge-mram", "edge-sram"))
@@ -87,7 +91,7 @@ def test_two_runs_share_their_draws(runs: dict[str, Run]) -> None:
 
 def test_the_tornado_puts_what_matters_first(runs: dict[str, Run]) -> None:
     """Each price alone between its ends."""
-    swings = uncertain([ledger(runs["edge-sram"])], load_ranges(None), samples=10).tornado("edge-sram", 5)
+    swings = uncertain([ledger(runs["edge-sram"])], assumed_ranges(), samples=10).tornado("edge-sram", 5)
 
     assert [s.size for s in swings] == sorted((s.size for s in swings), reverse=True)
     assert swings[0].price == "dram read"
@@ -109,6 +113,105 @@ def test_faults_of_a_price_file_say_where(tmp_path: Path, text: str, fault: str)
 
     with pytest.raises(ConfigError, match=re.escape(fault)):
         load_ranges(path)
+
+
+MINE = """extends = "edge-sram"
+[host]
+gap = "1 us"
+[prices]
+"dram *" = { low = 0.5, high = 2.0 }
+"spad.* leakage" = { sigma = 0.3 }
+"""
+OTHER = """extends = "mine.toml"
+[prices]
+"dram write" = { low = 0.9, high = 1.1, source = "datasheet" }
+"""
+
+
+@pytest.fixture(scope="module")
+def ranged(runs: dict[str, Run]) -> dict[str, Run]:
+    """Runs of machines with tables of prices: mine, other that extends it, and mine without the table."""
+    del runs
+    made = {}
+    for name, text in (("mine", MINE), ("other", OTHER), ("bare", MINE.partition("[prices]")[0])):
+        folder = Path("bare" if name == "bare" else ".")
+        folder.mkdir(exist_ok=True)
+        path = folder / ("mine.toml" if name == "bare" else f"{name}.toml")
+        path.write_text(text)
+        simulate(str(path), "tiny.csv", out=f"runs/{name}")
+        made[name] = open_run(f"runs/{name}")
+    return made
+
+
+def test_a_machines_own_ranges_are_those_of_its_runs(ranged: dict[str, Run], runs: dict[str, Run]) -> None:
+    """Through extends, the most letters count; what nobody names is assumed; shared prices are one."""
+    opened = [ranged["other"], runs["edge-mram"]]
+    found, own = machine_ranges(opened, [ledger(run) for run in opened])
+
+    assert found.of("dram write") == Range(0.9, 1.0, 1.1)
+    assert found.of("dram read") == Range(0.5, 1.0, 2.0)
+    assert found.of("spad.sram leakage") == Range(1.0, 1.0, 1.0, 0.3)
+    assert found.of("spad.mram write") == assumed_ranges().of("spad.mram write")
+    assert own == 4
+    assert (
+        uncertain([ledger(opened[0])], found, 500).intervals()
+        != uncertain([ledger(opened[0])], assumed_ranges(), 500).intervals()
+    )
+
+
+def test_ranges_change_no_result(ranged: dict[str, Run]) -> None:
+    """The id is the same, and so is the resolved machine; the manifest has the ranges."""
+    mine, bare = ranged["mine"], ranged["bare"]
+
+    assert mine.manifest["id"] == bare.manifest["id"]
+    assert mine.manifest["machine"] == bare.manifest["machine"]
+    assert mine.manifest["prices"]["dram *"] == {"low": 0.5, "nominal": 1.0, "high": 2.0, "source": "assumed"}
+    assert "prices" not in bare.manifest
+    told = [CliRunner().invoke(app, ["check", path]).output for path in ("mine.toml", "bare/mine.toml")]
+    assert told[0] == told[1] != ""
+
+
+def test_machines_that_disagree_are_refused(ranged: dict[str, Run]) -> None:
+    """With the price, both runs and what they say; a file of prices decides."""
+    del ranged
+    call = CliRunner().invoke
+    fault = str(call(app, ["uncertainty", "runs/mine", "runs/other"]).exception)
+    assert 'the price "dram write" is one for all runs, but the machine of mine says 0.5 to 2' in fault
+    assert "that of other 0.9 to 1.1; say what holds with --prices FILE" in fault
+    Path("p.toml").write_text('[prices]\n"dram *" = { sigma = 0.1 }\n')
+    told = call(app, ["uncertainty", "runs/mine", "runs/other", "--prices", "p.toml"])
+    assert told.exit_code == 0
+    assert "ranges:" not in told.output
+    assert "4 by the machines' tables" in " ".join(call(app, ["uncertainty", "runs/mine"]).output.split())
+
+
+MACHINE_FAULTS = {
+    '"dram raed" = { sigma = 0.1 }': "3:1: prices.dram raed: no price of this machine is called so, did you",
+    '"spad.mram *" = { sigma = 0.1 }': "3:1: prices.spad.mram *: no price of this machine is called so",
+    '"dram *" = { low = 0.5 }': "3:12: prices.dram *: expected low and high, or sigma",
+    '"dram *" = { low = 2, high = 3 }': "prices.dram *: expected low <= nominal <= high, got 2.0, 1.0, 3.0",
+    '"dram *" = { sgima = 0.1 }': "3:14: prices.dram *.sgima: unknown key, did you mean sigma?",
+}
+
+
+@pytest.mark.parametrize(("line", "fault"), MACHINE_FAULTS.items())
+def test_faults_of_a_machines_prices_say_where(tmp_path: Path, line: str, fault: str) -> None:
+    """file:line:column: key: what is wrong."""
+    path = tmp_path / "m.toml"
+    path.write_text(f"extends = 'edge-sram'\n[prices]\n{line}\n")
+
+    with pytest.raises(ConfigError, match=re.escape(fault)):
+        load_machine(str(path))
+
+
+def test_every_price_of_a_run_has_a_name_that_ranges_may_give(runs: dict[str, Run]) -> None:
+    """The list by which misspelt names are found is whole."""
+    known = set(price_names(["sram", "mram"], get_args(VectorFunction)))
+    overrides = ("bank.mram.ecc=secded", "bank.mram.scrub_interval=1 ms", "dram.background=1 mW")
+    simulate("edge-hybrid", "lenet5", batch=2, overrides=overrides, out="runs/lenet", force=True)
+
+    for run in (*runs.values(), open_run("runs/lenet")):
+        assert set(ledger(run).energy_pj) <= known
 
 
 def test_uncertain_times_are_simulated_again(runs: dict[str, Run], tmp_path: Path) -> None:

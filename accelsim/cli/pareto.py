@@ -36,12 +36,14 @@ def pareto(
 ) -> None:
     """Show the front of STUDY: table, scatter, hypervolume, knee."""
     from accelsim.cli.console import results
+    from accelsim.sweep.figures import objective
     from accelsim.sweep.view import view
 
     found = view(study)
     goals = [goal.name for goal in found.objectives]
     x = x or goals[0]
     y = y or next((g for g in goals if g != x), "energy_pj.total" if x != "energy_pj.total" else "cycles")
+    found = found.finite((objective(x), objective(y)))
     if not found.done:
         raise InputError(f"study {found.study.name}: no point is done")
     results().print(_shown(found, x, y))

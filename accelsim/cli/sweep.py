@@ -12,8 +12,8 @@ from typer.core import TyperGroup
 from accelsim.errors import InputError
 
 if TYPE_CHECKING:
-    from accelsim.sweep.controller import Tally
     from accelsim.sweep.study import Study
+    from accelsim.sweep.tally import Tally
 
 INTERRUPTED: Final = 130
 StudyName = Annotated[

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from accelsim.sweep.controller import Tally
+    from accelsim.sweep.tally import Tally
 
 Report = Callable[["Tally"], None]
 EVERY_S: Final = 10.0  # between two lines into a file or a pipe
@@ -30,7 +30,10 @@ def sweep_progress(quiet: bool) -> Iterator[Report | None]:
 def _said(tally: Tally) -> str:
     best = ", ".join(f"{name} {value:.4g}" for name, value in tally.best.items())
     failed = f", {tally.states['failed']} failed" if tally.states["failed"] else ""
-    return f"{tally.rate:.3g} points/s{failed}" + (f"; best {best}" if best else "")
+    trained = (
+        f"; trained {tally.trained}, {tally.to_train} to train" if tally.trained + tally.to_train else ""
+    )
+    return f"{tally.rate:.3g} points/s{failed}{trained}" + (f"; best {best}" if best else "")
 
 
 def _lines() -> Report:

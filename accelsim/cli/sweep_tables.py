@@ -14,7 +14,7 @@ from accelsim.sweep.figures import Objective, figure
 from accelsim.sweep.view import Entry, View, failures
 
 if TYPE_CHECKING:
-    from accelsim.sweep.controller import Tally
+    from accelsim.sweep.tally import Tally
 
 
 MOST: Final = 20  # rows of a front
@@ -44,6 +44,7 @@ def outcome(found: View, tally: Tally) -> RenderableType:
         ("left out by constraints", str(s["infeasible"])),
         ("ruled out by bounds or ranking", str(s["ruled out"])),
         ("run now", f"{tally.evaluated} ({tally.rate:.3g} points/s)"),
+        *([("of these trained", str(tally.trained))] if tally.trained else []),
         ("done before", str(tally.reused)),
     ]
     parts: list[RenderableType] = [grid(f"Sweep {found.study.name}", ("", ""), rows, text_columns=2)]

@@ -23,7 +23,10 @@ RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run: its folder, 
 def uncertainty(
     runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Runs: folders, or names in runs/.")],
     prices: Annotated[
-        Path | None, typer.Option(metavar="FILE.toml", help="What prices may be; else assumed factors.")
+        Path | None,
+        typer.Option(
+            metavar="FILE.toml", help="What prices may be; else what the runs' machines say, or assumed."
+        ),
     ] = None,
     top: Annotated[int, typer.Option(min=1, help="How many prices to show.")] = 8,
     corners: Annotated[
@@ -35,8 +38,9 @@ def uncertainty(
 ) -> None:
     """Show how sure the energies of RUNs are: intervals, what matters, who needs less."""
     from accelsim.cli.console import results
+    from accelsim.report.layout import paragraph
     from accelsim.sweep.ledger import ledger
-    from accelsim.sweep.prices import load_ranges
+    from accelsim.sweep.prices import load_ranges, machine_ranges
     from accelsim.sweep.uncertainty import uncertain
     from accelsim.trace.runs import open_run
 
@@ -45,8 +49,9 @@ def uncertainty(
         for run in opened:
             results().print(_corners(run.name, run, corners, temperatures))
         return
-    ranges = load_ranges(prices)
-    found = uncertain([ledger(run) for run in opened], ranges)
+    ledgers = [ledger(run) for run in opened]
+    ranges, own = (load_ranges(prices), 0) if prices is not None else machine_ranges(opened, ledgers)
+    found = uncertain(ledgers, ranges)
     unused = ranges.unused(found.names) if prices is not None else []
     if unused:
         raise InputError(f'{prices}: no run has a price "{unused[0]}"; there are {", ".join(found.names)}')
@@ -54,6 +59,9 @@ def uncertainty(
     results().print(_tornado(found, top))
     if len(opened) > 1:
         results().print(_duels(found))
+    if prices is None:
+        told = f"of {len(found.names)} prices, {own} by the machines' tables [prices], the others assumed"
+        results().print(paragraph("ranges", told))
     for run in opened if ranges.timings else []:
         results().print(_timings(run, ranges))
 

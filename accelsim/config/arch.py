@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, Strict
 
+from accelsim.config.ranges import RangeSpec
 from accelsim.config.spec import (
     Bytes,
     BytesPerSecond,
@@ -337,4 +338,6 @@ class ArchSpec(Spec):
     """What each role is stored in, and what its MACs cost; default: the workload's own. `master_weight`, if
     given and not what weights are stored in: each parameter has a master copy in this format, which the
     update reads and writes, and from which it writes the weight."""
+    prices: dict[Text, RangeSpec] = Field(default_factory=dict)
+    """What prices may be, for `accelsim uncertainty`; it changes no result."""
     placement: PlacementSpec = PlacementSpec()

@@ -56,6 +56,9 @@ def device_reference() -> str:
     return "\n".join([*parts, "The free layer, from which delta follows.\n", _table(geometry)])
 
 
+_TITLES = {"prices": '[prices] "COMPONENT ACTION"'}
+
+
 def arch_reference() -> str:
     """Return the page, in Markdown."""
     top = [(name, f) for name, f in ArchSpec.model_fields.items() if _model(f.annotation) is None]
@@ -65,6 +68,7 @@ def arch_reference() -> str:
         if model is not None:
             doc = " ".join((model.__doc__ or "").split())
             title = f"[{name}.NAME]" if get_origin(field.annotation) is dict else f"[{name}]"
+            title = _TITLES.get(name, title)
             meaning = doc.split(": ", 1)[1]
             parts += [f"## `{title}`\n", f"{meaning[0].upper()}{meaning[1:]}\n"]
             parts.append(_table(list(model.model_fields.items())))

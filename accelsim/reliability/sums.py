@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -79,6 +80,17 @@ def overall(profile: Profile, unit: Unit = BIT) -> dict[str, float]:
     weight = max(int(reads.bits.sum()), 1)
     means = {key: float((reads.bits * p).sum() / weight) for key, p in _shown(profile, unit).items()}
     return {**means, "expected_flips": float((reads.bits * profile.total).sum())}
+
+
+def worst_reads(columns: Mapping[str, Any]) -> dict[str, float]:
+    """Return by role the largest ``p_total`` of any row of ``errors.parquet``.
+
+    Args:
+        columns: What ``columns_of`` returns.
+    """
+    roles, p = columns["role"], columns["p_total"]
+    worst = {word: float(p[roles.codes == i].max()) for i, word in enumerate(roles.words)}
+    return dict(sorted(worst.items()))
 
 
 def _shown(profile: Profile, unit: Unit) -> dict[str, Array]:

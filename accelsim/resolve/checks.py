@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from accelsim.config.arch import ArchSpec
+from typing import get_args
+
+from accelsim.config.arch import ArchSpec, VectorFunction
 from accelsim.config.faults import did_you_mean
 from accelsim.config.origins import Fault, Origins
 from accelsim.config.positions import KeyPath
+from accelsim.config.ranges import price_names, unfit
 from accelsim.device.compute import NEW_NM, OLD_NM, in_range
 
 
@@ -29,6 +32,10 @@ def cross_faults(spec: ArchSpec, origins: Origins) -> list[Fault]:
     if "master_weight" in spec.placement.lists and "master_weight" not in spec.format:
         what = "has no effect without [format] master_weight: weights are then updated in place"
         faults.append(origins.fault(("placement", "master_weight"), what, at_key=True))
+    names = price_names(spec.bank, get_args(VectorFunction))
+    faults += [
+        origins.fault(("prices", p), what, at_key=True) for p, what in unfit(spec.prices, names).items()
+    ]
     return faults + _name_faults(spec, origins)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from accelsim.config.arch import ArchSpec
 from accelsim.config.document import load_spec
@@ -32,6 +33,17 @@ def load_machine(name_or_path: str, overrides: Sequence[str] = ()) -> Machine:
         ConfigError: Every fault of the description, a line each.
     """
     return _load(find("arch", name_or_path), overrides, ())
+
+
+def load_prices(name_or_path: str, overrides: Sequence[str] = ()) -> dict[str, dict[str, Any]]:
+    """Return the table ``[prices]`` of a machine as plain data: it decides no result, so machines lack it.
+
+    Raises:
+        InputError: As ``load_machine``.
+    """
+    path = find("arch", name_or_path)
+    spec, _ = load_spec(path, ArchSpec, overrides=overrides, resolve_name=partial(find, "arch"))
+    return {name: given.model_dump(exclude_none=True) for name, given in spec.prices.items()}
 
 
 def _load(path: Path, overrides: Sequence[str], above: tuple[Path, ...]) -> Machine:

@@ -7,7 +7,7 @@ from typing import Any
 
 from accelsim.program.program import Program
 from accelsim.reliability import columns_of, error_profile
-from accelsim.reliability.sums import error_sums, overall
+from accelsim.reliability.sums import error_sums, overall, worst_reads
 from accelsim.resolve.machine import Machine
 from accelsim.run.placement import breaches
 from accelsim.run.wear import hottest_writes
@@ -30,23 +30,42 @@ def write_errors(
         program, counts: What was run, and how much was written, to tell which lines are written most.
 
     Returns:
-        Empty, or ``errors``: means per bit over all reads, by role, each group's device, how often its
-        most written words are written in a step, and, under the policy ``sensitivity``, what met more
-        errors than tolerated.
+        What ``judged`` returns.
+    """
+    told, columns = judged(machine, residencies, program, counts)
+    if folder is not None and columns is not None:
+        folder.write_extra("errors", columns)
+    return told
+
+
+def judged(
+    machine: Machine,
+    residencies: Mapping[str, Any],
+    program: Program,
+    counts: Mapping[CountKey, int],
+) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """Return what the summary says of a run's errors, and the columns of its ``errors.parquet``.
+
+    Returns:
+        Nothing and None where no group has a device; else ``errors``: means per bit over all reads, by
+        role, the worst read of each role, each group's device, how often its most written words are
+        written in a step, and, under the policy ``sensitivity``, what met more errors than tolerated.
     """
     devices = {name: bank.device for name, bank in machine.banks.items() if bank.device is not None}
     if not devices:
-        return {}
+        return {}, None
     profile = error_profile(machine.banks, machine.changes, residencies)
-    columns = columns_of(profile)
-    if folder is not None:
-        folder.write_extra("errors", columns)
-    told = {name: {"name": d.name, "temperature_k": d.temperature_k} for name, d in devices.items()}
-    by_role = error_sums(profile)["by_role"]
+    columns = dict(columns_of(profile))
     hottest = {
         name: hottest_writes(program, counts, name, machine.banks[name].word_bytes) for name in devices
     }
-    told_of = {"devices": told, "all": overall(profile), "by_role": by_role, "hottest_writes": hottest}
+    errors: dict[str, Any] = {
+        "devices": {name: {"name": d.name, "temperature_k": d.temperature_k} for name, d in devices.items()},
+        "all": overall(profile),
+        "by_role": error_sums(profile)["by_role"],
+        "worst": worst_reads(columns),
+        "hottest_writes": hottest,
+    }
     if machine.sensitivity is not None:
-        told_of["breaches"] = breaches(machine.sensitivity, columns)
-    return {"errors": told_of}
+        errors["breaches"] = breaches(machine.sensitivity, columns)
+    return {"errors": errors}, columns

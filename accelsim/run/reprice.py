@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from accelsim.errors import InputError
 from accelsim.resolve import load_machine
+from accelsim.resolve.load import load_prices
 from accelsim.resolve.machine import Machine
 from accelsim.resolve.summary import assumed_keys, sources_used
 from accelsim.run.columns import energy_columns
@@ -71,6 +72,7 @@ def reprice(
         "machine": described,
         "command": list(command),
         "repriced_from": run.manifest["id"],
+        "prices": load_prices(arch, tuple(overrides)),
     }
     run_id = hashlib.sha256(json.dumps([run.manifest["id"], described], sort_keys=True).encode()).hexdigest()
     default = f"{machine.name}_{summary['workload']}-repriced"
@@ -79,7 +81,8 @@ def reprice(
         for name in (*KEPT, *(n for n in EXTRA if (run.path / n).is_file())):
             folder.copy_file(run.path / name)
         folder.write_summary(summary)
-        folder.write_manifest({k: v for k, v in told.items() if k not in ("id", "schema", "files")})
+        left_out = ("id", "schema", "files", *([] if told["prices"] else ["prices"]))
+        folder.write_manifest({k: v for k, v in told.items() if k not in left_out})
     return folder.path, summary
 
 

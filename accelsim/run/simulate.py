@@ -24,6 +24,7 @@ from accelsim.machine import run_program
 from accelsim.program.program import Program
 from accelsim.resolve import load_machine
 from accelsim.resolve.activity import load_activity, with_activity
+from accelsim.resolve.load import load_prices
 from accelsim.resolve.machine import Machine
 from accelsim.run.collector import seldom_collected
 from accelsim.run.columns import (
@@ -170,6 +171,8 @@ def simulate(
             summary = _write(folder, machine, captured.graph, program, recorder, told)
             skip = _skip(recorder)
             manifest = _manifest(machine, captured, graph_hash, skip, command, decides)
+            if prices := load_prices(arch, tuple(overrides)):
+                manifest["prices"] = prices  # no part of the id
             if frozen is None:
                 manifest["program"] = key_of(graph_hash, machine, cold)
                 manifest["bank_order"] = list(machine.banks)

@@ -2,76 +2,35 @@
 
 A candidate is: resolved to machines and points; left out if a constraint on the machine fails, or if its
 bounds lose to a point that is done; looked up among the points that are done already; else claimed and
-evaluated. Candidates that need the same simulation go to a worker together.
+evaluated. Candidates that need the same simulation go to a worker together. Where points are trained, a
+candidate is simulated first, as a point of its own; it is trained unless its figures rule it out already.
 """
 
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from accelsim.errors import InputError
 from accelsim.resolve.machine import Machine
 from accelsim.sweep.bounds import BOUNDED, loses, lower_bounds
 from accelsim.sweep.dispatch import Dispatcher, Ended, Task
-from accelsim.sweep.evaluate import Job, Outcome, evaluate, point_id, timing_key
-from accelsim.sweep.expression import Expression, ExpressionError
-from accelsim.sweep.figures import Figures, combined, everything, figure, of_machine
+from accelsim.sweep.evaluate import Job, Outcome, Work, evaluate, point_id, timing_key
+from accelsim.sweep.figures import TRAINED, Figures, combined, everything, figure, of_machine
 from accelsim.sweep.methods import Method, Numbered, Verdict
 from accelsim.sweep.plan import Sweep
 from accelsim.sweep.space import Candidate
 from accelsim.sweep.store import LEASE_S, Row, Store
+from accelsim.sweep.tally import NO_MACHINE, Open, Tally, excess_of
+from accelsim.sweep.training import at_best
 from accelsim.sweep.works import Works
 
 TOGETHER: Final = 16  # points of one simulation in a task, where all workers are at the same simulation
 ALL: Final = 64  # and where there are enough others
 POLL_S: Final = 0.5  # of points that another controller runs
 ENDED: Final = ("done", "failed", "infeasible", "ruled out")
-
-
-@dataclass
-class Tally:
-    """How far a study is. ``evaluated`` counts the points run now, ``reused`` those that were done before."""
-
-    total: int = 0
-    states: Counter[str] = field(default_factory=Counter)
-    evaluated: int = 0
-    reused: int = 0
-    began: float = field(default_factory=time.monotonic)
-    best: dict[str, float] = field(default_factory=dict)
-    excluded: Counter[str] = field(default_factory=Counter)  # by constraint
-    last_error: str = ""
-
-    @property
-    def ended(self) -> int:
-        """Candidates of which it is known what became of them."""
-        return sum(self.states.values())
-
-    @property
-    def rate(self) -> float:
-        """Points evaluated per second."""
-        return self.evaluated / max(1e-9, time.monotonic() - self.began)
-
-
-@dataclass
-class _Open:
-    """A candidate under way: its machine, its jobs by point, and what is known of them."""
-
-    number: int
-    candidate: Candidate
-    machine: Machine
-    jobs: dict[str, Job]
-    found: dict[str, Outcome] = field(default_factory=dict)
-
-    @property
-    def missing(self) -> list[Job]:
-        return [job for one, job in self.jobs.items() if one not in self.found]
-
-    def row(self, state: str, why: str = "") -> Row:
-        return Row(self.number, state, self.candidate.params, self.candidate.settings, tuple(self.jobs), why)
 
 
 class Controller:
@@ -103,9 +62,9 @@ class Controller:
         for number in sorted(set(self._rows) - method.will_ask) if method.will_ask is not None else ():
             if self._rows[number].state in ENDED:
                 self._known(self._rows[number])
-        self._open: dict[int, _Open] = {}
-        self._waiting: dict[str, list[_Open]] = {}  # by simulation, not yet dispatched
-        self._by_point: dict[str, list[_Open]] = {}
+        self._open: dict[int, Open] = {}
+        self._waiting: dict[str, list[Open]] = {}  # by simulation, not yet dispatched
+        self._by_point: dict[str, list[Open]] = {}
         self._foreign: dict[str, float] = {}  # point -> when to look again
         self._ours: set[str] = set()  # points that we have claimed
         self._renewed = time.monotonic()
@@ -126,7 +85,8 @@ class Controller:
             self.dispatcher.engine.close(now=not ok)
             self.store.release()
             self.method.close()
-        self._refuse_if_nothing_is_left()
+        if self._exhausted and self.limit is None:
+            self.tally.refuse_if_nothing_is_left()
         return self.tally
 
     def _go_on(self) -> bool:
@@ -144,7 +104,7 @@ class Controller:
 
     def _ask(self) -> None:
         """Take as many candidates as the method looks ahead."""
-        batch: list[_Open] = []
+        batch: list[Open] = []
         rows: list[Row] = []
         while len(self._open) + len(batch) < self.method.ahead and not self._exhausted:
             if self.limit is not None and self.tally.ended + len(self._open) + len(batch) >= self._last:
@@ -155,7 +115,7 @@ class Controller:
                 self._exhausted = self.method.exhausted
                 break
             found = self._begun(asked)
-            if isinstance(found, _Open):
+            if isinstance(found, Open):
                 batch.append(found)
             elif found is not None:
                 rows.append(found)
@@ -172,7 +132,7 @@ class Controller:
         before = sum(1 for r in self._rows.values() if r.state in ENDED)
         return before + (self.limit or 0)
 
-    def _begun(self, asked: Numbered) -> _Open | Row | None:
+    def _begun(self, asked: Numbered) -> Open | Row | None:
         """Return the open candidate; its row if it is left out; None if its end is known already."""
         number, candidate = asked
         before = self._rows.get(number)
@@ -185,7 +145,7 @@ class Controller:
             machine = self.sweep.machine_of(candidate.settings)
         except InputError as exc:
             self.tally.last_error = str(exc)
-            self.tally.excluded["no such machine"] += 1
+            self.tally.excluded[NO_MACHINE] += 1
             return self._left_out(number, candidate, "infeasible", str(exc))
         context = {**of_machine(machine), **self.sweep.space.numbers(candidate)}
         excess = self._excess(context, early=True)
@@ -193,12 +153,16 @@ class Controller:
             self.tally.excluded.update(text for text, by in excess.items() if by)
             text = next(text for text, by in excess.items() if by)
             return self._left_out(number, candidate, "infeasible", text, excess)
+        works = [replace(work, training=None) for work in self.works.of(machine)]
+        return Open(number, candidate, machine, self._jobs(machine, works))
+
+    def _jobs(self, machine: Machine, works: Iterable[Work]) -> dict[str, Job]:
         jobs = {}
-        for work in self.works.of(machine):
+        for work in works:
             one = point_id(machine, work)
             one = f"e{one[1:]}" if self.estimate else one
             jobs[one] = Job(one, machine, work, self.estimate)
-        return _Open(number, candidate, machine, jobs)
+        return jobs
 
     def _left_out(
         self,
@@ -225,10 +189,10 @@ class Controller:
             self._enter(combined(figures))
         if row.state == "infeasible":
             known = {c.text for c in self.sweep.constraints}
-            self.tally.excluded[row.why if row.why in known else "no such machine"] += 1
+            self.tally.excluded[row.why if row.why in known else NO_MACHINE] += 1
             self.tally.last_error = "" if row.why in known else row.why
 
-    def _place(self, o: _Open, known: Mapping[str, Outcome]) -> None:
+    def _place(self, o: Open, known: Mapping[str, Outcome]) -> None:
         """Enter what is known of a candidate's points, and let the rest wait for workers."""
         for one in o.jobs:
             outcome = known.get(one)
@@ -238,7 +202,7 @@ class Controller:
             else:
                 self._by_point.setdefault(one, []).append(o)
         if not o.missing:
-            self._finish(o)
+            self._settle(o)
             return
         key = timing_key(o.machine, o.missing[0].work)
         self._waiting.setdefault(key, []).append(o)
@@ -260,7 +224,7 @@ class Controller:
                 self.dispatcher.add(Task(evaluate, tuple(jobs)))
                 room -= 1
 
-    def _claimed(self, group: list[_Open]) -> list[Job]:
+    def _claimed(self, group: list[Open]) -> list[Job]:
         """Return the jobs of a group that are ours to run; of others the outcome is awaited."""
         wanted = {job.id: job for o in group for job in o.missing}
         wanted = {
@@ -283,6 +247,7 @@ class Controller:
             )
             self.store.finish(outcomes)
             self.tally.evaluated += len(outcomes)
+            self.tally.trained += sum(job.work.training is not None for job in end.task.items)
             for outcome in outcomes:
                 self._arrived(outcome)
 
@@ -290,7 +255,7 @@ class Controller:
         for o in self._by_point.pop(outcome.id, []):
             o.found[outcome.id] = outcome
             if not o.missing:
-                self._finish(o)
+                self._settle(o)
 
     def _look_at_foreign(self) -> None:
         """Ask for points that others run; one that its controller gave up becomes ours."""
@@ -317,11 +282,37 @@ class Controller:
 
     # -- ends ------------------------------------------------------------------------------------
 
-    def _ruled_out(self, o: _Open) -> bool:
+    def _settle(self, o: Open) -> None:
+        """Go on with a candidate whose points are all known: train it, or end it."""
+        whole = all(out.figures is not None for out in o.found.values())
+        if whole and self.works.trains and o.simulated is None and not self.estimate:
+            self._train(o)
+        else:
+            self._finish(o)
+
+    def _train(self, o: Open) -> None:
+        """Let a simulated candidate be trained, if it meets what constraints say of its figures so far."""
+        figures = combined([o.found[one].figures or {} for one in o.jobs])
+        excess = self._excess({**everything(figures), **self.sweep.space.numbers(o.candidate)}, early=True)
+        broken = [text for text, by in excess.items() if by]
+        if broken:
+            self.tally.excluded.update(broken)
+            self._end(o, "infeasible", broken[0], Verdict(None, excess))
+            return
+        o.jobs = self._jobs(o.machine, self.works.of(o.machine))
+        o.found, o.simulated = {}, figures
+        self.tally.to_train += 1
+        self._place(o, self.store.outcomes(o.jobs))
+
+    def _ruled_out(self, o: Open) -> bool:
         """Return whether a candidate cannot win, by its bounds; then it is at its end."""
-        if o.found or not self._bounds_apply:
+        if o.found or not self._bounds_apply(o):
             return False
-        bounds = combined([lower_bounds(o.machine, self.works.graph(j.work)) for j in o.jobs.values()])
+        bounds = o.simulated or combined(
+            [lower_bounds(o.machine, self.works.graph(j.work)) for j in o.jobs.values()]
+        )
+        if (steps := self.works.epoch_steps) is not None:
+            bounds = at_best(bounds, steps)
         if not any(loses(bounds, other, self._costs) for other in self._front):
             return False
         for one in o.jobs:
@@ -329,15 +320,20 @@ class Controller:
         self._end(o, "ruled out", "its lower bounds lose to a point that is done", Verdict(None, {}))
         return True
 
-    @property
-    def _bounds_apply(self) -> bool:
-        named = all(goal.name in BOUNDED and not goal.large for goal in self.sweep.objectives)
-        return self.sweep.spec.fidelity.bounds and named and not self.estimate
+    def _bounds_apply(self, o: Open) -> bool:
+        """Return whether there are bounds of all objectives; those of simulated points are exact."""
+        if self.estimate or not self.sweep.spec.fidelity.bounds:
+            return False
+        simulated = o.simulated is not None
+        return all(
+            goal.name in TRAINED or simulated or (goal.name in BOUNDED and not goal.large)
+            for goal in self.sweep.objectives
+        )
 
     def _costs(self, figures: Mapping[str, float]) -> list[float]:
         return [goal.cost(figures) for goal in self.sweep.objectives]
 
-    def _finish(self, o: _Open) -> None:
+    def _finish(self, o: Open) -> None:
         """End a candidate whose points are all known."""
         errors = [out.error for out in o.found.values() if out.figures is None]
         if errors:
@@ -346,7 +342,8 @@ class Controller:
             return
         figures = combined([o.found[one].figures or {} for one in o.jobs])
         costs = self._costs(figures)
-        excess = self._excess({**everything(figures), **self.sweep.space.numbers(o.candidate)}, early=False)
+        names = {**everything(figures), **self.sweep.space.numbers(o.candidate)}
+        excess = self._excess(names, early=self.estimate)
         broken = [text for text, by in excess.items() if by]
         self.costs[o.number] = costs
         if broken:
@@ -356,8 +353,9 @@ class Controller:
         self._enter(figures)
         self._end(o, "done", "", Verdict(costs, excess))
 
-    def _end(self, o: _Open, state: str, why: str, verdict: Verdict) -> None:
+    def _end(self, o: Open, state: str, why: str, verdict: Verdict) -> None:
         del self._open[o.number]
+        self.tally.to_train -= o.simulated is not None
         self.tally.states[state] += 1
         if not self.estimate:
             self.store.put(self.study, [o.row(state, why)])
@@ -374,36 +372,13 @@ class Controller:
             self._front = [f for f in self._front if not _dominates(costs, self._costs(f))] + [figures]
 
     def _excess(self, names: Mapping[str, Any], early: bool) -> dict[str, float]:
-        """Return how far each constraint is from holding; early: those that the machine alone decides."""
+        """Return how far each constraint is from holding; early: those whose names are known."""
         found = {}
         for constraint in self.sweep.constraints:
             if early and any(name not in names for name in constraint.names):
                 continue
-            found[constraint.text] = _excess(constraint, names)
+            found[constraint.text] = excess_of(constraint, names)
         return found
-
-    def _refuse_if_nothing_is_left(self) -> None:
-        left_out = self.tally.states["infeasible"]
-        if left_out and left_out == self.tally.ended and self._exhausted and self.limit is None:
-            parts = [
-                f'"{text}" rules out {n}'
-                for text, n in self.tally.excluded.items()
-                if text != "no such machine"
-            ]
-            if self.tally.excluded["no such machine"]:
-                n = self.tally.excluded["no such machine"]
-                parts.append(f"{n} are no machine, such as: {self.tally.last_error}")
-            raise InputError(f"no point is left of {left_out}: " + "; ".join(parts))
-
-
-def _excess(constraint: Expression, names: Mapping[str, Any]) -> float:
-    """Return how far a constraint is from holding; one on a parameter that was left out holds."""
-    try:
-        return constraint.excess(names)
-    except ExpressionError:
-        if all(name in names or name.startswith(("bank.", "mix.")) for name in constraint.names):
-            return 0.0
-        raise
 
 
 def _dominates(a: list[float], b: list[float]) -> bool:

@@ -1,4 +1,4 @@
-"""What a worker does: a machine and a graph to figures. It imports no torch and writes no file.
+"""What a worker does: a machine and a graph to figures. It writes no file; only training imports torch.
 
 Mapping and simulation are made for the machine without its prices, so that by construction they are the same
 for machines that differ in prices only; points of one such machine are simulated once and priced each.
@@ -24,6 +24,7 @@ from accelsim.graph.store import dumps, loads
 from accelsim.program.program import Program
 from accelsim.resolve.machine import Machine
 from accelsim.sweep.figures import Figures, of_machine, of_summary
+from accelsim.sweep.training import Training, errors_key, trained
 from accelsim.trace.recorder import Recorder
 
 SEED: Final = 0  # nothing random decides a run yet
@@ -49,6 +50,7 @@ class Work:
     graph_hash: str
     packed: bytes
     options: tuple[tuple[str, Any], ...]
+    training: Training | None = None  # after the simulation, with the errors of the point
 
     @property
     def cold(self) -> bool:
@@ -92,6 +94,7 @@ def point_id(machine: Machine, work: Work) -> str:
         "model_version": MODEL_VERSION,
         "seed": SEED,
     }
+    decides |= {"training": work.training.decides} if work.training is not None else {}
     return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
 
 
@@ -128,9 +131,10 @@ def _unpriced(bank: Any) -> dict[str, Any]:
 
 
 def timing_key(machine: Machine, work: Work) -> str:
-    """Return what two points share that need one simulation."""
+    """Return what two points share that need one simulation and, if they are trained, one training."""
     bare = without_prices(machine)
     what = [asdict(bare), list(bare.banks), work.graph_hash, work.cold]
+    what += [work.training.decides, errors_key(machine)] if work.training is not None else []
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
 
 
@@ -153,11 +157,10 @@ def _outcome(job: Job) -> Outcome:
 
 
 def simulated(job: Job) -> Figures:
-    """Return the figures of a point: the numbers of the summary that ``accelsim run`` would write."""
-    from accelsim.reliability.wear import wear
-    from accelsim.run.columns import energy_columns, op_rows, residency_columns
+    """Return the figures of a point: the summary's of ``accelsim run``, and training's if it is trained."""
+    from accelsim.run.columns import op_rows, residency_columns
     from accelsim.run.energy import energy_rows
-    from accelsim.run.errors import write_errors
+    from accelsim.run.errors import judged
     from accelsim.run.gating import powered_shares
     from accelsim.run.pe_energy import gated_shares
     from accelsim.run.summary import summarize_run
@@ -171,16 +174,25 @@ def simulated(job: Job) -> Figures:
     shares, gated = powered_shares(machine, program, recorder), gated_shares(machine, graph)
     energy = energy_rows(machine, recorder, parts, shares, gated)
     summary = summarize_run(machine, graph, program, recorder, rows, energy, dict(job.work.options))
-    found = of_machine(machine)
-    if any(bank.device is not None for bank in machine.banks.values()):
-        residencies = residency_columns(recorder, RESIDENCIES)
-        summary |= write_errors(None, machine, residencies, program, recorder.counts)
-        columns: dict[str, Any] = dict(energy_columns(energy, ("component", "action", "count")))
-        span_ps, hottest = recorder.end_ps + machine.host_gap_ps, summary["errors"]["hottest_writes"]
-        worn = wear(machine.banks, columns, span_ps, hottest)
-        lives = [w.lifetime_s for w in worn.values() if w.lifetime_s]
-        found |= {"lifetime_s": min(lives)} if lives else {}
-    return of_summary(summary) | found
+    errors, profile = judged(machine, residency_columns(recorder, RESIDENCIES), program, recorder.counts)
+    found = of_summary(summary | errors) | of_machine(machine)
+    if errors:
+        found |= _lifetime(machine, energy, recorder, errors["errors"]["hottest_writes"])
+    if job.work.training is not None:
+        step_ps = summary["time_ps"] + summary["host_gap_ps"]
+        found |= trained(job.work.training, machine, profile, step_ps, summary["energy_pj"]["total"])
+    return found
+
+
+def _lifetime(machine: Machine, energy: Any, recorder: Recorder, hottest: Mapping[str, Any]) -> Figures:
+    """Return after how long the first bank group is worn out, if one wears."""
+    from accelsim.reliability.wear import wear
+    from accelsim.run.columns import energy_columns
+
+    columns: dict[str, Any] = dict(energy_columns(energy, ("component", "action", "count")))
+    worn = wear(machine.banks, columns, recorder.end_ps + machine.host_gap_ps, hottest)
+    lives = [w.lifetime_s for w in worn.values() if w.lifetime_s]
+    return {"lifetime_s": min(lives)} if lives else {}
 
 
 def estimated(job: Job) -> Figures:
@@ -206,7 +218,7 @@ def mac_energy(job: Job) -> float:
 
 def _simulation(job: Job) -> tuple[Program, Recorder]:
     """Return the program and the records of a job, made now or for a point with the same times."""
-    key = timing_key(job.machine, job.work)
+    key = timing_key(job.machine, replace(job.work, training=None))
     found = _done.pop(key, None)
     if found is None:
         found = _simulate(job)

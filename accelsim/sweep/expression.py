@@ -35,7 +35,8 @@ _DIMENSIONS: Final = (
 _UNITS: Final = {
     name: size for d in _DIMENSIONS for name, size in d.units.items() if name not in units.CYCLES
 } | {"nm": Fraction(1), "K": Fraction(1)}
-_QUANTITY = re.compile(r"""("[^"]*"|'[^']*')|(?<![\w.])(\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)\s*([A-Za-z][\w/]*)""")
+_NUMBER: Final = r"(?<![\w.])(\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)\s*"
+_QUANTITY = re.compile(rf"""("[^"]*"|'[^']*')|{_NUMBER}(?![eE][+-]?\d)([A-Za-z][\w/]*)""")
 _WORDS: Final = frozenset({"and", "or", "in", "not", "if", "else"})
 _OPERATORS: Final[dict[type, Callable[[Any, Any], Any]]] = {
     ast.Add: operator.add,

@@ -66,9 +66,17 @@ def _time_s(f: Mapping[str, float]) -> float:
 
 
 def _worst_ber(f: Mapping[str, float], role: str = "") -> float:
-    """Return the mean bit error probability of a role's reads; of the worst role if none is named."""
-    start = f"errors.by_role.{role}." if role else "errors.by_role."
-    return max(v for k, v in f.items() if k.startswith(start) and k.endswith(".total"))
+    """Return the largest bit error probability of any read of a role, of all roles if none is named."""
+    if role:
+        return f[f"errors.worst.{role}"]
+    return max(v for k, v in f.items() if k.startswith("errors.worst."))
+
+
+def _never(f: Mapping[str, float]) -> float:
+    """Return infinity where a training did not reach its accuracy; else what it took is there already."""
+    if "reached" not in f:
+        raise KeyError("reached")
+    return math.inf
 
 
 DERIVED: Final[dict[str, Callable[[Mapping[str, float]], float]]] = {
@@ -82,16 +90,23 @@ DERIVED: Final[dict[str, Callable[[Mapping[str, float]], float]]] = {
     "stall_ps": lambda f: math.fsum(v for k, v in f.items() if k.startswith("stall_ps.")),
     "expected_flips": lambda f: f["errors.all.expected_flips"],
     "worst_ber": _worst_ber,
+    "steps_to_accuracy": _never,
+    "time_to_accuracy": _never,
+    "energy_to_accuracy": _never,
 }
-"""Figures made of others. What training will measure plugs in here under its name."""
+"""Figures made of others."""
 
-LARGE_IS_GOOD: Final = ("pe_utilization", "lifetime_s", "accuracy")
-TRAINING: Final = "needs training with the point's error profile, which sweeps do not start yet"
+LARGE_IS_GOOD: Final = ("pe_utilization", "lifetime_s", "accuracy", "reached")
+TO_ACCURACY: Final = ("reached", "steps_to_accuracy", "time_to_accuracy", "energy_to_accuracy")
+TRAINED: Final = ("accuracy", "accuracy.best", "diverged", *TO_ACCURACY)
+"""Figures that a training gives; those of ``TO_ACCURACY`` need an accuracy to be reached."""
+_TRAINING: Final = "needs training: a table [training] in the sweep's file"
+_TARGET: Final = "needs training up to training.target_accuracy in the sweep's file"
 _ERRORS: Final = "needs a bank group with a device (bank.NAME.device)"
 NEEDS: Final = {
-    "accuracy": TRAINING,
-    "energy_to_accuracy": TRAINING,
-    "time_to_accuracy": TRAINING,
+    "accuracy": _TRAINING,
+    "diverged": _TRAINING,
+    **dict.fromkeys(TO_ACCURACY, _TARGET),
     "errors": _ERRORS,
     "expected_flips": _ERRORS,
     "worst_ber": _ERRORS,

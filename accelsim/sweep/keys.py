@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Union, get_args, get_origin
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from accelsim.config.arch import ArchSpec
@@ -16,6 +16,8 @@ from accelsim.config.faults import did_you_mean
 from accelsim.config.spec import Quantity
 from accelsim.errors import InputError
 from accelsim.units import SIZE, Dimension, Duration, size_text
+
+_ANY = ConfigDict(arbitrary_types_allowed=True)  # goes with an optional type only, where that is a dataclass
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ def key_of(path: str, bases: Mapping[str, list[str]]) -> Key:
         here = free[1]
     if _model(here) is not None:
         raise InputError(f"is a table; name one of its keys, such as {path}.{_first(here)}")
-    return Key(path, _dimension(here), TypeAdapter(here, config={"arbitrary_types_allowed": True}))
+    return Key(path, _dimension(here), TypeAdapter(here | None, config=_ANY))
 
 
 def number_keys(bases: Mapping[str, list[str]]) -> list[str]:

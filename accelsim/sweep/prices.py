@@ -1,4 +1,4 @@
-"""Price ranges: what each price of the ledger may be, from a TOML file.
+"""Price ranges: what each price of the ledger may be, from the runs' machines or from a TOML file.
 
     [prices]
     "spad.mram write" = { low = 0.8, high = 1.5 }            # factors of the nominal price
@@ -8,7 +8,8 @@
     [timings]
     "bank.mram.write_cycle" = { low = "8 ns", high = "12 ns" }  # keys of the machine: simulated again
 
-A key is a component and an action as in ``energy.parquet``, with ``*`` and ``?``; the first that fits counts.
+A key is a component and an action as in ``energy.parquet``, with ``*`` and ``?``; of several that fit, the
+one with the most letters counts. A machine has the first of these tables.
 """
 
 from __future__ import annotations
@@ -17,20 +18,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import partial
+from glob import escape
+from operator import itemgetter
 from pathlib import Path
-from typing import Annotated, Final, Self
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from accelsim.config.document import load_spec
 from accelsim.config.locate import find
 from accelsim.config.origins import error
+from accelsim.config.ranges import RangeSpec, letters
 from accelsim.config.spec import CountOrZero, Spec, Text
+from accelsim.errors import InputError
+from accelsim.sweep.ledger import Ledger
+from accelsim.trace.runs import Run
 
 Floats = NDArray[np.float64]
-Positive = Annotated[float, Field(gt=0)]
 DEFAULTS: Final[dict[str, tuple[float, float]]] = {  # where no file is given: assumed
     "spad.* leakage": (0.5, 2.0),
     "spad.* *": (0.8, 1.25),
@@ -38,30 +44,6 @@ DEFAULTS: Final[dict[str, tuple[float, float]]] = {  # where no file is given: a
     "pe_array *": (0.7, 1.4),
     "* *": (0.5, 2.0),
 }
-
-
-class RangeSpec(Spec):
-    """What one price may be, as factors of its nominal value, or as a distribution."""
-
-    low: Positive | None = None
-    """At the least; the nominal value is 1."""
-    nominal: Positive = 1.0
-    """Where the middle is."""
-    high: Positive | None = None
-    """At the most."""
-    sigma: Positive | None = None
-    """Of the logarithm: a lognormal distribution instead of low and high."""
-    source: Text = "assumed"
-    """Key of docs/sources.md."""
-
-    @model_validator(mode="after")
-    def _one_kind(self) -> Self:
-        ends = (self.low, self.high)
-        if (self.sigma is None) == (ends == (None, None)) or (self.sigma is None and None in ends):
-            raise ValueError("expected low and high, or sigma")
-        if self.low is not None and self.high is not None and not self.low <= self.nominal <= self.high:
-            raise ValueError(f"expected low <= nominal <= high, got {self.low}, {self.nominal}, {self.high}")
-        return self
 
 
 class EndsSpec(Spec):
@@ -93,6 +75,12 @@ class Range:
     high: float
     sigma: float = 0.0
 
+    def __str__(self) -> str:
+        """Return it as it is written."""
+        if self.sigma:
+            return f"sigma {self.sigma:g}" + (f" about {self.nominal:g}" if self.nominal != 1 else "")
+        return f"{self.low:g} to {self.high:g}" + (f" about {self.nominal:g}" if self.nominal != 1 else "")
+
     def draws(self, uniform: Floats) -> Floats:
         """Return the factors at shares ``uniform`` of the distribution."""
         if self.sigma:
@@ -111,7 +99,7 @@ class Range:
 
 @dataclass(frozen=True, slots=True)
 class Ranges:
-    """Ranges by pattern, the first that fits counting."""
+    """Ranges by pattern; of those that fit, the one with the most letters counts, of equal ones the first."""
 
     patterns: tuple[tuple[str, Range], ...]
     seed: int = 0
@@ -119,22 +107,60 @@ class Ranges:
 
     def of(self, name: str) -> Range:
         """Return the range of the price ``name``; one that is not named is exact."""
-        return next((r for pattern, r in self.patterns if fnmatchcase(name, pattern)), Range(1.0, 1.0, 1.0))
+        fitting = [(letters(pattern), r) for pattern, r in self.patterns if fnmatchcase(name, pattern)]
+        return max(fitting, key=itemgetter(0), default=(0, Range(1.0, 1.0, 1.0)))[1]
+
+    def names(self, name: str) -> bool:
+        """Return whether a pattern fits ``name``."""
+        return any(fnmatchcase(name, pattern) for pattern, _ in self.patterns)
 
     def unused(self, names: Sequence[str]) -> list[str]:
         """Return the patterns that fit none of ``names``."""
         return [pattern for pattern, _ in self.patterns if not any(fnmatchcase(n, pattern) for n in names)]
 
 
-def load_ranges(path: Path | None) -> Ranges:
-    """Return the ranges of a file, or the assumed ones.
+def assumed_ranges() -> Ranges:
+    """Return the ranges that are taken where nobody gives any."""
+    return Ranges(tuple((name, Range(low, 1.0, high)) for name, (low, high) in DEFAULTS.items()))
+
+
+def machine_ranges(runs: Sequence[Run], ledgers: Sequence[Ledger]) -> tuple[Ranges, int]:
+    """Return the ranges of all prices of runs, by their machines' own tables, and how many are from there.
+
+    A price that several runs have is one price, drawn once. It has the range that a machine gives it, and
+    the assumed one if none does.
+
+    Raises:
+        InputError: Two machines give a price that both have different ranges.
+    """
+    own = [(run, led.energy_pj, _of(run)) for run, led in zip(runs, ledgers, strict=True)]
+    other, given, found = assumed_ranges(), 0, []
+    for name in sorted({name for led in ledgers for name in led.energy_pj}):
+        told = [(run, r.of(name)) for run, energy, r in own if name in energy and r.names(name)]
+        for run, one in told[1:]:
+            if one != told[0][1]:
+                raise InputError(
+                    f'the price "{name}" is one for all runs, but the machine of {told[0][0].name} says '
+                    f"{told[0][1]} and that of {run.name} {one}; say what holds with --prices FILE"
+                )
+        given += bool(told)
+        found.append((escape(name), told[0][1] if told else other.of(name)))
+    return Ranges(tuple(found)), given
+
+
+def _of(run: Run) -> Ranges:
+    """Return what a run's machine says of its prices, from its manifest."""
+    table = run.manifest.get("prices", {})
+    return Ranges(tuple((name, _range(RangeSpec.model_validate(given))) for name, given in table.items()))
+
+
+def load_ranges(path: Path) -> Ranges:
+    """Return the ranges of a file.
 
     Raises:
         InputError: The file cannot be read.
         ConfigError: Every fault of it, a line each.
     """
-    if path is None:
-        return Ranges(tuple((name, Range(low, 1.0, high)) for name, (low, high) in DEFAULTS.items()))
     spec, origins = load_spec(path, PricesSpec, resolve_name=partial(find, "arch"))
     if not spec.prices and not spec.timings:
         raise error([origins.fault(("prices",), "no prices, and no timings")])

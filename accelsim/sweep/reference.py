@@ -8,13 +8,15 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from accelsim.config.faults import toml_text
-from accelsim.sweep.prices import EndsSpec, PricesSpec, RangeSpec
-from accelsim.sweep.spec import FidelitySpec, MixSpec, SweepSpec
+from accelsim.config.ranges import RangeSpec
+from accelsim.sweep.prices import EndsSpec, PricesSpec
+from accelsim.sweep.spec import FidelitySpec, MixSpec, SweepSpec, TrainingSpec
 
 SECTIONS: Final[dict[str, type[BaseModel]]] = {
     "A sweep's file": SweepSpec,
     "`[mix]`": MixSpec,
     "`[fidelity]`": FidelitySpec,
+    "`[training]`": TrainingSpec,
     "A file of prices": PricesSpec,
     '`[prices]` "COMPONENT ACTION"': RangeSpec,
     '`[timings]` "KEY"': EndsSpec,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from accelsim.errors import InputError
 from accelsim.sweep import study as studies
-from accelsim.sweep.controller import Controller, Tally
+from accelsim.sweep.controller import Controller
 from accelsim.sweep.dispatch import Dispatcher, Engine
 from accelsim.sweep.methods import Method, listed
 from accelsim.sweep.pareto import ranks
@@ -16,6 +16,7 @@ from accelsim.sweep.plan import Sweep, load_sweep
 from accelsim.sweep.spec import SEARCHES
 from accelsim.sweep.store import Store, is_url
 from accelsim.sweep.study import Study
+from accelsim.sweep.tally import Tally
 from accelsim.sweep.works import Works, capture
 
 Progress = Callable[[Tally], None]

@@ -42,6 +42,26 @@ class FidelitySpec(Spec):
     """Share of the points that a ranking lets through."""
 
 
+class TrainingSpec(Spec):
+    """``[training]``: how points are trained, as by ``accelsim train``."""
+
+    data: Text | None = None
+    """Samples, as `accelsim train --data` takes them; folders and files are relative to the sweep's file.
+    Left out: what `accelsim train` would take."""
+    epochs: Count = 3
+    """Of each training."""
+    seeds: Count = 1
+    """Trainings of each point, of seeds 0, 1, ...; figures are means over them."""
+    nonfinite: Literal["raw", "zero", "clamp"] = "raw"
+    """What infinities and NaN are read as."""
+    protect: list[Text] = Field(default_factory=list)
+    """Bits without errors: `sign`, `exponent`, `mantissa`, `msb:9`, ..."""
+    storage_format: Literal["fp32", "bf16", "fp16", "int8"] | None = None
+    """What numbers are stored in; left out: the machine's formats, of whose bits its errors are."""
+    target_accuracy: Annotated[float, Strict(), Field(gt=0, le=1)] | None = None
+    """Accuracy to which `time_to_accuracy` and `energy_to_accuracy` are counted."""
+
+
 class SweepSpec(Spec):
     """A sweep: the keys above the first table, and the tables."""
 
@@ -77,6 +97,9 @@ class SweepSpec(Spec):
     """A budget, split over bank groups."""
     fidelity: FidelitySpec = FidelitySpec()
     """What may keep a point from being simulated."""
+    training: TrainingSpec | None = None
+    """How points are trained after their simulation; they are if this table is there, or if an objective or a
+    constraint names a figure of training."""
 
 
 def load_sweep_spec(name_or_path: str) -> tuple[SweepSpec, Origins, Path]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
-from accelsim.sweep.controller import Tally
 from accelsim.sweep.figures import figure
 from accelsim.sweep.study import Study
+from accelsim.sweep.tally import Tally
 from accelsim.sweep.view import Entry, view
 
 
@@ -24,12 +25,14 @@ def told(study: Study, tally: Tally) -> dict[str, Any]:
         "ruled_out": tally.states["ruled out"],
         "evaluated": tally.evaluated,
         "reused": tally.reused,
+        "trained": tally.trained,
         "points_per_s": round(tally.rate, 3),
         "front": [point(e, names) for e in found.front()],
     }
 
 
 def point(entry: Entry, names: Sequence[str]) -> dict[str, Any]:
-    """Return a candidate: its number, its points, its parameters, and the figures ``names``."""
-    figures = {name: figure(entry.figures, name) for name in names}
+    """Return a candidate: number, points, parameters, and the figures ``names``, None for infinite ones."""
+    values = {name: figure(entry.figures, name) for name in names}
+    figures = {name: value if math.isfinite(value) else None for name, value in values.items()}
     return {"number": entry.number, "ids": list(entry.row.ids), "params": entry.params, "figures": figures}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from accelsim.errors import InputError
@@ -70,6 +70,15 @@ class View:
         unique = list({e.row.ids: e for e in reversed(self.done)}.values())[::-1]
         on = [unique[i] for i in front(self.costs(unique, goals))]
         return sorted(on, key=lambda e: (goals[0].cost(e.figures), e.number))
+
+    def finite(self, goals: Sequence[Objective]) -> View:
+        """Return the view without done entries of which a goal is infinite: no training got there."""
+        kept = [
+            e
+            for e in self.entries
+            if e.row.state != "done" or all(map(math.isfinite, self.costs([e], goals)[0]))
+        ]
+        return replace(self, entries=kept)
 
     def technology(self, entry: Entry) -> str:
         """Return what the banks of an entry's machine are made of, such as ``sram + stt-mram``."""
@@ -218,8 +227,9 @@ def best_entry(view: View, by: str | None) -> Entry:
         InputError: No point is done.
     """
     goals = (objective(by),) if by else view.objectives
-    if not view.done:
+    there = view.finite(goals).done
+    if not there:
         raise InputError(f"study {view.study.name}: no point is done")
-    index = knee(view.costs(view.done, goals))
+    index = knee(view.costs(there, goals))
     assert index is not None
-    return view.done[index]
+    return there[index]

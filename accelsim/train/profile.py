@@ -6,13 +6,14 @@ A torch op reads a tensor once and whole; the machine reads it in tiles, of seve
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from accelsim.config.faults import did_you_mean
 from accelsim.errors import InputError
+from accelsim.trace.coded import Coded
 from accelsim.trace.schema import ERRORS
 from accelsim.trace.tables import read_table
 from accelsim.train.laws import FieldLaw, Law, Read, checked_rate
@@ -85,6 +86,12 @@ class RunProfile:
             )
         return cls(table.select(list(_NEEDED)).to_pylist(), str(path))
 
+    @classmethod
+    def of_columns(cls, columns: Mapping[str, Any], name: str = FILE) -> RunProfile:
+        """Return the profile of the columns that ``reliability.columns_of`` returns."""
+        listed = {c: _listed(columns[c]) for c in _NEEDED}
+        return cls((dict(zip(listed, row, strict=True)) for row in zip(*listed.values(), strict=True)), name)
+
     def laws(self, read: Read) -> Sequence[Law]:
         """Return the law of ``read``: by parameter where it has one, by producing layer else."""
         owner = read.tensor or read.layer
@@ -111,6 +118,13 @@ class RunProfile:
         bits = sum(row["bits"] for row in rows)
         mean = sum(row["bits"] * row["p_stored"] for row in rows) / bits if bits else 0.0
         return f"profile {self._name} (mean {mean:.3g} per bit)"
+
+
+def _listed(column: Any) -> list[Any]:
+    if isinstance(column, Coded):
+        return [column.words[code] for code in column.codes]
+    values: list[Any] = column.tolist()
+    return values
 
 
 def _checked(row: Row, name: str, number: int) -> Row:

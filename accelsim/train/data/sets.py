@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,6 +42,14 @@ class Data:
     train: Split
     test: Split
     augment: bool = False
+
+    def digest(self) -> str:
+        """Return the hash of all samples and of whether they are augmented; names do not count."""
+        found = hashlib.sha256(str(self.augment).encode())
+        for part in (self.train.x, self.train.y, self.test.x, self.test.y):
+            found.update(f"{part.dtype} {list(part.shape)}".encode())
+            found.update(part.contiguous().numpy().data)
+        return found.hexdigest()
 
 
 def image_split(images: Images, labels: NDArray[np.integer], shape: tuple[int, ...], name: str) -> Split:

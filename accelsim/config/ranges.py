@@ -1,0 +1,84 @@
+"""What the prices of a machine may be: its table ``[prices]``, which changes no result of a run.
+
+A key is a component and an action as in ``energy.parquet``, with ``*`` and ``?``; of several that fit, the
+one with the most letters counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from fnmatch import fnmatchcase
+from typing import Final, Self, get_args
+
+from pydantic import model_validator
+
+from accelsim.config.faults import did_you_mean
+from accelsim.config.spec import Positive, Spec, Text
+from accelsim.words import Format
+
+_ACTIONS: Final[dict[str, tuple[str, ...]]] = {
+    "accumulator": ("rmw",),
+    "dma": ("read", "write"),
+    "dram": ("read", "write", "background"),
+    "noc": ("transfer",),
+    "static": ("logic",),
+}
+_BANK: Final = ("read", "write", "rmw", "leakage", "scrub")
+_ARRAY: Final = ("mac", "operand_register", "psum_register", "shift", "clock")
+
+
+class RangeSpec(Spec):
+    """``[prices] "COMPONENT ACTION"``: what one price may be, as factors of its nominal value."""
+
+    low: Positive | None = None
+    """At the least; the nominal value is 1."""
+    nominal: Positive = 1.0
+    """Where the middle is."""
+    high: Positive | None = None
+    """At the most."""
+    sigma: Positive | None = None
+    """Of the logarithm: a lognormal distribution instead of low and high."""
+    source: Text = "assumed"
+    """Key of docs/sources.md."""
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        ends = (self.low, self.high)
+        if (self.sigma is None) == (ends == (None, None)) or (self.sigma is None and None in ends):
+            raise ValueError("expected low and high, or sigma")
+        if self.low is not None and self.high is not None and not self.low <= self.nominal <= self.high:
+            raise ValueError(f"expected low <= nominal <= high, got {self.low}, {self.nominal}, {self.high}")
+        return self
+
+
+def price_names(banks: Iterable[str], functions: Iterable[str]) -> Iterator[str]:
+    """Yield the names of all prices that a machine can have.
+
+    Args:
+        banks: The names of its bank groups.
+        functions: Those of the vector unit.
+    """
+    for component, actions in _ACTIONS.items():
+        yield from (f"{component} {action}" for action in actions)
+    yield from (f"spad.{bank} {action}" for bank in banks for action in _BANK)
+    yield from (f"pe_array {kind}.{form}" for kind in _ARRAY for form in get_args(Format))
+    yield from (f"vector {function}" for function in functions)
+
+
+def unfit(patterns: Iterable[str], names: Iterable[str]) -> dict[str, str]:
+    """Return what is wrong with the patterns that fit none of ``names``."""
+    listed = list(names)
+    return {
+        p: f"no price of this machine is called so{did_you_mean(p, listed) or ', such as ' + listed[0]}"
+        for p in patterns
+        if not any(fnmatchcase(name, p) for name in listed)
+    }
+
+
+def letters(pattern: str) -> int:
+    """Return how much a pattern says: its characters but for wildcards.
+
+    >>> letters("spad.* leakage") > letters("spad.* *") > letters("* *")
+    True
+    """
+    return len(pattern) - pattern.count("*") - pattern.count("?")
