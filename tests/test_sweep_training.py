@@ -16,6 +16,7 @@ import pytest
 
 from accelsim.errors import ConfigError, InputError
 from accelsim.frontend.spec import load
+from accelsim.resolve import load_machine
 from accelsim.run import simulate
 from accelsim.sweep import training
 from accelsim.sweep.evaluate import Job, evaluate, point_id, timing_key
@@ -119,7 +120,8 @@ def test_accuracy_is_that_of_training_with_the_run_folders_profile(done: dict[st
     simulate("edge-hybrid", "small.toml", overrides=overrides, out="frail")
     workload = load(Path("small.toml"))
     task = task_of(workload)
-    options = {"nonfinite": "zero", "protect": ("sign", "exponent")}
+    formats = {role: form for role, form in load_machine("edge-hybrid").formats.items() if form}
+    options = {"nonfinite": "zero", "protect": ("sign", "exponent"), "storage_format": formats}
     setup = Setup(workload, task, load_data("digits", task), 1, options=options)
     with one_thread():
         rows = Trainer(setup, Case("x", RunProfile.load(Path("frail"))), 0).run()

@@ -180,7 +180,7 @@ def simulated(job: Job) -> Figures:
         found |= _lifetime(machine, energy, recorder, errors["errors"]["hottest_writes"])
     if job.work.training is not None:
         step_ps = summary["time_ps"] + summary["host_gap_ps"]
-        found |= trained(job.work.training, profile, step_ps, summary["energy_pj"]["total"])
+        found |= trained(job.work.training, machine, profile, step_ps, summary["energy_pj"]["total"])
     return found
 
 

@@ -100,8 +100,8 @@ LARGE_IS_GOOD: Final = ("pe_utilization", "lifetime_s", "accuracy", "reached")
 TO_ACCURACY: Final = ("reached", "steps_to_accuracy", "time_to_accuracy", "energy_to_accuracy")
 TRAINED: Final = ("accuracy", "accuracy.best", "diverged", *TO_ACCURACY)
 """Figures that a training gives; those of ``TO_ACCURACY`` need an accuracy to be reached."""
-_TRAINING: Final = "needs a table [training] in the sweep's file"
-_TARGET: Final = "needs training.target_accuracy in the sweep's file"
+_TRAINING: Final = "needs training: a table [training] in the sweep's file"
+_TARGET: Final = "needs training up to training.target_accuracy in the sweep's file"
 _ERRORS: Final = "needs a bank group with a device (bank.NAME.device)"
 NEEDS: Final = {
     "accuracy": _TRAINING,

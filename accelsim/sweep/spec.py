@@ -57,7 +57,7 @@ class TrainingSpec(Spec):
     protect: list[Text] = Field(default_factory=list)
     """Bits without errors: `sign`, `exponent`, `mantissa`, `msb:9`, ..."""
     storage_format: Literal["fp32", "bf16", "fp16", "int8"] | None = None
-    """What numbers are stored in; left out: as they are computed."""
+    """What numbers are stored in; left out: the machine's formats, of whose bits its errors are."""
     target_accuracy: Annotated[float, Strict(), Field(gt=0, le=1)] | None = None
     """Accuracy to which `time_to_accuracy` and `energy_to_accuracy` are counted."""
 

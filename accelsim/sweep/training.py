@@ -119,7 +119,7 @@ def errors_key(machine: Machine) -> list[Any]:
         for name, bank in machine.banks.items()
         if bank.device is not None
     }
-    return [cells, dict(machine.changes)] if cells else []
+    return [cells, dict(machine.changes), dict(machine.formats)] if cells else []
 
 
 # -- in the controller --------------------------------------------------------------------------------
@@ -205,10 +205,17 @@ def _with(setup: Setup, epochs: int, options: Mapping[str, Any]) -> Setup:
 # -- in a worker --------------------------------------------------------------------------------------
 
 
-def trained(training: Training, columns: Mapping[str, Any] | None, step_ps: float, step_pj: float) -> Figures:
+def trained(
+    training: Training,
+    machine: Machine,
+    columns: Mapping[str, Any] | None,
+    step_ps: float,
+    step_pj: float,
+) -> Figures:
     """Return the figures of training with the errors of ``columns``, made now or for a point with the same.
 
     Args:
+        machine: Data are stored in its formats, of whose bits the profile speaks, unless the options say.
         columns: Of ``errors.parquet``; None: a machine without a device, which makes no errors.
         step_ps: Simulated time of a step, the gap to the next one included.
         step_pj: Its energy.
@@ -216,10 +223,13 @@ def trained(training: Training, columns: Mapping[str, Any] | None, step_ps: floa
     Raises:
         InputError: Workload or data cannot be read here, or are others than the controller's.
     """
-    key = _key(training, columns)
+    options = dict(training.options)
+    if columns is not None and "storage_format" not in options:
+        options |= {"storage_format": {role: form for role, form in machine.formats.items() if form} or None}
+    key = _key(training, options, columns)
     lessons = _done.pop(key, None)
     if lessons is None:
-        lessons = _lessons(training, columns)
+        lessons = _lessons(training, options, columns)
         while len(_done) >= KEPT:
             del _done[next(iter(_done))]
     _done[key] = lessons
@@ -229,9 +239,9 @@ def trained(training: Training, columns: Mapping[str, Any] | None, step_ps: floa
 _done: dict[str, tuple[Lesson, ...]] = {}
 
 
-def _key(training: Training, columns: Mapping[str, Any] | None) -> str:
+def _key(training: Training, options: Mapping[str, Any], columns: Mapping[str, Any] | None) -> str:
     """Return the hash of what decides a training."""
-    digest = hashlib.sha256(json.dumps(training.decides).encode())
+    digest = hashlib.sha256(json.dumps([training.decides, options]).encode())
     for name, values in sorted((columns or {}).items()):
         codes = getattr(values, "codes", values)
         digest.update(json.dumps([name, len(codes), getattr(values, "words", [])]).encode())
@@ -239,7 +249,9 @@ def _key(training: Training, columns: Mapping[str, Any] | None) -> str:
     return digest.hexdigest()
 
 
-def _lessons(training: Training, columns: Mapping[str, Any] | None) -> tuple[Lesson, ...]:
+def _lessons(
+    training: Training, options: Mapping[str, Any], columns: Mapping[str, Any] | None
+) -> tuple[Lesson, ...]:
     from accelsim.train.profile import RunProfile
     from accelsim.train.trainer import Case
 
@@ -251,7 +263,7 @@ def _lessons(training: Training, columns: Mapping[str, Any] | None) -> tuple[Les
         raise InputError(": ".join(map(str, exc.args))) from None
     if read != training.read:
         raise InputError(f"{training.workload}: the model or the data here are not the controller's")
-    setup = _with(setup, training.epochs, dict(training.options))
+    setup = _with(setup, training.epochs, options)
     profile = None if columns is None else RunProfile.of_columns(columns)
     case = Case("point", profile)
     return tuple(_lesson(setup, case, seed) for seed in range(training.seeds))

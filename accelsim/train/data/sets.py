@@ -48,7 +48,7 @@ class Data:
         found = hashlib.sha256(str(self.augment).encode())
         for part in (self.train.x, self.train.y, self.test.x, self.test.y):
             found.update(f"{part.dtype} {list(part.shape)}".encode())
-            found.update(memoryview(part.contiguous().numpy()).cast("B"))
+            found.update(part.contiguous().numpy().data)
         return found.hexdigest()
 
 
