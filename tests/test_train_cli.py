@@ -101,7 +101,12 @@ def test_a_killed_training_goes_on_as_if_nothing_had_been(
 
 
 def _measured_zeros_gate(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """What the training measured gates the multiplications of a run of the same network."""
+    """What the training measured, of words as stored, gates the products of a run of the same network."""
+    rows = read_table(folder / "whole" / "activity.parquet").to_pylist()
+    assert {r["role"]: r["format"] for r in rows} == {
+        **dict.fromkeys(("input", "activation", "error", "weight", "weight_gradient"), "bf16"),
+        "optimizer_state": "fp32",
+    }
     energy = {}
     for name, options in {
         "blind": (),

@@ -273,6 +273,7 @@ class Sensitivity:
     Attributes:
         file, workload: What was measured, and where it stands.
         tolerated: In the order of the file; of the entries of a role the first whose glob fits counts.
+        measured_with: How the trainings stored and protected their data, for notes.
         access_pj_per_bit: By role and group, of writing a bit once and reading it once.
         leakage_pj_per_bit_ps: By group, of keeping a bit: its share of the whole group's leakage.
     """
@@ -284,6 +285,7 @@ class Sensitivity:
     tolerated: tuple[Tolerated, ...]
     access_pj_per_bit: Mapping[Role, Mapping[str, float]]
     leakage_pj_per_bit_ps: Mapping[str, float]
+    measured_with: str = ""
 
     def of(self, role: Role, reader: str) -> Tolerated:
         """Return the entry of what ``reader`` reads."""

@@ -57,7 +57,21 @@ def sensitivity_of(spec: ArchSpec, origins: Origins, banks: Mapping[str, BankGro
         leakage_pj_per_bit_ps={
             name: bank.leakage_mw * 1e-3 / (8 * bank.capacity_bytes) for name, bank in banks.items()
         },
+        measured_with=_conditions(found),
     )
+
+
+def _conditions(found: SensitivitySpec) -> str:
+    """Return what of the trainings decides whether their tolerances hold for a machine."""
+    told = []
+    if found.storage_format:
+        told.append(f"data stored as {found.storage_format}")
+    if isinstance(found.protect, list | tuple):
+        safe = ", ".join(map(str, found.protect))
+        told.append(f"{safe} without errors" if safe else "no bits protected")
+    if found.nonfinite:
+        told.append(f"non-finite values {found.nonfinite}")
+    return ", ".join(told)
 
 
 def _load(spec: ArchSpec, origins: Origins) -> tuple[Path, SensitivitySpec]:
@@ -91,6 +105,7 @@ def _tolerated(
 
 def _access_pj(bank: BankGroup, toggle: float) -> float:
     """Return the energy of a bit's write and read, where ``toggle`` of what is written changes."""
-    driven = toggle * bank.changed_cost + (1 - toggle) * bank.unchanged_cost
+    changed = (bank.changed_cost + bank.falling_cost) / 2
+    driven = toggle * changed + (1 - toggle) * bank.unchanged_cost
     write = bank.write_pj - bank.write_cell_pj * (1 - driven)
     return (write + bank.read_pj) / (8 * bank.word_bytes)

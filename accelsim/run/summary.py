@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase
 from typing import Any
 
 from accelsim import MODEL_VERSION
 from accelsim.graph.ir import Graph
 from accelsim.program.program import Program
-from accelsim.resolve.machine import Machine
+from accelsim.resolve.machine import Machine, Sensitivity
 from accelsim.resolve.summary import assumed_keys, sources_used
 from accelsim.run.columns import OpRow
 from accelsim.run.energy import EnergyRow, sums
@@ -132,6 +133,26 @@ def _left_out(machine: Machine) -> str:
     return f"energy leaves out {', '.join(missing[:-1])} and {missing[-1]}"
 
 
+def _tolerance_notes(found: Sensitivity, graph: Graph) -> list[str]:
+    """Return on what the tolerances rest, and what of them this workload has not."""
+    notes = []
+    if found.workload != graph.name:
+        notes.append(
+            f"what training tolerates ({found.file}) was measured on {found.workload}, not on this workload"
+        )
+    if found.measured_with:
+        notes.append(f"what training tolerates was measured with {found.measured_with}: it holds for no less")
+    layers = {op.layer for op in graph.ops}
+    idle = [
+        f"{t.role}[{t.layer}]"
+        for t in found.tolerated
+        if not any(fnmatchcase(layer, t.layer) for layer in layers)
+    ]
+    if idle:
+        notes.append(f"{found.file}: no layer fits {', '.join(idle)}")
+    return notes
+
+
 def _notes(machine: Machine, graph: Graph, program: Program, options: dict[str, Any]) -> list[str]:
     notes = list(graph.notes)
     if options["phase"] == "forward":
@@ -147,9 +168,8 @@ def _notes(machine: Machine, graph: Graph, program: Program, options: dict[str, 
         if bank.refresh_model == "literature":
             what = "as papers on low-retention caches assume; thermal flips have no such memory"
             notes.append(f"{name}: refresh is taken to reset the time since the write, {what}")
-    if machine.sensitivity is not None and machine.sensitivity.workload != graph.name:
-        file, other = machine.sensitivity.file, machine.sensitivity.workload
-        notes.append(f"what training tolerates ({file}) was measured on {other}, not on this workload")
+    if machine.sensitivity is not None:
+        notes += _tolerance_notes(machine.sensitivity, graph)
     if machine.host_gap_ps:
         notes.append(
             f"a gap of {human.time(machine.host_gap_ps)} between steps counts in dwells and standing energy"

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from accelsim.trace.schema import ACTIVITY
 from accelsim.trace.tables import write_table
 from accelsim.train.copies import Copy, Words
-from accelsim.train.formats import StorageFormat, as_words
+from accelsim.train.formats import StorageFormat, as_words, rounded
 
 SAMPLE: Final = 1 << 14  # elements of a tensor that are looked at, evenly spread
 
@@ -50,7 +50,9 @@ class Activity:
         values = words.values[:: max(1, copy.elements // SAMPLE)].cpu()
         key = (copy.role, copy.layer, copy.tensor)
         site = self._sites.setdefault(key, _Site(form, copy.tensor))
-        steps = values.float() / copy.scale if not form.exponent else values
+        if not form.exponent:
+            scale = copy.scale if copy.scale != 1.0 else rounded(words.values, form)[1]
+        steps = values.float() / scale if not form.exponent else values
         stored = as_words(steps.round() if not form.exponent else steps, form)
         self._add(site, values, stored)
         self._compare(site, copy.name, stored)

@@ -206,7 +206,12 @@ def _simulated(wish: Wish, setup: Setup, folder: Path, watcher: Watcher) -> tupl
     if not (folder / RUN / FILE).is_file():
         raise InputError(
             f"{wish.arch}: no bank group of this machine names a device, so that its run has no {FILE}; "
-            "say --errors none, --errors role=rate,... or --rates"
+            + (
+                "give it one"
+                if wish.loop
+                else "say --errors none, --errors role=rate,... or --rates, or give it one"
+            )
+            + ": --set bank.NAME.device=mram-1s"
         )
     return setup, RunProfile.load(folder / RUN)
 
@@ -258,12 +263,14 @@ def _mapped(wish: Wish, machine: Machine, workload: Workload) -> tuple[Graph, Pr
 def _as_stored(setup: Setup, machine: Machine, profile: RunProfile | None) -> Setup:
     """Return what trains with the profile of ``machine``: data stored in its formats, unless told otherwise.
 
-    A profile's probabilities are those of the bits that the machine stores.
+    A profile's probabilities are those of the bits that the machine stores. Rates by hand are not; but what
+    is measured is measured as the machine stores it.
     """
     stored = {role: form for role, form in machine.formats.items() if form is not None}
-    if profile is None or not stored or setup.options.get("storage_format") is not None:
+    if not stored or setup.options.get("storage_format") is not None:
         return setup
-    return replace(setup, options={**setup.options, "storage_format": stored})
+    key = "measured_as" if profile is None else "storage_format"
+    return replace(setup, options={**setup.options, key: stored})
 
 
 def _formats(setup: Setup) -> str:

@@ -54,6 +54,7 @@ class ErrorInjector:
         restore_weights: On leaving, undo the wrong bits in what was last written to weights and state.
         measure: Look at what is stored in every so many steps; ``activity`` then holds sparsity, ones,
             toggle rates and ranges. 0: never.
+        measured_as: Formats in which it looks at what is stored; default: ``storage_format``.
 
     Raises:
         InputError: Anything in the arguments that cannot be, with the closest names.
@@ -75,6 +76,7 @@ class ErrorInjector:
         clip_gradients: float | None = None,
         restore_weights: bool = False,
         measure: int = 0,
+        measured_as: str | Mapping[str, str] | None = None,
     ) -> None:
         protect = (protect,) if isinstance(protect, str) else tuple(protect)
         for field in protect:
@@ -92,7 +94,8 @@ class ErrorInjector:
         )
         self.profile = profile_of(profile)
         self.nonfinite = settings.policy
-        self.activity = Activity(formats, measure) if measure else None
+        seen_as = formats if measured_as is None else _formats(measured_as)
+        self.activity = Activity(seen_as, measure) if measure else None
         self._model = model
         self._optimizer = optimizer
         self._clip = clip_gradients

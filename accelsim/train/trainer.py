@@ -266,7 +266,10 @@ class Trainer(Training):
             options = dict(setup.options)
             self.injector = ErrorInjector(self.model, self.optimizer, case.profile, seed=seed, **options)
         elif measure := setup.options.get("measure"):
-            self.injector = ErrorInjector(self.model, self.optimizer, {}, measure=measure)
+            seen_as = setup.options.get("measured_as") or setup.options.get("storage_format")
+            self.injector = ErrorInjector(
+                self.model, self.optimizer, {}, measure=measure, measured_as=seen_as
+            )
 
     @property
     def activity(self) -> Activity | None:
