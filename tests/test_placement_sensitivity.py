@@ -253,3 +253,18 @@ def test_a_path_in_a_file_is_relative_to_it(tmp_path: Path, monkeypatch: pytest.
         load_machine("edge-hybrid", ("placement.policy=sensitivity", "placement.sensitivity=m/s.toml")),
         name="",
     )
+
+
+def test_a_run_tells_what_tolerances_rest_on(tmp_path: Path) -> None:
+    """How they were measured, and which entries no layer reads."""
+    settings = _file(
+        tmp_path,
+        'protect = ["sign", "exponent"]\nstorage_format = "fp32"\nnonfinite = "raw"\n',
+        _entry("activation", 1e-3),
+        _entry("weight", 1e-3, "no_such*"),
+    )
+    done = simulate("edge-hybrid", "mlp", batch=4, overrides=(DEVICE, *settings), out=tmp_path / "run")
+    notes = "\n".join(done.summary["notes"])
+    assert "measured with data stored as fp32, sign, exponent without errors, non-finite values raw" in notes
+    assert "no layer fits weight[no_such*]" in notes
+    assert "measured on lenet5, not on this workload" in notes
