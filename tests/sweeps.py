@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,3 +59,34 @@ def _do(what: str, value: Any = None) -> Any:
     if what == "raise":
         raise ValueError(value)
     return value
+
+
+def points_in(folder: Path) -> list[tuple[str, str, int]]:
+    """Return (id, state, rowid) of all points."""
+    with sqlite3.connect(folder / "runs/points.sqlite", timeout=30) as points:
+        return list(points.execute("SELECT id, state, rowid FROM points"))
+
+
+def has_done(folder: Path, wanted: int) -> bool:
+    """Return whether so many points are done."""
+    try:
+        return sum(state == "done" for _, state, _ in points_in(folder)) >= wanted
+    except sqlite3.Error:  # not made yet
+        return False
+
+
+def gone(group: int) -> bool:
+    """Return whether no process of a group is left."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+def wait_until(true: Callable[[], bool], limit_s: float = 60) -> None:
+    """Wait for it, and fail after a minute."""
+    began = time.monotonic()
+    while not true():
+        assert time.monotonic() - began < limit_s
+        time.sleep(0.02)

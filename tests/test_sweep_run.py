@@ -9,11 +9,8 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import pytest
@@ -28,7 +25,7 @@ from accelsim.sweep.local import LocalEngine
 from accelsim.sweep.plan import load_sweep
 from accelsim.sweep.view import view
 from accelsim.sweep.works import capture
-from tests.sweeps import accelsim, swept, work, write_sweep
+from tests.sweeps import accelsim, gone, has_done, points_in, swept, wait_until, work, write_sweep
 
 
 @pytest.fixture(autouse=True)
@@ -262,120 +259,16 @@ def test_a_task_that_hangs_is_ended_and_the_others_go_on() -> None:
     assert all(told["give", i] == "" for i in range(4))
 
 
-def points_in(folder: Path) -> list[tuple[str, str, int]]:
-    """Return (id, state, rowid) of all points."""
-    with sqlite3.connect(folder / "runs/points.sqlite", timeout=30) as points:
-        return list(points.execute("SELECT id, state, rowid FROM points"))
-
-
-LENET = """base = "edge-hybrid"
-workload = "lenet5"
-batch = 1
-objectives = ["cycles", "energy_pj.total"]
-fidelity = { bounds = false }
-[parameters]
-"bank.mram.count" = [2, 4]
-"dram.background" = { range = ["0 mW", "24 mW"], levels = 25 }
-"static.power" = { range = ["0 mW", "19 mW"], levels = 20 }
-"""
-MANY = 1000
-GROWTH_KIB = 12 * 1024  # of 800 points; the figures of all of them would be twice that
-
-
-def started(folder: Path, *more: str) -> subprocess.Popen[bytes]:
-    """Start the sweep of a thousand points in ``folder``."""
-    folder.mkdir(exist_ok=True)
-    (folder / "lenet.toml").write_text(LENET)
-    call = [sys.executable, "-m", "accelsim", "sweep", "lenet.toml", "--jobs", "2", "--quiet", *more]
-    return subprocess.Popen(call, cwd=folder, stdout=subprocess.DEVNULL, start_new_session=True)
-
-
-def contents(folder: Path) -> tuple[dict[str, str], list[tuple[Any, ...]]]:
-    """Return the figures of all points, and what became of all candidates."""
-    with sqlite3.connect(folder / "runs/points.sqlite") as points:
-        listed = list(points.execute("SELECT id, figures FROM points WHERE state = 'done'"))
-        assert len(listed) == len(dict(listed))
-        told = points.execute("SELECT number, state, ids, params FROM candidates ORDER BY number")
-        return dict(listed), list(told)
-
-
-def resident_kib(pid: int) -> int:
-    """Return the memory that a process has; 0 if it is gone."""
-    try:
-        status = Path(f"/proc/{pid}/status").read_text()
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS")), 0)
-
-
-def test_a_killed_sweep_of_a_thousand_points_is_as_one_that_never_was(tmp_path: Path) -> None:
-    """SIGKILL of the controller at random moments: nothing is lost, doubled or another; workers end too.
-
-    The controller that is left alone does not grow with the number of points.
-    """
-    whole = started(tmp_path / "whole")
-    wait_until(partial(_has_done, tmp_path / "whole", 200))
-    early = late = resident_kib(whole.pid)
-    while not _has_done(tmp_path / "whole", MANY):
-        late = max(late, resident_kib(whole.pid))
-        time.sleep(0.05)
-    assert whole.wait(timeout=60) == 0
-
-    random = Random(7)
-    kept: dict[str, str] = {}
-    for moment in sorted(random.sample(range(1, 900), 3)):
-        cut = started(tmp_path / "cut", "--resume")
-        wait_until(partial(_has_done, tmp_path / "cut", moment))
-        time.sleep(random.random() / 10)
-        cut.kill()
-        cut.wait()
-        wait_until(partial(_gone, cut.pid))
-        now = contents(tmp_path / "cut")[0]
-        assert kept.items() <= now.items()
-        assert moment <= len(now) < MANY
-        kept = now
-    assert started(tmp_path / "cut", "--resume").wait(timeout=60) == 0
-
-    assert len(contents(tmp_path / "whole")[0]) == MANY
-    assert contents(tmp_path / "cut") == contents(tmp_path / "whole")
-    assert {state for _, state, _ in points_in(tmp_path / "cut")} == {"done"}
-    assert early > 0
-    assert late - early < GROWTH_KIB
-
-
-def _has_done(folder: Path, wanted: int) -> bool:
-    try:
-        return sum(state == "done" for _, state, _ in points_in(folder)) >= wanted
-    except sqlite3.Error:  # not made yet
-        return False
-
-
-def _gone(group: int) -> bool:
-    try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
-        return True
-    return False
-
-
-def wait_until(true: Callable[[], bool], limit_s: float = 60) -> None:
-    """Wait for it, and fail after a minute."""
-    began = time.monotonic()
-    while not true():
-        assert time.monotonic() - began < limit_s
-        time.sleep(0.02)
-
-
 def test_a_killed_search_goes_on(tmp_path: Path) -> None:
     """Trials that were under way are taken up again: as many as asked for in the end, each point run once."""
     keys = 'method = "nsga2"\nsamples = 40\npopulation = 8'
     write_sweep(tmp_path, '"clock" = { range = ["400 MHz", "1 GHz"] }', keys)
     call = [sys.executable, "-m", "accelsim", "sweep", "tiny.toml", "--resume", "--jobs", "2", "--quiet"]
     killed = subprocess.Popen(call, cwd=tmp_path, start_new_session=True)
-    wait_until(partial(_has_done, tmp_path, 9))
+    wait_until(partial(has_done, tmp_path, 9))
     killed.kill()
     killed.wait()
-    wait_until(partial(_gone, killed.pid))
+    wait_until(partial(gone, killed.pid))
 
     told = swept("tiny.toml", jobs=2, resume=True)
     found = view("tiny")
@@ -391,7 +284,7 @@ def test_ctrl_c_ends_it_with_all_that_is_done(tmp_path: Path) -> None:
     write_sweep(tmp_path, '"clock" = { range = ["400 MHz", "1 GHz"], levels = 400 }')
     call = [sys.executable, "-m", "accelsim", "sweep", "tiny.toml", "--jobs", "2"]
     running = subprocess.Popen(call, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True)
-    wait_until(partial(_has_done, tmp_path, 4))
+    wait_until(partial(has_done, tmp_path, 4))
     os.killpg(running.pid, signal.SIGINT)
     said = running.communicate(timeout=30)[1]
 
@@ -399,4 +292,4 @@ def test_ctrl_c_ends_it_with_all_that_is_done(tmp_path: Path) -> None:
     assert "--resume" in said
     assert "Traceback" not in said
     assert {state for _, state, _ in points_in(tmp_path)} == {"done"}
-    wait_until(partial(_gone, running.pid))
+    wait_until(partial(gone, running.pid))
