@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from accelsim.train.sensitivity.trainings import Observer
 
 _BY = {"certain": "whatever the other seeds", "interval": "by the interval", "mean": "by the mean alone"}
+FEW_FLIPS = 30  # over all trainings at a rate: fewer say little of what it does
 
 
 @contextmanager
@@ -101,15 +102,25 @@ def tables(summary: Mapping[str, Any]) -> RenderableType:
     stored = f"{summary['storage_format']}, protected {protected}, non-finite values {summary['nonfinite']}"
     tried = f"{summary['low']:g} to {summary['high']:g}, to a factor of {summary['resolution']:g}"
     doubtful = ", ".join(filter(None, map(_doubtful, found)))
+    few = ", ".join(filter(None, map(_hardly_any, found)))
     reach = "; the interval of the accuracy there reaches beyond what may be lost"
     return Group(
         grid(title, names, [_row(each) for each in found], 2),
         *([paragraph("not established", doubtful + reach)] if doubtful else []),
+        *([paragraph("few flips", few + "; the rate rests on hardly any error")] if few else []),
         paragraph("stored", stored),
         paragraph("searched", f"{tried}; {_decided(found)}"),
         paragraph("seeds", summary["believe"]),
         paragraph("each row", "is for errors there alone, in trainings of this length"),
     )
+
+
+def _hardly_any(found: Mapping[str, Any]) -> str:
+    """Return the entry if so few bits flipped at its tolerated rate that nothing follows from it."""
+    within = next((trial for trial in found["trials"] if trial["rate"] == found["rate"]), None)
+    if within is None or within["flips"] >= FEW_FLIPS:
+        return ""
+    return f"{found['role']}[{found['layer']}] at {found['rate']:g} ({within['flips']})"
 
 
 def _row(found: Mapping[str, Any]) -> tuple[str, ...]:
