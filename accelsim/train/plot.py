@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from accelsim.train.files import write_whole
 
@@ -22,6 +23,7 @@ def plot(path: Path, rows: Sequence[Mapping[str, Any]], title: str) -> None:
             _lines(axes, [r for r in rows if r["case"] == case], column, scale, f"C{number}")
         axes.set_xlabel(label)
         axes.grid(alpha=0.3)
+    figure.axes[0].xaxis.set_major_locator(MaxNLocator(integer=True))
     figure.axes[0].set_ylabel("test accuracy")
     figure.axes[0].legend(title="errors", fontsize="small")
     figure.suptitle(title, fontsize="small")
