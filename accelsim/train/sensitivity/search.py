@@ -71,7 +71,7 @@ def search(within: Callable[[float], bool], rates: Range) -> Bracket:
     false above it, that rate lies in the bracket; if not, it turns somewhere in the bracket all the same.
 
     >>> search(lambda rate: rate < 3e-5, Range(1e-9, 1e-2, 2))
-    Bracket(tolerated=2.43e-05, refused=3.96e-05)
+    Bracket(tolerated=2.37e-05, refused=3.92e-05)
     """
     if within(rates.high):
         return Bracket(rates.high, None)
