@@ -143,8 +143,14 @@ def train(
     if loop is not None:
         summary["closed_loop"] = {**summary["closed_loop"], "by_seed": loop.settled}
     write_whole(folder / SUMMARY, canonical_json(summary).encode())
-    plot(folder / PLOT, log.rows, f"{workload.name} on {data.name}, non-finite values {_policy(wish)}")
+    plot(folder / PLOT, log.rows, f"{workload.name} on {data.name}, {_policies(wish.options)}")
     return folder
+
+
+def _policies(options: Mapping[str, Any]) -> str:
+    """Return what protects a training from its errors, for outputs."""
+    safe = ", ".join(options.get("protect", ()))
+    return f"{f'protected {safe}, ' if safe else ''}non-finite values {options.get('nonfinite', 'raw')}"
 
 
 def _policy(wish: Wish) -> str:
@@ -341,11 +347,11 @@ def _trained(
 
 
 def _described(case: Case, setup: Setup, bit_true: bool) -> str:
-    policy = f"non-finite values {setup.options.get('nonfinite', 'raw')}"
+    policy = _policies(setup.options)
     if case.name == BIT_TRUE:
         return f"the mapped program on cells that lose bits; {policy}"
     if case.profile is None:
         return "the mapped program on cells that keep them" if bit_true else "no errors"
     if case.name == CLOSED:
-        return "begins with the profile, and changes the machine when accuracy or loss drift"
+        return f"begins with the profile, and changes the machine when accuracy or loss drift; {policy}"
     return f"{case.profile.description}{_formats(setup)}; {policy}"

@@ -94,6 +94,7 @@ class ErrorInjector:
         )
         self.profile = profile_of(profile)
         self.nonfinite = settings.policy
+        self.protect = protect
         seen_as = formats if measured_as is None else _formats(measured_as)
         self.activity = Activity(seen_as, measure) if measure else None
         self._model = model
@@ -123,7 +124,8 @@ class ErrorInjector:
     @property
     def description(self) -> str:
         """Profile and policies in a line, for outputs."""
-        return f"{self.profile.description}; non-finite values {self.nonfinite}"
+        safe = f"; protected {', '.join(self.protect)}" if self.protect else ""
+        return f"{self.profile.description}{safe}; non-finite values {self.nonfinite}"
 
     def __enter__(self) -> ErrorInjector:
         if self._handles:
