@@ -194,6 +194,18 @@ def kelvin(text: object) -> float:
     return float(value)
 
 
+def duration_text(ps: int) -> str:
+    """Return picoseconds in the largest unit in which they are whole.
+
+    >>> duration_text(100_000_000), duration_text(1_500)
+    ('100 us', '1500 ps')
+    """
+    for unit, size in (("s", 10**12), ("ms", 10**9), ("us", 10**6), ("ns", 10**3)):
+        if ps and ps % size == 0:
+            return f"{ps // size} {unit}"
+    return f"{ps} ps"
+
+
 def size_text(nbytes: int) -> str:
     """Return ``nbytes`` in the largest binary unit that keeps it whole.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 from dataclasses import replace
@@ -12,8 +13,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
 from accelsim.cli.app import main
+from accelsim.cli.training import _settled
 from accelsim.errors import InputError
 from accelsim.resolve import load_machine
 from accelsim.run import simulate
@@ -414,3 +417,29 @@ def test_drift_is_the_larger_of_what_is_missing_and_what_is_too_much() -> None:
     assert drift_of(Check(20, 0.9, 0.95), reference)[0] == pytest.approx(0.2)
     assert drift_of(Check(20, 0.4, 0.95), reference)[0] == pytest.approx(-0.05)
     assert drift_of(Check(30, 0.4, 0.95), reference)[0] == -math.inf
+
+
+def test_a_machine_that_does_not_keep_the_tolerance_is_told() -> None:
+    """By its last check; one without a finite drift too."""
+    loop = {
+        "tolerance": 0.02,
+        "by_seed": {
+            str(seed): {
+                "machine": "machine.toml",
+                "levels": {},
+                "changes": 0,
+                "time_ps": 1,
+                "energy_pj": 1.0,
+                "last_drift": drift,
+                "parts": [{"step_ps": 1, "step_pj": 1.0}],
+                "lost": [],
+            }
+            for seed, drift in enumerate((0.01, 0.3, None))
+        },
+    }
+    console = Console(width=110, record=True, file=io.StringIO())
+    console.print(_settled(loop))
+    told = [line for line in console.export_text().splitlines() if line.startswith("settled on")]
+    assert "NOT" not in told[0]
+    assert told[1].rstrip().endswith("NOT within tolerance: the last check found a drift of 0.3")
+    assert told[2].rstrip().endswith("NOT within tolerance: the last check found a drift of not finite")

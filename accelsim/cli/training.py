@@ -150,7 +150,9 @@ def _settled(loop: Mapping[str, Any]) -> RenderableType:
         a_step = (human.time(last["step_ps"]), human.energy(last["step_pj"]))
         rows.append((seed, str(found["changes"]), str(lost), *costs, *a_step, found["machine"]))
         settled = ", ".join(f"{name} {level}" for name, level in found["levels"].items())
-        levels.append(paragraph(f"settled on, seed {seed}", settled or "the base machine"))
+        levels.append(
+            paragraph(f"settled on, seed {seed}", (settled or "the base machine") + _end(found, loop))
+        )
     names = ("seed", "changes", "steps lost", "time", "energy", "a step at last", "", "machine")
     return Group(grid(f"closed loop, tolerance {loop['tolerance']:g}", names, rows), *levels)
 
@@ -192,3 +194,12 @@ def _costs(name: str, case: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
 def _flips(flips: Mapping[str, Mapping[str, int]]) -> str:
     parts = [f"{role} {n:,} ({cause})" for role, causes in flips.items() for cause, n in causes.items()]
     return ", ".join(parts) or "none"
+
+
+def _end(found: Mapping[str, Any], loop: Mapping[str, Any]) -> str:
+    """Return a warning if the machine that was settled on does not keep the tolerance."""
+    drift = found["last_drift"]
+    if drift is not None and drift <= loop["tolerance"]:
+        return ""
+    told = "not finite" if drift is None else f"{drift:.3g}"
+    return f"; NOT within tolerance: the last check found a drift of {told}"

@@ -31,6 +31,8 @@ from accelsim.train.trainer import Case, Check, Setup, Trainer
 
 CLOSED: Final = "closed loop"
 LOST: Final = 1.0  # drift beyond which errors have destroyed what was learnt
+_GUESSES: Final = 0.1  # of the way from guessing to knowing: who has not come so far has learnt nothing
+_KNOWS: Final = 0.3  # and who has come so far has
 _KEPT: Final = ("state", "_changed", "_good", "_wasted", "_number")  # in a checkpoint
 _LEAST: Final = 1e-12  # of a loss to divide by
 
@@ -56,6 +58,21 @@ def drift_of(check: Check, reference: Sequence[Check]) -> tuple[float, dict[str,
         "drift_accuracy": accuracy,
     }
     return (max(accuracy, loss) if math.isfinite(loss) else math.inf), told
+
+
+def is_destroyed(drift: float, of: Mapping[str, float], classes: int) -> bool:
+    """Return whether errors have destroyed what was learnt.
+
+    That is, the loss has risen by more than the reference's first one, or the training guesses where the
+    reference knows.
+
+    >>> told = {"accuracy": 0.1, "clean_accuracy": 0.8}
+    >>> is_destroyed(0.7, told, 10), is_destroyed(0.7, {**told, "clean_accuracy": 0.2}, 10)
+    (True, False)
+    """
+    guess = 1 / classes
+    learnt, clean = ((of.get(name, 1.0) - guess) / (1 - guess) for name in ("accuracy", "clean_accuracy"))
+    return drift > LOST or (learnt < _GUESSES and clean > _KNOWS)
 
 
 def _price(step: Step, now: Step) -> float:
@@ -131,7 +148,7 @@ class ClosedLoop(Trainer):
     def _after(self, check: Check) -> None:
         drift, of = drift_of(check, self._reference)
         measured = {"drift": drift, **of}
-        if drift > LOST and self._taken_back(check.step, measured):
+        if is_destroyed(drift, of, self._setup.task.classes) and self._taken_back(check.step, measured):
             return
         more: dict[str, Any] = {}
         if check.step == self.steps:  # nothing comes after it
@@ -351,6 +368,7 @@ class Loop:
         self.settled[str(seed)] = {
             "machine": name,
             "levels": dict(trainer.state.levels),
+            "last_drift": decisions[-1]["cause"]["drift"] if decisions else None,
             "changes": sum(row["decision"] != "hold" for row in decisions),
             "time_ps": time_ps,
             "energy_pj": energy_pj,

@@ -21,6 +21,7 @@ from accelsim.resolve.machine import BankGroup, Machine
 from accelsim.resolve.techniques import TOGGLE
 from accelsim.resolve.tolerance import GroupErrors
 from accelsim.train.files import DEVICES, write_whole
+from accelsim.units import duration_text
 from accelsim.words import ROLES, Role
 
 LONGER: Final = 1.25  # a level of pulse, where a device gives its pulse
@@ -152,7 +153,7 @@ def _scrubs(machine: Machine) -> list[Remedy]:
         Remedy(
             f"bank.{name}.scrub_interval",
             tuple(
-                {f"bank.{name}.scrub_interval": f"{bank.scrub_ps // 2**level} ps"}
+                {f"bank.{name}.scrub_interval": duration_text(bank.scrub_ps // 2**level)}
                 for level in range(1, SCRUBS + 1)
                 if bank.scrub_ps // 2**level
             ),
