@@ -12,7 +12,7 @@ import pytest
 from accelsim.cli.app import main
 from accelsim.train import experiment
 from accelsim.train.experiment import Watcher, Wish
-from tests.test_train_cli import MODEL, TINY
+from tests.train_models import write_tiny
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -23,8 +23,7 @@ FRAIL = ("bank.mram.device=mram-1s", "host.gap=1 ms")
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Return a folder with a small workload in it."""
-    (tmp_path / "tiny.toml").write_text(TINY.replace("batch = 16", "batch = 64"))
-    (tmp_path / "tiny.py").write_text(MODEL)
+    write_tiny(tmp_path, batch=64, lr=0.05)
     return tmp_path
 
 

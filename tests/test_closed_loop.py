@@ -33,7 +33,7 @@ from accelsim.train.table import TableProfile
 from accelsim.train.task import task_of
 from accelsim.train.trainer import Case, Check, Setup, Trainer, spent
 from accelsim.train.validation import held_out
-from tests.train_models import small
+from tests.train_models import small, write_tiny
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -158,24 +158,6 @@ def test_a_device_with_a_target_gets_a_surer_write(tmp_path: Path) -> None:
 
 # --- in a training ---------------------------------------------------------------------------------------
 
-TINY = """
-model = "tiny.py:build"
-batch = 32
-loss = "cross_entropy"
-
-[inputs.x]
-shape = [1, 8, 8]
-
-[optimizer]
-name = "momentum"
-lr = 0.05
-"""
-MODEL = """
-from torch import nn
-
-def build():
-    return nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10))
-"""
 FRAIL = ("bank.mram.device=mram-26us",)
 CRAMPED = ("bank.sram.capacity=16KiB", "bank.sram.count=1", "bank.sram.subbanks=1")
 
@@ -183,8 +165,7 @@ CRAMPED = ("bank.sram.capacity=16KiB", "bank.sram.count=1", "bank.sram.subbanks=
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a folder with a small workload in it, the working one."""
-    (tmp_path / "tiny.toml").write_text(TINY)
-    (tmp_path / "tiny.py").write_text(MODEL)
+    write_tiny(tmp_path, lr=0.05)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -23,38 +23,21 @@ from accelsim.train.sensitivity.tolerances import tolerances_toml
 from accelsim.train.sensitivity.trainings import Observer, Trainings
 from accelsim.train.table import TableProfile
 from accelsim.train.trainer import Case, Setup, Trainer
+from tests.train_models import write_tiny
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 T_2 = 6.205347  # Student's t of two degrees of freedom at 98.75 %
-MODEL = """
-from torch import nn
-
-def build():
-    return nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10))
-"""
-WORKLOAD = """
-model = "tiny.py:build"
-batch = 32
-
-[inputs.x]
-shape = [1, 8, 8]
-
-[optimizer]
-name = "OPTIMIZER"
-lr = 0.1
-"""
-
-
-def _workload(folder: Path, optimizer: str = "momentum") -> str:
-    (folder / "tiny.py").write_text(MODEL)
-    (folder / "tiny.toml").write_text(WORKLOAD.replace("OPTIMIZER", optimizer))
-    return str(folder / "tiny.toml")
 
 
 def _setup(folder: Path, optimizer: str = "momentum", **options: Any) -> Setup:
     return setup_of(
-        _workload(folder, optimizer), None, epochs=1, batch=None, options=options, checkpoint_steps=200
+        str(write_tiny(folder, optimizer=optimizer)),
+        None,
+        epochs=1,
+        batch=None,
+        options=options,
+        checkpoint_steps=200,
     )
 
 
@@ -195,7 +178,7 @@ def test_targets_that_there_are_not(
 
 def _wish(folder: Path, **keys: Any) -> Wish:
     defaults = {"roles": ("activation",), "tolerance": 0.05, "seeds": 2, "epochs": 3}
-    return Wish(**{"workload": _workload(folder), "rates": Range(1e-7, 1e-2, 30), **defaults, **keys})
+    return Wish(**{"workload": str(write_tiny(folder)), "rates": Range(1e-7, 1e-2, 30), **defaults, **keys})
 
 
 def test_without_the_exponent_training_tolerates_more(tmp_path: Path) -> None:

@@ -12,24 +12,8 @@ from pathlib import Path
 import pytest
 
 from accelsim.cli.app import main
+from tests.train_models import write_tiny
 
-MODEL = """
-from torch import nn
-
-def build():
-    return nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10))
-"""
-TINY = """
-model = "tiny.py:build"
-batch = 32
-
-[inputs.x]
-shape = [1, 8, 8]
-
-[optimizer]
-name = "momentum"
-lr = 0.1
-"""
 RESULTS = ("sensitivity.toml", "sensitivity.json", "log.jsonl", "settings.json")
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -38,8 +22,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a folder with a small workload in it, in which commands run."""
-    (tmp_path / "tiny.toml").write_text(TINY)
-    (tmp_path / "tiny.py").write_text(MODEL)
+    write_tiny(tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -14,26 +14,7 @@ import pytest
 from accelsim.cli.app import main
 from accelsim.trace.tables import read_table
 from accelsim.train import experiment
-
-TINY = """
-model = "tiny.py:build"
-batch = 16
-loss = "cross_entropy"
-
-[inputs.x]
-shape = [1, 8, 8]
-
-[optimizer]
-name = "momentum"
-lr = 0.05
-"""
-MODEL = """
-from torch import nn
-
-def build():
-    return nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10))
-"""
-
+from tests.train_models import write_tiny
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -41,8 +22,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Return a folder with a small workload in it."""
-    (tmp_path / "tiny.toml").write_text(TINY)
-    (tmp_path / "tiny.py").write_text(MODEL)
+    write_tiny(tmp_path, batch=16, lr=0.05)
     return tmp_path
 
 

@@ -18,6 +18,32 @@ from accelsim.frontend.step import call
 from accelsim.train.laws import FieldLaw, Law, Read
 
 ROOT = Path(__file__).parent.parent
+TINY = """
+model = "tiny.py:build"
+batch = {batch}
+loss = "cross_entropy"
+
+[inputs.x]
+shape = [1, 8, 8]
+
+[optimizer]
+name = "{optimizer}"
+lr = {lr}
+"""
+TINY_MODEL = """
+from torch import nn
+
+def build():
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10))
+"""
+
+
+def write_tiny(folder: Path, batch: int = 32, optimizer: str = "momentum", lr: float = 0.1) -> Path:
+    """Write a small perceptron for the digits, and return the file of its training."""
+    (folder / "tiny.py").write_text(TINY_MODEL)
+    path = folder / "tiny.toml"
+    path.write_text(TINY.format(batch=batch, optimizer=optimizer, lr=lr))
+    return path
 
 
 class Scale(nn.Module):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -97,26 +96,17 @@ def _names(text: str | None) -> tuple[str, ...]:
 
 def _run(wish: Wish, out: Path | None, resume: bool, quiet: bool) -> Path:
     from accelsim.cli.searching import watching
+    from accelsim.cli.training import resumable
     from accelsim.train.sensitivity.experiment import sensitivity as run
 
-    try:
-        with watching(quiet) as observer:
-            return run(wish, out, resume=resume, observer=observer)
-    except KeyboardInterrupt:
-        typer.echo("accelsim: stopped; the same command with --resume goes on", err=True)
-        raise
+    with resumable(), watching(quiet) as observer:
+        return run(wish, out, resume=resume, observer=observer)
 
 
 def _print(folder: Path, as_json: bool) -> None:
+    from accelsim.cli.searching import tables
+    from accelsim.cli.training import shown
     from accelsim.train.sensitivity.experiment import SUMMARY
     from accelsim.train.sensitivity.tolerances import FILE
 
-    text = (folder / SUMMARY).read_text(encoding="utf-8")
-    if as_json:
-        typer.echo(text, nl=False)
-        return
-    from accelsim.cli.console import results
-    from accelsim.cli.searching import tables
-
-    results().print(tables(json.loads(text)))
-    typer.echo(f"tolerances: {folder / FILE}")
+    shown(folder / SUMMARY, as_json, tables, f"tolerances: {folder / FILE}")

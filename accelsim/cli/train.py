@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -171,26 +170,15 @@ def _loop(closed: bool, every: int | None, tolerance: float | None) -> LoopWish 
 
 
 def _run(wish: Wish, out: Path | None, resume: bool, quiet: bool) -> Path:
-    from accelsim.cli.training import watching
+    from accelsim.cli.training import resumable, watching
     from accelsim.train.experiment import train as run
 
-    try:
-        with watching(quiet) as watcher:
-            return run(wish, out, resume=resume, watcher=watcher)
-    except KeyboardInterrupt:
-        typer.echo("accelsim: stopped; the same command with --resume goes on", err=True)
-        raise
+    with resumable(), watching(quiet) as watcher:
+        return run(wish, out, resume=resume, watcher=watcher)
 
 
 def _print(folder: Path, as_json: bool) -> None:
+    from accelsim.cli.training import shown, tables
     from accelsim.train.files import SUMMARY
 
-    text = (folder / SUMMARY).read_text(encoding="utf-8")
-    if as_json:
-        typer.echo(text, nl=False)
-        return
-    from accelsim.cli.console import results
-    from accelsim.cli.training import tables
-
-    results().print(tables(json.loads(text)))
-    typer.echo(f"training folder: {folder}")
+    shown(folder / SUMMARY, as_json, tables, f"training folder: {folder}")

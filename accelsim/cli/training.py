@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,11 +12,37 @@ from accelsim.cli.progress import DOING, progress
 from accelsim.trace import human
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.console import RenderableType
 
     from accelsim.train.experiment import Watcher
 
 EPOCHS_SHOWN: Final = 12
+
+
+@contextmanager
+def resumable() -> Iterator[None]:
+    """Say, where a training is interrupted inside, how it goes on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print("accelsim: stopped; the same command with --resume goes on", file=sys.stderr)  # noqa: T201
+        raise
+
+
+def shown(
+    summary: Path, as_json: bool, tables: Callable[[Mapping[str, Any]], RenderableType], last: str
+) -> None:
+    """Print a summary as it stands in its file, or its tables and a last line."""
+    text = summary.read_text(encoding="utf-8")
+    if as_json:
+        print(text, end="")  # noqa: T201
+        return
+    from accelsim.cli.console import results
+
+    results().print(tables(json.loads(text)))
+    print(last)  # noqa: T201
 
 
 @contextmanager

@@ -36,11 +36,9 @@ def machine_toml(base: str, settings: Mapping[str, Any], comment: str, at: Path)
 
 
 def toml(value: Any) -> str:
-    """Return ``value`` as TOML.
+    """Return a text, number, truth value or list as TOML: JSON's forms are TOML's, but for one character.
 
-    >>> toml("1 GHz"), toml([1, True]), toml(0.5)
-    ('"1 GHz"', '[1, true]', '0.5')
+    >>> toml("1 GHz"), toml([1, True]), toml(1e-06), toml('a"b')
+    ('"1 GHz"', '[1, true]', '1e-06', '"a\\\\"b"')
     """
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(map(toml, value)) + "]"
-    return json.dumps(value)
+    return json.dumps(value, ensure_ascii=False, allow_nan=False).replace("\x7f", "\\u007f")

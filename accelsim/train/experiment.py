@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -37,6 +36,7 @@ from accelsim.train.files import (
     SUMMARY,
     TRIED,
     Log,
+    settings_id,
     training_folder,
     write_whole,
 )
@@ -120,7 +120,7 @@ def train(
     _check(setup, cases_of(wish.errors, wish.rates, wish.target, wish.layers, None))
     mapped = _mapped(wish, machine, workload)
     settings = _settings(wish, workload, data.name)
-    path = out or Path("runs") / f"train-{machine.name}_{workload.name}-{_id(settings)}"
+    path = out or Path("runs") / f"train-{machine.name}_{workload.name}-{settings_id(settings)}"
     with training_folder(path, settings, resume) as folder:
         setup, profile = _simulated(wish, setup, folder, watcher)
         setup = _as_stored(setup, machine, profile)
@@ -178,10 +178,6 @@ def _settings(wish: Wish, workload: Workload, data: str) -> dict[str, Any]:
         "model_version": MODEL_VERSION,
         "version": __version__,
     }
-
-
-def _id(settings: Mapping[str, Any]) -> str:
-    return hashlib.sha256(canonical_json(settings).encode()).hexdigest()[:8]
 
 
 def _check(setup: Setup, cases: Sequence[Case]) -> None:

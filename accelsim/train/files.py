@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -26,6 +27,11 @@ DEVICES: Final = "devices"  # and what their cells are
 DECISIONS: Final = "decisions.jsonl"
 MACHINE: Final = "machine.toml"
 EPOCH: Final = ("case", "seed", "epoch")  # what names a row of a training's log
+
+
+def settings_id(settings: Mapping[str, Any]) -> str:
+    """Return the hash by which a folder of these settings is called."""
+    return hashlib.sha256(canonical_json(settings).encode()).hexdigest()[:8]
 
 
 def write_whole(path: Path, content: bytes) -> None:

@@ -120,7 +120,7 @@ class Cells(Bank):
             self.since[spot.at] = at_ps
             return super().read(spot, at_ps, place)
         generator = self._stream.at("read", self.group, *place)
-        where = _indices(spot)
+        where = indices(spot)
         self._age(spot, where, at_ps, generator, counted=True)
         words, wrong = self.data[spot.at].copy(), self.wrong[spot.at].copy()
         self._note(spot, where, words, wrong)
@@ -137,7 +137,7 @@ class Cells(Bank):
     def write(
         self, spot: Spot, words: Words, wrong: Words | None, at_ps: int, place: tuple[int, ...]
     ) -> None:
-        where = _indices(spot)
+        where = indices(spot)
         if not is_number(spot.data.element_format):
             super().write(spot, words, wrong, at_ps, place)
             self._settle(spot, None, None)
@@ -161,16 +161,16 @@ class Cells(Bank):
 
     def age(self, spot: Spot, at_ps: int | Int, generator: np.random.Generator) -> None:
         """Let time pass for ``spot``, up to one instant or one per word."""
-        self._age(spot, _indices(spot), at_ps, generator, counted=True)
+        self._age(spot, indices(spot), at_ps, generator, counted=True)
 
     def strike(self, spot: Spot, generator: np.random.Generator) -> None:
         """Let a read disturb ``spot``."""
-        self._disturb(spot, _indices(spot), generator)
+        self._disturb(spot, indices(spot), generator)
 
     def mend(self, spot: Spot, masks: Words) -> None:
         """Turn the bits ``masks`` back, which are wrong."""
         which = np.flatnonzero(masks)
-        self._flip(spot, _indices(spot), which, masks[which], False)
+        self._flip(spot, indices(spot), which, masks[which], False)
 
     def passed(self, spot: Spot, at_ps: int) -> None:
         self.since[spot.at] = at_ps
@@ -364,7 +364,8 @@ class Cells(Bank):
         self.by_cause = masks
 
 
-def _indices(spot: Spot) -> Int:
+def indices(spot: Spot) -> Int:
+    """Return the numbers of a spot's words in their group."""
     if isinstance(spot.at, slice):
         return np.arange(spot.at.start, spot.at.stop)
     return spot.at

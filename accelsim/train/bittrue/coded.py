@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from accelsim.reliability.ecc import secded
 from accelsim.resolve.machine import Ecc
 from accelsim.train.bittrue.banks import MISCORRECTED, SENSE, Books, ones
-from accelsim.train.bittrue.cells import Cells, Int, Physics
+from accelsim.train.bittrue.cells import Cells, Int, Physics, indices
 from accelsim.train.bittrue.words import Spot, Words, compact, is_number
 from accelsim.train.draws import Stream, flips
 
@@ -92,7 +92,7 @@ class CodedCells(Cells):
         generator = self._stream.at("read", self.group, *place)
         self._come_to(whole, at_ps, generator)
         words, wrong = self.data[spot.at].copy(), self.wrong[spot.at].copy()
-        self._note(spot, self._box(spot), words, wrong)
+        self._note(spot, indices(spot), words, wrong)
         sensed = self._sensed(whole.words.at, self._width, self.data.dtype, generator)
         check = self._sensed(whole.checks.at, 8, self.checks.data.dtype, generator)
         fix, _ = self._fixes(whole, sensed, check)
@@ -138,7 +138,7 @@ class CodedCells(Cells):
         own = failed[whole.box]
         self._count_write(spot, wrong, own)
         self._settle(spot, wrong, own)
-        others = self._box(whole.words)[rest]
+        others = indices(whole.words)[rest]
         lost = failed[rest]
         for mask in self.by_cause.values():
             mask[others] &= ~lost
@@ -163,7 +163,7 @@ class CodedCells(Cells):
     def _whole(self, spot: Spot) -> Whole:
         """Return the code words of ``spot``, looked up once."""
         if spot not in self._known:
-            own = self._box(spot)
+            own = indices(spot)
             codes = np.unique(own // self._per)
             words = (codes[:, None] * self._per + np.arange(self._per)).reshape(-1)
             box = np.searchsorted(codes, own // self._per) * self._per + own % self._per
@@ -172,14 +172,11 @@ class CodedCells(Cells):
             self._known[spot] = Whole(wide, checks, codes, compact(box))
         return self._known[spot]
 
-    def _box(self, spot: Spot) -> Int:
-        return np.arange(spot.at.start, spot.at.stop) if isinstance(spot.at, slice) else spot.at
-
     def _come_to(self, whole: Whole, at_ps: int, generator: np.random.Generator) -> None:
         """Let time pass up to ``at_ps``, by way of the scrubs before."""
         if self._scrub_ps:
             self._scrub(whole, at_ps, generator)
-        self._age(whole.words, self._box(whole.words), at_ps, generator, counted=True)
+        self._age(whole.words, indices(whole.words), at_ps, generator, counted=True)
         self.checks.age(whole.checks, at_ps, generator)
 
     def _scrub(self, whole: Whole, at_ps: int, generator: np.random.Generator) -> None:
@@ -221,7 +218,7 @@ class CodedCells(Cells):
         """Turn bits for good; a wrong one is right then, a right one miscorrected."""
         which = np.flatnonzero(fix)
         if which.size:
-            self._flip(words, self._box(words), which, fix[which], False, MISCORRECTED)
+            self._flip(words, indices(words), which, fix[which], False, MISCORRECTED)
 
     def _flip(
         self, spot: Spot, where: Int, which: Int, masks: Words, counted: bool, cause: str = "retention"
@@ -230,7 +227,7 @@ class CodedCells(Cells):
         self.since_coded[where[which]] ^= masks
 
     def _strike(self, whole: Whole, generator: np.random.Generator) -> None:
-        self._disturb(whole.words, self._box(whole.words), generator)
+        self._disturb(whole.words, indices(whole.words), generator)
         self.checks.strike(whole.checks, generator)
 
     def _sensed(self, at: Any, width: int, dtype: Any, generator: np.random.Generator) -> Words:

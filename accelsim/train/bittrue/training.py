@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Final
@@ -25,6 +24,7 @@ from accelsim.run.plans import program_of
 from accelsim.train.bittrue.check import check_graph, check_machine, check_program
 from accelsim.train.bittrue.step import Plan, Progress, Steps
 from accelsim.train.task import TARGET, Task, new_model
+from accelsim.train.threads import one_thread
 from accelsim.train.trainer import Case, Row, Setup, Training
 
 NAME: Final = "bit-true"
@@ -92,7 +92,7 @@ class BitTrueTraining(Training):
         self.steps_taken.start(initial(self.model, plan.graph))
 
     def _entered(self) -> AbstractContextManager[Any]:
-        return _one_thread()
+        return one_thread()
 
     def _step(self, x: torch.Tensor, y: torch.Tensor) -> float:
         return self.steps_taken.step(batch_of(self._setup.workload, self._setup.task, x, y))
@@ -116,17 +116,6 @@ class BitTrueTraining(Training):
 
     def _hold(self, state: Mapping[str, Any]) -> None:
         self.steps_taken.restore(state["steps"])
-
-
-@contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
-    """Compute with one thread: a step is many small products, and sums are then the same on any machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def initial(model: torch.nn.Module, graph: Graph) -> dict[str, torch.Tensor]:
@@ -163,7 +152,7 @@ def seconds_per_step(setup: Setup, plan: Plan) -> float:
     """Return how long a step with errors takes here: one is taken, for nothing else."""
     training = BitTrueTraining(setup, Case(NAME, None), 0, plan, errs=True)
     x, y = training._batches.of(0, 0)
-    with _one_thread():
+    with one_thread():
         begun = time.perf_counter()
         training._step(x, y)
         return time.perf_counter() - begun

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from accelsim.frontend.build import DTYPES
 from accelsim.geometry import Box, ceil_div
 from accelsim.program.program import Data, Program, Region
 from accelsim.words import Format, Role
@@ -18,17 +19,6 @@ from accelsim.words import Format, Role
 Words = NDArray[Any]  # unsigned integers, several per element where formats of a group differ in width
 Where = slice | NDArray[np.int64]
 
-_DTYPES: Final[dict[Format, torch.dtype]] = {
-    "fp64": torch.float64,
-    "fp32": torch.float32,
-    "bf16": torch.bfloat16,
-    "fp16": torch.float16,
-    "int64": torch.int64,
-    "int32": torch.int32,
-    "int16": torch.int16,
-    "uint8": torch.uint8,
-    "bool": torch.bool,
-}
 _SIGNED: Final = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 WORD: Final = {n: np.dtype(f"u{n}") for n in (1, 2, 4, 8)}
 
@@ -144,14 +134,14 @@ class Places:
 
 def encoded(values: torch.Tensor, stored: Format, word: int) -> Words:
     """Return flat ``values`` as they are stored, in words of ``word`` bytes."""
-    kept = values.to(_DTYPES[stored]).contiguous()
+    kept = values.to(DTYPES[stored]).contiguous()
     raw = kept.view(_SIGNED[kept.element_size()]).numpy()
     return raw.view(WORD[word])
 
 
 def decoded(words: Words, stored: Format) -> torch.Tensor:
     """Return the numbers that ``words`` stand for, in the format in which they are stored."""
-    dtype = _DTYPES[stored]
+    dtype = DTYPES[stored]
     width = torch.empty(0, dtype=dtype).element_size()
     raw = np.ascontiguousarray(words).view({1: np.uint8, 2: np.int16, 4: np.int32, 8: np.int64}[width])
     return torch.from_numpy(raw).view(dtype)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +11,7 @@ from typing import Any, Final
 from accelsim import MODEL_VERSION, __version__
 from accelsim.errors import InputError, RunError
 from accelsim.trace.folder import canonical_json
-from accelsim.train.files import training_folder, write_whole
+from accelsim.train.files import settings_id, training_folder, write_whole
 from accelsim.train.prepare import setup_of
 from accelsim.train.sensitivity.decision import Verdict, decide
 from accelsim.train.sensitivity.search import DEFAULT, Bracket, Range, search
@@ -91,7 +90,7 @@ def sensitivity(
     targets = targets_of(setup, wish.roles, wish.layers, by_layer=wish.by_layer)
     Trainer(setup, Case("options", targets[0].profile(wish.rates.high)), 0)  # its options' faults show here
     settings = _settings(wish, setup, targets)
-    path = out or Path("runs") / f"sensitivity-{setup.workload.name}-{_id(settings)}"
+    path = out or Path("runs") / f"sensitivity-{setup.workload.name}-{settings_id(settings)}"
     observer.plan(wish.seeds * (1 + len(targets) * wish.rates.most_trials))
     with training_folder(path, settings, resume) as folder:
         trainings = Trainings(setup, folder, observer)
@@ -157,10 +156,6 @@ def _settings(wish: Wish, setup: Setup, targets: Sequence[Target]) -> dict[str, 
         "model_version": MODEL_VERSION,
         "version": __version__,
     }
-
-
-def _id(settings: Mapping[str, Any]) -> str:
-    return hashlib.sha256(canonical_json(settings).encode()).hexdigest()[:8]
 
 
 def _summary(clean: Sequence[Row], found: Sequence[Found]) -> dict[str, Any]:

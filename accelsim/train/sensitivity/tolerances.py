@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
+
+from accelsim.config.machinefile import toml
 
 FILE: Final = "sensitivity.toml"
 _HEAD: Final = ("data", "epochs", "seeds", "tolerance", "nonfinite", "protect", "storage_format")
@@ -28,13 +29,4 @@ def tolerances_toml(summary: Mapping[str, Any]) -> str:
 
 def _lines(keys: Mapping[str, Any]) -> Iterator[str]:
     for key, value in keys.items():
-        yield f"{key} = {_value(value)}"
-
-
-def _value(value: str | float | list[str]) -> str:
-    """Return a string, number or list as TOML; JSON's forms of these are TOML's too, but for one character.
-
-    >>> _value('a"b'), _value(1e-06), _value([]), _value(["sign", "msb:9"])
-    ('"a\\\\"b"', '1e-06', '[]', '["sign", "msb:9"]')
-    """
-    return json.dumps(value, ensure_ascii=False, allow_nan=False).replace("\x7f", "\\u007f")
+        yield f"{key} = {toml(value)}"
