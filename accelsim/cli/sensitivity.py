@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from accelsim.cli.run import Debug, Json, Quiet
-from accelsim.cli.train import Batch, DataName, Every, NonFinite, Protect, Stored, Workload
+from accelsim.cli.train import Batch, DataName, Every, NonFinite, Protect, Workload
 
 if TYPE_CHECKING:
     from accelsim.train.sensitivity.experiment import Wish
@@ -35,6 +35,10 @@ Resolution = Annotated[
 ]
 Epochs = Annotated[int, typer.Option(min=1, help="Epochs per training; the last one's accuracy counts.")]
 Seeds = Annotated[int, typer.Option(min=1, help="Trainings per rate, at most; each with its own seed.")]
+Stored = Annotated[
+    str | None,
+    typer.Option("--storage-format", metavar="FORMAT", help="fp32, bf16, fp16 or int8; else as computed."),
+]
 Out = Annotated[Path | None, typer.Option(help="The folder; else runs/sensitivity-<workload>-<id>.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the search that lies at --out.")]
 

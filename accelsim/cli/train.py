@@ -36,7 +36,9 @@ Errors = Annotated[
 Rates = Annotated[
     str | None, typer.Option(metavar="RATE,...", help="One case per bit error probability, of --target.")
 ]
-Target = Annotated[str, typer.Option(metavar="ROLE", help="The tensors that --rates mean.")]
+Target = Annotated[
+    str | None, typer.Option(metavar="ROLE", help="The tensors that --rates mean; activation if left out.")
+]
 Layers = Annotated[
     str | None, typer.Option(metavar="GLOB", help="Only what these layers read; the input of the first too.")
 ]
@@ -103,7 +105,7 @@ def train(
     seeds: Seeds = 3,
     errors: Errors = None,
     rates: Rates = None,
-    target: Target = "activation",
+    target: Target = None,
     layers: Layers = None,
     nonfinite: NonFinite = "raw",
     protect: Protect = "",
@@ -145,7 +147,7 @@ def train(
         seeds=seeds,
         errors=errors,
         rates=tuple(rates_of(rates)) if rates else (),
-        target=target,
+        target=_target(target, rates),
         layers=layers,
         batch=batch,
         options=options,
@@ -156,6 +158,12 @@ def train(
         bit_true=bit_true,
     )
     _print(_run(wish, out, resume, quiet), as_json)
+
+
+def _target(given: str | None, rates: str | None) -> str:
+    if given is not None and not rates:
+        raise InputError("--target: has no effect without --rates")
+    return given or "activation"
 
 
 def _loop(closed: bool, every: int | None, tolerance: float | None) -> LoopWish | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from accelsim.report.layout import grid
+from accelsim.report.layout import grid, paragraph
 from accelsim.trace import human
 
 if TYPE_CHECKING:
@@ -74,8 +74,8 @@ def _breaches(b: Told) -> RenderableType:
     return grid(title, ("tensor", "read by", "in", "wrong", "tolerated"), rows, text_columns=3)
 
 
-def dwell_table(sensitivity: Sensitivity, groups: Sequence[str]) -> Group:
-    """Return how long each class of tensors may lie in each group, or why not."""
+def dwell_table(sensitivity: Sensitivity, groups: Sequence[str]) -> RenderableType:
+    """Return how long each class of tensors may lie in each group, or why not, and what that rests on."""
     rows = [
         (
             t.role,
@@ -88,7 +88,10 @@ def dwell_table(sensitivity: Sensitivity, groups: Sequence[str]) -> Group:
         or not any(o.role == t.role and o.layer == "*" and o.measured for o in sensitivity.tolerated)
     ]
     title = f"longest stay by {sensitivity.file} ({sensitivity.workload}, {sensitivity.tolerance:g} lost)"
-    return grid(title, ("role", "read by", "tolerated", *groups), rows, text_columns=2)
+    table = grid(title, ("role", "read by", "tolerated", *groups), rows, text_columns=2)
+    if not sensitivity.measured_with:
+        return table
+    return Group(table, paragraph("measured with", sensitivity.measured_with))
 
 
 def _limit(least: float | None, dwell_ps: int | None, rate: float) -> str:

@@ -35,7 +35,9 @@ class EnergyRow:
 
 
 def price_pj(machine: Machine, component: str, action: str, role: str = "", layer: str = "") -> float:
-    """Return the energy of one action in pJ; the data of ``role`` decide how many bits a write changes.
+    """Return the energy of one action in pJ.
+
+    What the data of ``role`` look like, in ``layer`` where that has been measured, decides a write's energy.
 
     Raises:
         RunError: if the machine has no price for it, naming the key to set.

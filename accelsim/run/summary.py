@@ -130,7 +130,7 @@ def _left_out(machine: Machine) -> str:
         missing.append("leakage of all logic (static.power is 0)")
     if not machine.dram.background_mw:
         missing.append("DRAM's standing power (dram.background is 0)")
-    return f"energy leaves out {', '.join(missing[:-1])} and {missing[-1]}"
+    return f"energy leaves out: {'; '.join(missing)}"
 
 
 def _tolerance_notes(found: Sensitivity, graph: Graph) -> list[str]:

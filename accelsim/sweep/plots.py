@@ -90,7 +90,7 @@ def grouped(found: View, by: str | None) -> dict[str, list[Entry]]:
         return {"": found.done}
     groups: dict[str, list[Entry]] = {}
     for e in sorted(found.done, key=lambda e: _order(e, by)):
-        value = e.params.get(by, e.figures.get(by))
+        value = e.params.get(by, e.params.get(f"bank.{by}", e.figures.get(by)))
         if value is None:
             value = found.technology(e) if by == "technology" else "-"
         groups.setdefault(str(value), []).append(e)
@@ -100,7 +100,7 @@ def grouped(found: View, by: str | None) -> dict[str, list[Entry]]:
 
 
 def _order(entry: Entry, by: str) -> tuple[bool, float, str]:
-    value = entry.numbers.get(by, entry.figures.get(by))
+    value = entry.numbers.get(by, entry.numbers.get(f"bank.{by}", entry.figures.get(by)))
     if isinstance(value, int | float):
         return False, value, ""
     return True, 0.0, str(value)

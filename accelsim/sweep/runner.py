@@ -76,6 +76,7 @@ def _run(
     progress: Progress | None,
 ) -> Tally:
     def controller(estimate: bool, only: Callable[[int], bool] | None) -> Controller:
+        """Return the controller that estimates points, or simulates those that ``only`` lets through."""
         return Controller(
             sweep,
             works,

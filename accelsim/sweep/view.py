@@ -174,14 +174,15 @@ def in_order(entries: Sequence[Entry], key: str) -> list[Entry]:
 
 
 def value_of(entry: Entry, name: str) -> Any:
-    """Return a parameter, as it is written, or a figure.
+    """Return a parameter, as it is written or as tables call it, or a figure.
 
     Raises:
         InputError: It has neither.
     """
-    if name in entry.params:
-        return entry.params[name]
-    return figure(entry.figures, name)
+    for key in (name, f"bank.{name}"):
+        if key in entry.params:
+            return entry.params[key]
+    return figure({**entry.numbers, **entry.figures}, name)
 
 
 def table_of(view: View) -> dict[str, list[Any]]:

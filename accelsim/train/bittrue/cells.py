@@ -116,6 +116,7 @@ class Cells(Bank):
     # -- accesses --------------------------------------------------------------------------------
 
     def read(self, spot: Spot, at_ps: int, place: tuple[int, ...]) -> tuple[Words, Words]:
+        """Return what a read delivers, and its wrong bits; the cells have aged, and are disturbed by it."""
         if not is_number(spot.data.element_format):
             self.since[spot.at] = at_ps
             return super().read(spot, at_ps, place)
@@ -137,6 +138,7 @@ class Cells(Bank):
     def write(
         self, spot: Spot, words: Words, wrong: Words | None, at_ps: int, place: tuple[int, ...]
     ) -> None:
+        """Write ``words``, of which ``wrong`` is wrong already; cells that should change may not."""
         where = indices(spot)
         if not is_number(spot.data.element_format):
             super().write(spot, words, wrong, at_ps, place)

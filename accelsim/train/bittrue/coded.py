@@ -86,6 +86,7 @@ class CodedCells(Cells):
     # -- accesses --------------------------------------------------------------------------------
 
     def read(self, spot: Spot, at_ps: int, place: tuple[int, ...]) -> tuple[Words, Words]:
+        """Return what a read delivers, and its wrong bits; the cells have aged, and are disturbed by it."""
         if not is_number(spot.data.element_format):
             return self.data[spot.at].copy(), self.wrong[spot.at].copy()
         whole = self._whole(spot)
@@ -105,6 +106,7 @@ class CodedCells(Cells):
     def write(
         self, spot: Spot, words: Words, wrong: Words | None, at_ps: int, place: tuple[int, ...]
     ) -> None:
+        """Write ``words``, of which ``wrong`` is wrong already; cells that should change may not."""
         whole = self._whole(spot)
         generator = self._stream.at("write", self.group, *place)
         self._come_to(whole, at_ps, generator)
