@@ -28,6 +28,8 @@ Technology = Literal["sram", "stt-mram"]
 Accumulate = Literal["fp32", "fp16", "bf16", "int32"]  # what products are added in
 Format = Literal["fp64", "fp32", "bf16", "fp16", "int64", "int32", "int16", "int8", "uint8", "bool"]
 
+WRITE_BACK: Final = "dma"  # ``reader_layer`` of reads that take a copy to DRAM: no layer's own
+
 ROLES: Final[tuple[Role, ...]] = get_args(Role)
 PHASES: Final[tuple[Phase, ...]] = get_args(Phase)
 STALL_REASONS: Final[tuple[StallReason, ...]] = get_args(StallReason)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from accelsim.geometry import Axis
 from accelsim.graph.ir import Graph
-from accelsim.program.nests import jobs_of
+from accelsim.program.kernel_jobs import jobs_of
 from accelsim.program.program import Cut, Kernel, Panel, Program, Psum, Region, Side
 from accelsim.resolve.machine import Machine
 from accelsim.resolve.shape import array_shape

@@ -26,7 +26,8 @@ from accelsim.mapping.problem import Places as Where
 from accelsim.mapping.tile_shape import Shape
 from accelsim.mapping.tiling import TileSearch
 from accelsim.program.jobs import Stream
-from accelsim.program.nests import jobs_of, nest
+from accelsim.program.kernel_jobs import jobs_of
+from accelsim.program.nests import nest
 from accelsim.program.program import Binding, Kernel, Program
 from accelsim.program.ranges import extent, tile_count
 from accelsim.resolve.load import load_machine

@@ -16,7 +16,7 @@ from accelsim.geometry import ceil_div
 from accelsim.graph.ir import Graph, Op
 from accelsim.program.folds import compute_cycles, first_load, fold_tail
 from accelsim.program.jobs import Fold, Stream, TileJob
-from accelsim.program.nests import jobs_of
+from accelsim.program.kernel_jobs import jobs_of
 from accelsim.program.program import Kernel, Program, Region
 from accelsim.resolve.machine import Machine
 from accelsim.resolve.shape import array_shape

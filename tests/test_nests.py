@@ -13,7 +13,8 @@ from accelsim.geometry import Box
 from accelsim.graph.ir import Graph
 from accelsim.mapping import map_graph
 from accelsim.program.jobs import Stream, TileJob, Transfer
-from accelsim.program.nests import Jobs, jobs_of
+from accelsim.program.kernel_jobs import jobs_of
+from accelsim.program.nests import Jobs
 from accelsim.program.program import Kernel
 from accelsim.resolve import load_machine
 from accelsim.resolve.machine import Machine

@@ -1,92 +1,23 @@
-"""The DMA: one engine fills banks from DRAM, one writes results back; descriptors are served in order."""
+"""The DMA: what both engines share, and the one that fills banks; descriptors are served in order."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import simpy
 
-from accelsim.geometry import FULL, Operand, ceil_div
+from accelsim.geometry import ceil_div
 from accelsim.machine.memory import Access, Action
 from accelsim.machine.state import FillTimes, KernelRun, State
+from accelsim.machine.transfers import Books, FillMark
 from accelsim.program.jobs import Transfer
-from accelsim.program.nests import transfer
 from accelsim.program.program import Binding
 from accelsim.sim import Steps, Tag
-from accelsim.trace.copies import Reader
 from accelsim.trace.recorder import Part
 
-WRITE_BACK_READER = "dma"  # reader_layer of reads that take a copy to DRAM
 
-
-@dataclass(slots=True)
-class _Tally:
-    """What the chunks of one transfer took of a port."""
-
-    first: Access | None = None
-    end_ps: int = 0
-    busy_ps: int = 0
-    count: int = 0
-    nbytes: int = 0
-
-    def add(self, access: Access, end_ps: int, busy_ps: int, count: int, nbytes: int) -> None:
-        """Add a chunk."""
-        self.first = self.first or access
-        self.end_ps = max(self.end_ps, end_ps)
-        self.busy_ps += busy_ps
-        self.count += count
-        self.nbytes += nbytes
-
-    def tell(self, state: State, component: str, action: Action, part: Part, tensor: str) -> None:
-        """Record the span of all chunks."""
-        if self.first is not None:
-            state.span(
-                component,
-                action,
-                part,
-                tensor,
-                self.first,
-                self.end_ps,
-                self.busy_ps,
-                self.count,
-                self.nbytes,
-            )
-
-
-class _Books:
-    """The tallies of one transfer."""
-
-    __slots__ = ("bank", "dram", "narrow")
-
-    def __init__(self) -> None:
-        self.narrow = 0  # code words of the bank written in part
-        self.bank = _Tally()
-        self.dram = _Tally()
-
-
-class _Fill(NamedTuple):
-    """A fill under way: its number, its tile and place there, its binding, its books."""
-
-    number: int
-    tile: int
-    place: int
-    binding: int
-    books: _Books
-
-
-class _Back(NamedTuple):
-    """A write-back under way: when it was issued, its number, when the chunk left the bank, its books."""
-
-    issued_ps: int
-    number: int
-    read_ps: int
-    job: Transfer
-    books: _Books
-
-
-class _Engine:
+class DmaEngine:
     """What both directions share: a limit on transfers in flight, and the engine's own times.
 
     Where the engine stands is in ``stage`` (what it waits for), ``run``, ``tile``, ``place`` and ``chunk``,
@@ -233,7 +164,7 @@ class _Engine:
         recorder.count("dram", action, part, role, dram_bytes * 8)
         recorder.dram(action, part, dram_bytes)
 
-    def _bank_access(self, books: _Books, binding: Binding, action: Action, nbytes: int) -> Access:
+    def _bank_access(self, books: Books, binding: Binding, action: Action, nbytes: int) -> Access:
         """Move one chunk through a bank's port."""
         bank = self.state.banks[binding.group]
         access = bank.access(action, nbytes)
@@ -243,14 +174,14 @@ class _Engine:
         books.bank.add(access, max(access.done_ps, access.start_ps + busy), busy, words, nbytes)
         return access
 
-    def _dram_access(self, books: _Books, action: Action, nbytes: int) -> Access:
+    def _dram_access(self, books: Books, action: Action, nbytes: int) -> Access:
         """Move one chunk over DRAM's channel."""
         access = self.state.dram.access(action, nbytes)
         end = access.done_ps - (self.state.machine.dram.latency_ps if action == "read" else 0)
         books.dram.add(access, end, end - access.start_ps, 1, nbytes)
         return access
 
-    def _close(self, run: KernelRun, binding: Binding, books: _Books, fills: bool) -> None:
+    def _close(self, run: KernelRun, binding: Binding, books: Books, fills: bool) -> None:
         """Enter what a transfer moved: words of its bank, and a span each of bank and DRAM."""
         state, part, tensor = self.state, run.parts[binding.op], binding.data.tensor
         into: Action = "write" if fills else "read"
@@ -278,7 +209,7 @@ class _Engine:
         return pairs
 
 
-class FillEngine(_Engine):
+class FillEngine(DmaEngine):
     """DRAM to banks."""
 
     name = "dma.read"
@@ -327,7 +258,7 @@ class FillEngine(_Engine):
         self._count(part, run.kernel.reads[fill.binding].data.role, "read", self._dram_bytes(fill))
         self.stage = "descriptor"
         yield state.sim.delay(state.machine.dma.descriptor_latency_ps, (self.name,))
-        at = _Fill(number, self.tile, self.place, fill.binding, _Books())
+        at = FillMark(number, self.tile, self.place, fill.binding, Books())
         for chunk, (dram_bytes, bank_bytes) in enumerate(chunks):
             self.chunk = chunk
             yield from self._slot()
@@ -335,7 +266,7 @@ class FillEngine(_Engine):
             tag = ("arrive", run, "fill", number, bank_bytes)
             self._at(access.done_ps, tag, self._arrive(run, at, bank_bytes, left))
 
-    def _arrive(self, run: KernelRun, fill: _Fill, nbytes: int, left: list[int]) -> Callable[[], None]:
+    def _arrive(self, run: KernelRun, fill: FillMark, nbytes: int, left: list[int]) -> Callable[[], None]:
         """Return what happens when a chunk has come from DRAM: it is written into its bank."""
         binding = run.kernel.reads[fill.binding]
 
@@ -357,7 +288,7 @@ class FillEngine(_Engine):
 
         return arrived
 
-    def _filled(self, run: KernelRun, at: _Fill) -> None:
+    def _filled(self, run: KernelRun, at: FillMark) -> None:
         state, now = self.state, self.state.sim.now
         times = run.fill_times[at.number]
         times.done_ps = now
@@ -379,129 +310,3 @@ class FillEngine(_Engine):
         while done < len(run.fill_times) and run.fill_times[done].done_ps:
             done += 1
         run.fills.advance(done)
-
-
-class WriteBackEngine(_Engine):
-    """Banks to DRAM. It also says which kernels are through."""
-
-    name = "dma.write"
-
-    def further(self, current: KernelRun, tile: int, results: int, stands: bool) -> None:
-        if self.run_ is not current:
-            return
-        if not stands and self.tile == tile and self.stage != "end":
-            self.place += results
-
-    def run(self) -> Steps:
-        """Serve the write-backs of all kernels in order."""
-        state = self.state
-        for index in range(len(state.program.kernels)):
-            run = self.run_ = state.kernel(index)
-            self.tile = run.next_back(0)
-            while self.tile < run.count:
-                self.place = 0
-                while self.place < len(run.job(self.tile).results):
-                    yield from self._result(run)
-                    self.place += 1
-                self.tile = run.next_back(self.tile + 1)
-            state.sim.waiting[self.name] = f"{run.kernel.leader.op} to end"
-            self.stage, self.place = "end", 0
-            yield run.tiles.reached(run.count, (self.name,))
-            for number in run.kernel.write_back:
-                yield from self._evict(run, number)
-            yield from self._drain()
-            state.flushed.advance(index + 1)
-            state.forget(index)
-
-    def _result(self, run: KernelRun) -> Steps:
-        """Write one result back when it is complete."""
-        result = run.job(self.tile).results[self.place]
-        if result.write_backs:
-            self.state.sim.waiting[self.name] = f"result {result.number} of {run.kernel.leader.op}"
-            self.stage = "result"
-            yield run.results.reached(result.number + 1, (self.name,))
-        for index in range(len(result.write_backs)):
-            back = run.job(self.tile).results[self.place].write_backs[index]
-            yield from self._write_back(run, run.kernel.writes[back.binding], back)
-
-    def _drain(self) -> Steps:
-        self.stage = "drain"
-        while self.in_flight:
-            self._landed = self.state.sim.event((self.name,))
-            yield self._landed
-
-    def _evict(self, run: KernelRun, number: int) -> Steps:
-        """Write a whole copy back, as its bytes are needed for something else."""
-        copy = self.state.program.copies[number]
-        whole = Operand(copy.data.tensor, copy.data.shape, (FULL,) * len(copy.data.shape))
-        binding = Binding(
-            operand=whole,
-            data=copy.data,
-            op=run.kernel.leader.op,
-            place="resident",
-            group=copy.region.group,
-            copy=number,
-        )
-        box = tuple((0, s) for s in copy.data.shape)
-        yield from self._write_back(run, binding, transfer(binding, -1, box, -1))
-
-    def _write_back(self, run: KernelRun, binding: Binding, job: Transfer) -> Steps:
-        state = self.state
-        part = run.parts[binding.op]
-        issued = state.sim.now
-        number = len(run.backs_done)
-        run.backs_done.append(False)
-        chunks = self._chunks(job, binding)
-        left = [len(chunks)]
-        self._count(part, binding.data.role, "write", self._dram_bytes(job))
-        self.stage = "descriptor"
-        yield state.sim.delay(state.machine.dma.descriptor_latency_ps, (self.name,))
-        books = _Books()
-        for chunk, (dram_bytes, bank_bytes) in enumerate(chunks):
-            self.chunk = chunk
-            yield from self._slot()
-            now = state.sim.now
-            read = Access(now, now, now, None)
-            if bank_bytes:
-                read = self._bank_access(books, binding, "read", bank_bytes)
-            mark = _Back(issued, number, read.done_ps, job, books)
-            tag = ("leave", run, "back", number, dram_bytes)
-            self._at(read.done_ps, tag, self._leave(run, binding, dram_bytes, left, mark))
-
-    def _leave(
-        self, run: KernelRun, binding: Binding, nbytes: int, left: list[int], mark: _Back
-    ) -> Callable[[], None]:
-        """Return what happens when a chunk has left its bank: DRAM takes it."""
-
-        def left_bank() -> None:
-            access = self._dram_access(mark.books, "write", nbytes)
-            tag = ("back landed", run, "back", mark.number, ("ps", mark.read_ps))
-            self._at(access.done_ps, tag, landed)
-
-        def landed() -> None:
-            self._land()
-            left[0] -= 1
-            if left[0] == 0:
-                self._written(run, binding, mark)
-
-        return left_bank
-
-    def _written(self, run: KernelRun, binding: Binding, mark: _Back) -> None:
-        state, now = self.state, self.state.sim.now
-        part = run.parts[binding.op]
-        reader = Reader(part.phase, WRITE_BACK_READER)
-        read_ps = state.sim.stamp(mark.read_ps)
-        state.tell_back(run, mark.job, binding.copy, read_ps)
-        if binding.copy is not None:
-            state.copies[binding.copy].read(mark.job.box, read_ps, reader)
-        else:
-            run.slots[(True, mark.job.binding, mark.job.ordinal)].read_whole(read_ps, reader)
-        self._close(run, binding, mark.books, fills=False)
-        run.backs_done[mark.number] = True
-        done = run.write_backs.value
-        while done < len(run.backs_done) and run.backs_done[done]:
-            done += 1
-        run.write_backs.advance(done)
-        access = Access(mark.issued_ps, mark.issued_ps, now, None)
-        busy = now - mark.issued_ps
-        state.span(self.name, "writeback", part, binding.data.tensor, access, now, busy, 1, mark.job.nbytes)

@@ -6,11 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from accelsim.machine.dma import FillEngine, WriteBackEngine
+from accelsim.machine.dma import FillEngine
 from accelsim.machine.memory import Port
 from accelsim.machine.state import State, Touch
 from accelsim.machine.unit import Units
 from accelsim.machine.upkeep import keep_up
+from accelsim.machine.writeback import WriteBackEngine
 from accelsim.program.program import Program
 from accelsim.resolve.machine import Machine
 from accelsim.sim import Sim

@@ -9,7 +9,8 @@ from typing import NamedTuple, Protocol
 from accelsim.geometry import Box, reshape_box
 from accelsim.machine.memory import Access, Action, Bank, FlatDram, Port
 from accelsim.program.jobs import Base, TileJob, Transfer
-from accelsim.program.nests import Jobs, jobs_of
+from accelsim.program.kernel_jobs import jobs_of
+from accelsim.program.nests import Jobs
 from accelsim.program.program import Binding, Data, Kernel, Program
 from accelsim.resolve.machine import Machine
 from accelsim.resolve.shape import array_shape

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from accelsim.errors import InputError
 from accelsim.reliability.chain import Array, flipped
 from accelsim.reliability.history import History
-from accelsim.reliability.reads import WRITE_BACK, Reads
+from accelsim.reliability.reads import Reads
+from accelsim.words import WRITE_BACK
 
 
 @dataclass(frozen=True, eq=False)

@@ -30,7 +30,6 @@ WORDS: Final = (
     "phase_written",
     "phase_read",
 )
-WRITE_BACK: Final = "dma"  # the reader that takes a copy to DRAM
 
 
 @dataclass(frozen=True, eq=False)

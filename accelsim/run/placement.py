@@ -11,9 +11,9 @@ from accelsim.graph.ir import Graph
 from accelsim.mapping.dwells import Stay
 from accelsim.mapping.refusals import refusals
 from accelsim.program.program import Program
-from accelsim.reliability.reads import WRITE_BACK
 from accelsim.resolve.machine import Machine, Sensitivity
 from accelsim.trace.coded import Coded
+from accelsim.words import WRITE_BACK
 
 if TYPE_CHECKING:
     from accelsim.trace.tables import Column

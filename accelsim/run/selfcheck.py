@@ -17,7 +17,7 @@ from accelsim.geometry import ceil_div
 from accelsim.machine import run_program
 from accelsim.machine.memory import Bank, FlatDram
 from accelsim.mapping import map_graph
-from accelsim.resolve.machine import BankGroup, Machine
+from accelsim.resolve.machine import BankGroup, Machine, PeArray
 from accelsim.run.columns import op_rows, ops_columns
 from accelsim.run.energy import energy_rows, sums
 from accelsim.sim import Sim
@@ -154,45 +154,13 @@ def _energies(
     machine: Machine, recorder: Recorder, part: Part, mnk: tuple[int, int, int], nbytes: list[int]
 ) -> Iterator[Check]:
     """Compare energies with counts x prices, the counts made here."""
-    found = sums(energy_rows(machine, recorder, [part]))
-    by_action: dict[str, float] = found["by_action"]  # type: ignore[assignment]
-    array, macs = machine.pe_array, math.prod(mnk)
+    by_action: dict[str, float] = sums(energy_rows(machine, recorder, [part]))["by_action"]  # type: ignore[assignment]
+    array = machine.pe_array
     fmt = next(a for _, a, _, _ in recorder.counts if a.startswith("mac.")).removeprefix("mac.")
-    bits = 8 * FORMAT_BYTES[fmt]  # type: ignore[index]
-    operands = 1 + (array.dataflow == "os")
-    register, wide = array.register_pj_per_bit, array.accumulate_bits[fmt]  # type: ignore[index]
-    out = array.dataflow == "os"
-    shifted = mnk[0] * mnk[1] if out else macs // _streamed(mnk, array.dataflow)
-    shifted = shifted * (array.rows + 1) // 2
-    yield from (
-        Check(
-            "energy of multiplying, pJ",
-            f"m n k x {array.mac_pj[fmt]:.4g} pJ",  # type: ignore[index]
-            macs * array.mac_pj[fmt],  # type: ignore[index]
-            by_action[f"pe_array mac.{fmt}"],
-        ),
-        Check(
-            "energy of operand registers, pJ",
-            f"{operands} x m n k x {bits} bits",
-            operands * macs * bits * register,
-            by_action[f"pe_array operand_register.{fmt}"],
-        ),
-        Check(
-            "energy of sum registers, pJ",
-            f"m n k x {wide} bits",
-            macs * wide * register,
-            by_action[f"pe_array psum_register.{fmt}"],
-        ),
-        Check(
-            "energy of shifting in or out, pJ",
-            "elements x (R + 1) / 2 registers",
-            shifted * (wide if out else bits) * register,
-            by_action[f"pe_array shift.{fmt}"],
-        ),
-    )
-    burst = machine.dma.burst_bytes
+    for name, action, formula, expected in _array_by_hand(array, fmt, mnk):
+        yield Check(f"energy of {name}, pJ", formula, expected, by_action[f"pe_array {action}.{fmt}"])
+    burst, dram = machine.dma.burst_bytes, machine.dram
     a, b, c = (ceil_div(x, burst) * burst for x in nbytes)
-    dram = machine.dram
     yield Check(
         "energy of DRAM traffic, pJ",
         "bits x pJ/bit",
@@ -204,6 +172,24 @@ def _energies(
     leaked = math.fsum(by_action.get(f"spad.{bank.name} leakage", 0.0) for bank in always)
     span = recorder.end_ps + machine.host_gap_ps
     yield Check("leakage of ungated banks, pJ", "power x time", watts * span, leaked)
+
+
+def _array_by_hand(
+    array: PeArray, fmt: str, mnk: tuple[int, int, int]
+) -> Iterator[tuple[str, str, str, float]]:
+    """Yield what it is, its action, the formula, and the energy in pJ of one fold's work on the array."""
+    macs, out = math.prod(mnk), array.dataflow == "os"
+    bits, wide = 8 * FORMAT_BYTES[fmt], array.accumulate_bits[fmt]  # type: ignore[index]
+    operands, register = 1 + out, array.register_pj_per_bit
+    mac = array.mac_pj[fmt]  # type: ignore[index]
+    through = mnk[0] * mnk[1] if out else macs // _streamed(mnk, array.dataflow)
+    shifted = through * (array.rows + 1) // 2
+    yield "multiplying", "mac", f"m n k x {mac:.4g} pJ", macs * mac
+    formula = f"{operands} x m n k x {bits} bits"
+    yield "operand registers", "operand_register", formula, operands * macs * bits * register
+    yield "sum registers", "psum_register", f"m n k x {wide} bits", macs * wide * register
+    formula = "elements x (R + 1) / 2 registers"
+    yield "shifting in or out", "shift", formula, shifted * (wide if out else bits) * register
 
 
 def _streamed(mnk: tuple[int, int, int], dataflow: str) -> int:

@@ -138,10 +138,9 @@ def simulate(
         RunError: if the run cannot finish.
     """
     stages = _Stages(progress)
-    machine = load_machine(arch, tuple(overrides))
     measured = load_activity(Path(activity)) if activity is not None else None
-    if measured is not None:
-        machine = with_activity(machine, measured)
+    machine = load_machine(arch, tuple(overrides))
+    machine = machine if measured is None else with_activity(machine, measured)
     with stages.stage("capture"):
         captured = load_workload(workload, batch=batch, accumulate=accumulate, phase=phase)
         captured = replace(captured, graph=with_master_weights(captured.graph, machine.formats))

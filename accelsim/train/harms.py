@@ -7,7 +7,8 @@ from typing import Final, Protocol
 from accelsim.resolve.machine import Sensitivity
 from accelsim.train.machines import Step
 from accelsim.train.probe import WORST, Probe
-from accelsim.train.profile import FILE, WRITE_BACK
+from accelsim.train.profile import FILE
+from accelsim.words import WRITE_BACK
 
 _STRICT: Final = 1e-12  # of a tolerated rate of 0, to divide by
 

@@ -17,9 +17,9 @@ from accelsim.trace.coded import Coded
 from accelsim.trace.schema import ERRORS
 from accelsim.trace.tables import read_table
 from accelsim.train.laws import FieldLaw, Law, Read, checked_rate
+from accelsim.words import WRITE_BACK
 
 FILE: Final = "errors.parquet"
-WRITE_BACK: Final = "dma"  # reader of what goes to DRAM: inherited by what is filled with it, no op's read
 CAUSES: Final = ("write", "retention", "read_disturb", "inherited")
 _NEEDED: Final = (
     "tensor",

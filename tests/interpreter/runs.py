@@ -9,7 +9,7 @@ import numpy as np
 from accelsim.graph.ir import Op
 from accelsim.program.gemm_folds import ArrayShape
 from accelsim.program.jobs import TileJob
-from accelsim.program.nests import jobs_of
+from accelsim.program.kernel_jobs import jobs_of
 from accelsim.program.program import Kernel
 from accelsim.resolve.machine import Machine
 from tests.interpreter.kernels import GemmRun, KernelRun, Memories, VectorRun

@@ -10,7 +10,7 @@ import torch
 
 from accelsim.graph.ir import Graph
 from accelsim.machine import Touch, run_program
-from accelsim.program.nests import jobs_of
+from accelsim.program.kernel_jobs import jobs_of
 from accelsim.program.program import Copy, Data, Program
 from accelsim.resolve.machine import Machine
 from accelsim.resolve.shape import array_shape
