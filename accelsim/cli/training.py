@@ -134,7 +134,7 @@ def tables(summary: Mapping[str, Any]) -> RenderableType:
     head = grid(_title(summary), names, [_row(name, case) for name, case in cases.items()], 1)
     costs = grid(
         f"to an accuracy of {summary['target_accuracy']:.2%}, and the flips of all seeds",
-        ("errors", "seed", "epoch", "time", "energy", "first non-finite", "flips by role (cause)"),
+        ("errors", "seed", "epoch", "time", "energy", "first non-finite", "flips by role and cause"),
         [row for name, case in cases.items() for row in _costs(name, case)],
         7,
     )
@@ -219,8 +219,8 @@ def _costs(name: str, case: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
 
 
 def _flips(flips: Mapping[str, Mapping[str, int]]) -> str:
-    parts = [f"{role} {n:,} ({cause})" for role, causes in flips.items() for cause, n in causes.items()]
-    return ", ".join(parts) or "none"
+    parts = [f"{role}: " + ", ".join(f"{n:,} {cause}" for cause, n in c.items()) for role, c in flips.items()]
+    return "; ".join(parts) or "none"
 
 
 def _end(found: Mapping[str, Any], loop: Mapping[str, Any]) -> str:

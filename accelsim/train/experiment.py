@@ -119,6 +119,7 @@ def train(
     workload, data = setup.workload, setup.data
     _check(setup, cases_of(wish.errors, wish.rates, wish.target, wish.layers, None))
     mapped = _mapped(wish, machine, workload)
+    _check_errs(wish, machine)
     settings = _settings(wish, workload, data.name)
     path = out or Path("runs") / f"train-{machine.name}_{workload.name}-{settings_id(settings)}"
     with training_folder(path, settings, resume) as folder:
@@ -203,19 +204,22 @@ def _simulated(wish: Wish, setup: Setup, folder: Path, watcher: Watcher) -> tupl
         step_ps=summary["time_ps"] + summary["host_gap_ps"],
         step_pj=summary["energy_pj"]["total"],
     )
-    if not wants_profile(wish.errors, wish.rates) or (wish.bit_true and wish.errors != PROFILE):
-        return setup, None
-    if not (folder / RUN / FILE).is_file():
-        raise InputError(
-            f"{wish.arch}: no bank group of this machine names a device, so that its run has no {FILE}; "
-            + (
-                "give it one"
-                if wish.loop
-                else "say --errors none, --errors role=rate,... or --rates, or give it one"
-            )
-            + ": --set bank.NAME.device=mram-1s"
-        )
-    return setup, RunProfile.load(folder / RUN)
+    return setup, RunProfile.load(folder / RUN) if _trains_on_profile(wish) else None
+
+
+def _trains_on_profile(wish: Wish) -> bool:
+    return wants_profile(wish.errors, wish.rates) and not (wish.bit_true and wish.errors != PROFILE)
+
+
+def _check_errs(wish: Wish, machine: Machine) -> None:
+    """Refuse a machine whose cells do not err where its own errors are asked for."""
+    if not _trains_on_profile(wish) or any(bank.device is not None for bank in machine.banks.values()):
+        return
+    others = "" if wish.loop or wish.bit_true else ", or say --errors none, --errors role=rate,... or --rates"
+    raise InputError(
+        f"{wish.arch}: no bank group of this machine names a device, so that its run has no {FILE}; "
+        f"--set bank.NAME.device=mram-1s gives it one{others}"
+    )
 
 
 def _with_checks(setup: Setup, wish: Wish, loop: LoopWish) -> Setup:
