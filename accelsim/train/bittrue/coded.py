@@ -8,7 +8,7 @@ address; it senses without errors and its correction does not fail, as ``accelsi
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -71,11 +71,10 @@ class CodedCells(Cells):
         books: Books,
         physics: Physics,
         stream: Stream,
-        protect: Sequence[str] = (),
         scrub_ps: int = 0,
     ) -> None:
         nbytes = -(-nbytes // _BYTES) * _BYTES
-        super().__init__(group, nbytes, word, books, physics, stream, protect)
+        super().__init__(group, nbytes, word, books, physics, stream)
         self.since_coded: Words = np.zeros_like(self.data)  # bits that have changed since they were encoded
         self.checks = Cells(f"{group}/check", nbytes // _BYTES, 1, Books(), physics, stream)
         self._scrub_ps = scrub_ps
