@@ -194,6 +194,24 @@ class ScratchpadSpec(Block):
     """How addresses go over the macros of a group."""
     granularity: SomeBytes = written("4 KiB")
     """Bytes of one simulated bank transaction."""
+    layout: Literal["along", "modelled"] = "along"
+    """`along`: every stream counts as lying along its grain; `modelled`: words hold neighbours of the innermost
+    stored dimension, and the mapper chooses how a stream across them is served."""
+
+
+class TransposeSpec(Block):
+    """``[transpose]``: a unit between banks and array that turns blocks of elements."""
+
+    rate: Bytes = written("0 B")
+    """Bytes that it turns in one cycle; 0 B: there is no such unit."""
+    block: Count = 16
+    """Rows and columns of a block; of longer words only so many elements are used at a time."""
+    latency: Time = written("0 ns")
+    """Added to the time in which the first block comes together."""
+    energy: PicojoulesPerBit | None = None
+    """Per bit turned; default: two registers' (`pe_array.register_energy`), one filled and one passed on."""
+    area: SquareMm | None = None
+    """Of the unit; default: two blocks of 32-bit elements in flip-flops, scaled to `node`."""
 
 
 class NocSpec(Block):
@@ -322,6 +340,7 @@ class ArchSpec(Spec):
     vector: VectorSpec = VectorSpec()
     bank: dict[str, BankSpec]
     scratchpad: ScratchpadSpec = ScratchpadSpec()
+    transpose: TransposeSpec = TransposeSpec()
     noc: NocSpec = NocSpec()
     dma: DmaSpec = DmaSpec()
     dram: DramSpec = DramSpec()

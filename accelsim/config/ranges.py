@@ -22,6 +22,7 @@ _ACTIONS: Final[dict[str, tuple[str, ...]]] = {
     "dram": ("read", "write", "background"),
     "noc": ("transfer",),
     "static": ("logic",),
+    "transpose": ("turn",),
 }
 _BANK: Final = ("read", "write", "rmw", "leakage", "scrub")
 _ARRAY: Final = ("mac", "operand_register", "psum_register", "shift", "clock")

@@ -19,6 +19,7 @@ from accelsim.words import Accumulate, Format
 FLOATS: Final = frozenset(("fp64", "fp32", "bf16", "fp16"))
 CLOCK: Final = 0.5  # of a register bit's energy: what its clock costs in every cycle (assumed)
 OLD_NM: Final = 45
+FLIP_FLOP_UM2: Final = 4.52  # of one at 45 nm: a standard cell of that node's size; assumed
 NEW_NM: Final = 7
 
 DEFAULT_RATES: Final[dict[str, int]] = {  # cycles of a lane per element; assumed
@@ -69,6 +70,15 @@ def register_pj_per_bit(node_nm: int) -> float:
     3.125
     """
     return _between(node_nm, *(table["int32_add"] / 32 for table in _tables()))
+
+
+def register_mm2(node_nm: int) -> float:
+    """Return the area in mm2 of one bit's flip-flop: ``FLIP_FLOP_UM2`` scaled with the node squared (assumed).
+
+    >>> round(1e6 * register_mm2(22), 2)
+    1.08
+    """
+    return FLIP_FLOP_UM2 * 1e-6 * (node_nm / OLD_NM) ** 2
 
 
 def function_pj(function: str, node_nm: int) -> float:

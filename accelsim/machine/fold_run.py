@@ -40,7 +40,7 @@ class FoldRun:
 
     def _read(self, stream: Stream, steps: int) -> StreamRun:
         binding = self.run.kernel.reads[stream.binding]
-        return _stream_run(self.state, self.run, "read", binding, stream.nbytes, steps)
+        return _stream_run(self.state, self.run, "read", binding, stream, steps)
 
     def request(self, step: int) -> None:
         """Ask for what the steps up to ``step`` need."""
@@ -96,7 +96,7 @@ class FoldRun:
             writes = [partial_stream(state, run, "write", fold.psum_write, steps)]
             return DrainFold(run, self.tile, self.place, writes, [], steps, 0, partial=True)
         writes = [
-            _stream_run(state, run, "write", run.kernel.writes[w.binding], w.nbytes, steps)
+            _stream_run(state, run, "write", run.kernel.writes[w.binding], w, steps)
             for w in fold.writes
         ]
         riders = [self._read(r, steps) for r in fold.riders]
@@ -106,11 +106,22 @@ class FoldRun:
 
 
 def _stream_run(
-    state: State, run: KernelRun, action: str, binding: Binding, nbytes: int, steps: int
+    state: State, run: KernelRun, action: str, binding: Binding, stream: Stream, steps: int
 ) -> StreamRun:
-    part = run.parts[binding.op]
+    part, data = run.parts[binding.op], binding.data
+    turned = data.element_bytes if binding.way == "unit" else 0
     return StreamRun(
-        state, action, binding.group, nbytes, steps, part, binding.data.role, binding.data.tensor
+        state,
+        action,
+        binding.group,
+        stream.nbytes,
+        steps,
+        part,
+        data.role,
+        data.tensor,
+        stream.carried,
+        turned,
+        binding.fetch[0] * data.element_bytes if action == "write" and binding.fetch is not None else 0,
     )
 
 

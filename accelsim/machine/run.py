@@ -9,6 +9,7 @@ from functools import partial
 from accelsim.machine.dma import FillEngine
 from accelsim.machine.memory import Port
 from accelsim.machine.state import State, Touch
+from accelsim.machine.transpose import COMPONENT
 from accelsim.machine.unit import Units
 from accelsim.machine.upkeep import keep_up
 from accelsim.machine.writeback import WriteBackEngine
@@ -99,6 +100,8 @@ def _component_times(state: State, fills: FillEngine, backs: WriteBackEngine) ->
     ports = [p for bank in state.banks.values() for p in bank.ports().values()]
     state.recorder.transactions = sum(p.served for p in ports) + state.dram.port.served
     state.recorder.component("dram").busy_ps = _within(state.dram.port, state.sim.now)
+    if state.transpose is not None:
+        state.recorder.component(COMPONENT).busy_ps = _within(state.transpose.port, state.sim.now)
     for engine in (fills, backs):
         times = state.recorder.component(engine.name)
         times.busy_ps = engine.busy_ps

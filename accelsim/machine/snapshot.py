@@ -128,6 +128,8 @@ class Camera:
         ports = [
             self._port(port) for bank in state.banks.values() for port in (bank.read_port, bank.write_port)
         ]
+        if state.transpose is not None:
+            ports.append(self._port(state.transpose.port))
         return (*ports, self._port(state.dram.port), state.dram.standing(self.now))
 
     def _port(self, port: Port) -> Shot:

@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 
 from accelsim.geometry import Box, reshape_box
 from accelsim.machine.memory import Access, Action, Bank, FlatDram, Port
+from accelsim.machine.transpose import TransposeUnit
 from accelsim.program.jobs import Base, TileJob, Transfer
 from accelsim.program.kernel_jobs import jobs_of
 from accelsim.program.nests import Jobs
@@ -182,6 +183,7 @@ class State:
         self.banks = {n: Bank(sim, b, machine.granularity_bytes) for n, b in machine.banks.items()}
         beats = [b.lanes * b.word_bytes for b in machine.banks.values()]  # less would waste a beat's lanes
         self.dram = FlatDram(sim, machine.dram, max(machine.granularity_bytes, *beats))
+        self.transpose = TransposeUnit(machine.transpose, machine.clock_hz) if machine.transpose else None
         self.flushed = Counter(sim)  # kernels whose results and write-backs are through
         self.copies = [self._track(i) for i in range(len(program.copies))]
         self.journal: list[Booking | SlotAccess] = []  # accesses of copies, for the kernel under way
@@ -221,7 +223,8 @@ class State:
             engine.add_meters(next(values), next(values))
 
     def _ports(self) -> list[Port]:
-        return [*(p for b in self.banks.values() for p in b.ports().values()), self.dram.port]
+        banks = [p for b in self.banks.values() for p in b.ports().values()]
+        return [*banks, self.dram.port, *([self.transpose.port] if self.transpose else [])]
 
     def runs(self) -> list[KernelRun]:
         """Return the kernels under way, in order."""

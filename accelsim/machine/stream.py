@@ -7,6 +7,7 @@ from typing import Any
 
 from accelsim.machine.memory import Access
 from accelsim.machine.state import State
+from accelsim.machine.transpose import COMPONENT
 from accelsim.trace.recorder import Part
 
 
@@ -25,22 +26,30 @@ class _Moved:
 
 
 class StreamRun:
-    """``nbytes`` of one tensor through a port of ``group``, spread over ``steps`` equal steps."""
+    """``nbytes`` of one tensor through a port of ``group``, spread over ``steps`` equal steps.
+
+    ``carried`` are the bytes of elements among them. With ``turned``, the bytes of an element, they pass the
+    transpose unit. ``piece`` is what a write fills of a word, in bytes; 0: all of it.
+    """
 
     __slots__ = (
         "_bank",
         "_done_to",
         "_pending",
+        "_unit",
         "action",
+        "carried",
         "group",
         "latency",
         "moved",
         "nbytes",
         "part",
+        "piece",
         "role",
         "state",
         "steps",
         "tensor",
+        "turned",
     )
 
     def __init__(
@@ -53,6 +62,9 @@ class StreamRun:
         part: Part,
         role: str,
         tensor: str,
+        carried: int = 0,
+        turned: int = 0,
+        piece: int = 0,
     ) -> None:
         self.state = state
         self.action = action
@@ -64,7 +76,11 @@ class StreamRun:
         self.tensor = tensor
         self.moved = _Moved()
         self.latency = state.machine.noc.latency_ps
+        self.carried = carried or nbytes
+        self.turned = turned
+        self.piece = piece
         self._bank = state.banks[group]
+        self._unit = state.transpose if turned else None
         self._pending: deque[tuple[int, Access]] = deque()
         self._done_to = 0
 
@@ -97,18 +113,28 @@ class StreamRun:
             if not whole and not rest and target - moved.moved < chunk:
                 break
             size = min(chunk, self.nbytes - moved.moved) if whole else min(chunk, target - moved.moved)
+            if self.piece % self._bank.code_bytes:  # words that are filled in part are read first
+                self._bank.access("read", size)
+                moved.narrow += self._bank.words(size)
             access = self._bank.access(self.action, size)  # type: ignore[arg-type]
             hold, words = self._bank.cost(self.action, size)  # type: ignore[arg-type]
             moved.busy_ps += hold
             moved.words += words
-            if not whole:
+            if not whole and not self.piece:
                 moved.narrow += self._bank.narrow(size)
             moved.moved += size
+            if self._unit is not None:
+                access = self._unit.turned(access, -(-size * self.carried // self.nbytes), self.turned)
             moved.first = moved.first or access
             moved.last = access
             if whole:
                 self._pending.append((moved.moved, access))
         return access
+
+    def _elements(self) -> int:
+        """Return the bytes of elements that have been moved."""
+        moved = self.moved.moved
+        return moved if self.carried == self.nbytes else self.carried * moved // self.nbytes
 
     def standing(self, now: int) -> tuple[Any, ...]:
         """Return how far the stream has come, times from ``now`` on."""
@@ -129,7 +155,9 @@ class StreamRun:
         recorder, component = self.state.recorder, f"spad.{self.group}"
         recorder.count(component, self.action, self.part, self.role, moved.words)
         recorder.count(component, "rmw", self.part, self.role, moved.narrow)
-        recorder.count("noc", "transfer", self.part, self.role, moved.moved * 8)
+        recorder.count("noc", "transfer", self.part, self.role, self._elements() * 8)
+        if self._unit is not None:
+            recorder.count(COMPONENT, "turn", self.part, self.role, self._elements() * 8)
         self.state.span(
             self.state.bank_component(self.group, self.action),  # type: ignore[arg-type]
             self.action,

@@ -14,6 +14,7 @@ from accelsim.mapping.cuts import follows_side, free_elements, lengths
 from accelsim.mapping.footprint import blocks_per_result, rows_per_result
 from accelsim.mapping.kernels import Draft
 from accelsim.mapping.planner import Plan, Planned, Planner
+from accelsim.mapping.lies import lie, served
 from accelsim.mapping.questions import expansion
 from accelsim.program.gemm_folds import OVER_COLS, STREAMED
 from accelsim.program.program import (
@@ -69,6 +70,7 @@ class _Assembly:
         self.index = planned.draft.index
         self.sides = _sides(self.op)
         self.cuts = self._cuts()
+        self.served = served(planned, machine)
         self._buffers: list[Region] = []
 
     def kernel(self) -> Kernel:
@@ -108,7 +110,7 @@ class _Assembly:
             psum=self._psum(),
             psum_role=writes[0].data.role if writes else "activation",
             expanded=gemm.expanded if gemm else None,
-            expansion=expansion(self.op, self.machine, self.planned.reads) if gemm else (1, 1),
+            expansion=self._expansion() if gemm else (1, 1),
             mac_format=reads[0].data.element_format if gemm else "fp32",
             write_back=tuple(self.books.write_back.get(self.index, ())),
             estimate_ps=self.planned.time_ps,
@@ -138,20 +140,29 @@ class _Assembly:
         region, since = self._take(self.planned.psum_group, nbytes)
         return Psum(region=region, free_after=since)
 
+    def _expansion(self) -> tuple[int, int]:
+        return expansion(self.op, self.machine, self.planned.reads)
+
     def _k_tiles(self) -> int:
         return tile_count(self.sides["k"], self.cuts["k"])
 
     # -- operands --------------------------------------------------------------------------------
 
-    def _binding(self, operand: Operand, op: str) -> Binding:
-        life = self.planner.lives[operand.tensor]
-        return Binding(operand=operand, data=life.data, op=op, place="resident", group="")
+    def _binding(self, operand: Operand, op: str, index: int) -> Binding:
+        """Return operand ``index`` of the kernel, reads first, without its place."""
+        life, fetch = self.planner.lives[operand.tensor], self.served[index]
+        binding = Binding(operand=operand, data=life.data, op=op, place="resident", group="")
+        if self.machine.layout == "along":
+            return binding
+        buffered = self.op.gemm is not None and self._expansion() != (1, 1)
+        how = lie(self.op, self.planned, index, fetch, buffered)
+        return replace(binding, way=fetch.way, fetch=fetch.of_words, lie=how)
 
     def _read(self, index: int) -> Binding:
         operand, op = self.draft.reads[index]
         part = self.planned.reads[index]
         name = operand.tensor
-        binding = replace(self._binding(operand, op), group=part.group)
+        binding = replace(self._binding(operand, op, index), group=part.group)
         copy = self.books.copy_at(name, self.index)
         if part.place != "buffered":
             assert copy is not None
@@ -206,7 +217,7 @@ class _Assembly:
     def _write(self, index: int) -> Binding:
         operand, op = self.draft.writes[index]
         part = self.planned.writes[index]
-        binding = replace(self._binding(operand, op), group=part.group)
+        binding = replace(self._binding(operand, op, len(self.draft.reads) + index), group=part.group)
         if part.place != "buffered":
             copy = self.books.copy_at(operand.tensor, self.index)
             assert copy is not None

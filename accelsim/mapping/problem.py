@@ -62,6 +62,7 @@ class Problem:
     expanded: str
     expansion: tuple[int, int]
     rider_rate: int
+    runs: tuple[int, ...] = ()  # neighbours that each operand takes together, reads first; none: whole words
 
     @property
     def batch(self) -> int:
@@ -96,6 +97,7 @@ class Choice:
     psum_elements: int  # in a bank; 0: in the accumulator, or none
     time_ps: int
     dram_bytes: int
+    way: int = 0  # of ``ways.choices``: how streams across their grain are served
 
 
 def keeps(problem: Problem, places: Places) -> list[tuple[bool, bool]]:

@@ -9,6 +9,7 @@ from accelsim.graph.ir import Op
 from accelsim.mapping.kernels import Draft
 from accelsim.mapping.problem import Part, Piece, Problem
 from accelsim.mapping.slab_nest import SlabProblem
+from accelsim.mapping.ways import gemm_runs, vector_runs
 from accelsim.resolve.machine import Machine
 
 
@@ -21,6 +22,7 @@ def problem(draft: Draft, machine: Machine, reads: tuple[Piece, ...], writes: tu
     """Return the question that the tile search of a GEMM answers."""
     gemm = draft.leader.gemm
     assert gemm is not None
+    expanded = expansion(draft.leader, machine, reads)
     return Problem(
         groups=gemm.batch,
         m=gemm.m,
@@ -31,8 +33,9 @@ def problem(draft: Draft, machine: Machine, reads: tuple[Piece, ...], writes: tu
         reads=reads[2:],
         writes=writes,
         expanded=gemm.expanded or "",
-        expansion=expansion(draft.leader, machine, reads),
+        expansion=expanded,
         rider_rate=sum(machine.vector.cycles.get(f, 1) * c for f, c in rider_functions(draft)),
+        runs=gemm_runs(draft, machine, through_buffer=expanded != (1, 1)),
     )
 
 
@@ -50,7 +53,8 @@ def slab_problem(
     )
     work = [f for p in vector.passes for f in p.functions] + rider_functions(draft)
     cycles = sum(machine.vector.cycles.get(f, 1) * c for f, c in work)
-    return SlabProblem(vector.axes, vector.separable, reads, writes, passes, max(1, cycles))
+    runs = vector_runs(draft, machine)
+    return SlabProblem(vector.axes, vector.separable, reads, writes, passes, max(1, cycles), runs)
 
 
 def rider_functions(draft: Draft) -> list[tuple[str, int]]:

@@ -23,6 +23,7 @@ class SlabProblem:
     writes: tuple[Piece, ...]
     passes: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]
     cycles: int  # of all passes together, per point and lane
+    runs: tuple[int, ...] = ()  # neighbours that each operand takes together, reads first; none: whole words
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from accelsim.geometry import ceil_div
 from accelsim.mapping.ports import port_ps_of
 from accelsim.mapping.problem import Budget, Where
 from accelsim.mapping.slab_nest import Nest, Slab, SlabProblem
+from accelsim.mapping.ways import Served, choices, streams
 from accelsim.program.program import Cut
 from accelsim.resolve.machine import Machine
 
@@ -24,17 +25,23 @@ class SlabChoice:
     write_bytes: tuple[int, ...]  # of one slot
     time_ps: int
     dram_bytes: int
+    way: int = 0  # of ``ways.choices``: how streams across their grain are served
 
 
 class Slabs:
     """The slabs of one problem, its operands in their places, in the order of trial; costed when they fit."""
 
-    def __init__(self, nest: Nest, reads: tuple[Where, ...], writes: tuple[Where, ...]) -> None:
+    def __init__(
+        self, machine: Machine, nest: Nest, reads: tuple[Where, ...], writes: tuple[Where, ...]
+    ) -> None:
         self.nest = nest
         self.reads = reads
         self.writes = writes
         often = tuple(i for i, at in enumerate(reads) if at.place == "buffered" and nest.walks[i] > 1)
         keeps = (often, ()) if often else ((),)  # first holding whole what several passes read
+        pieces = (*nest.problem.reads, *nest.problem.writes)
+        self.streams = streams(nest.problem.runs, pieces, [at.group for at in (*reads, *writes)])
+        self.ways = choices(machine, self.streams)
         self.trials = [(i, keep) for keep in keeps for i in range(nest.first, len(nest.cuts))]
         self.held: list[_Held] = []  # of the trials so far
         self.costed: dict[int, SlabChoice] = {}  # by trial
@@ -72,7 +79,7 @@ class SlabSearch:
         key = (id(nest), reads, writes)
         slabs = self._known.get(key)
         if slabs is None:
-            slabs = self._known[key] = Slabs(nest, reads, writes)
+            slabs = self._known[key] = Slabs(self.machine, nest, reads, writes)
         return slabs
 
     def best(self, slabs: Slabs, budget: Budget) -> SlabChoice | None:
@@ -112,16 +119,19 @@ class SlabSearch:
         return _Held(slots, sizes, need)
 
     def _cost(self, slabs: Slabs, slab: Slab, keep: tuple[int, ...], held: _Held) -> SlabChoice:
-        tally = _Tally(slabs, slab, keep)
-        reads = len(slabs.reads)
+        tallies = [_Tally(self.machine, slabs, slab, keep, served) for served in slabs.ways]
+        times = [self._time(slabs, tally, held.sizes[: len(slabs.reads)]) for tally in tallies]
+        way = times.index(min(times))
+        tally, reads = tallies[way], len(slabs.reads)
         return SlabChoice(
             slab.cut,
             keep,
             read_slots=tuple(held.slots[:reads]),
             write_slots=tuple(held.slots[reads:]),
             write_bytes=tuple(held.sizes[reads:]),
-            time_ps=self._time(slabs, tally, held.sizes[:reads]),
+            time_ps=times[way],
             dram_bytes=tally.dram_bytes,
+            way=way,
         )
 
     def compute_ps(self, nest: Nest) -> float:
@@ -139,30 +149,44 @@ class SlabSearch:
         slots = (compute + chain + tally.slot_rounds * latency) / 2
         filled = [n for at, n in zip(slabs.reads, first, strict=True) if at.place != "resident"]
         ends = sum(filled) * per_byte + (latency if filled else 0)
-        return round(max(compute, tally.dram_bytes * per_byte, slots, *ports) + ends)
+        return round(max(compute, tally.dram_bytes * per_byte, slots, tally.turned_ps, *ports) + ends)
 
 
 class _Tally:
     """What one cut moves: DRAM bytes, bytes per bank group (read, written), and fills through slots."""
 
-    def __init__(self, slabs: Slabs, slab: Slab, keep: tuple[int, ...]) -> None:
+    def __init__(
+        self, machine: Machine, slabs: Slabs, slab: Slab, keep: tuple[int, ...], served: Served
+    ) -> None:
         self.dram_bytes = 0
         self.moved = {at.group: [0.0, 0.0] for at in (*slabs.reads, *slabs.writes)}
         self.slot_bytes = self.slot_fills = self.slot_rounds = 0
         nest = slabs.nest
         reads = zip(slabs.reads, nest.walks, nest.reads, slab.reads, strict=True)
+        factors = [f.factor(s.element_bytes) for f, s in zip(served, slabs.streams, strict=True)]
         for i, (at, walks, total, part) in enumerate(reads):
             again = at.place == "buffered" and i not in keep and part < total  # tile by tile, in every walk
             self._read(at, walks, total, slab.count if again else 0)
-        for at, total in zip(slabs.writes, nest.writes, strict=True):
-            self.moved[at.group][1] += total
+            self.moved[at.group][0] += total * walks * factors[i]
+        drained = zip(slabs.writes, nest.writes, served[len(nest.reads) :], factors[len(nest.reads) :], strict=True)
+        for i, (at, total, fetch, factor) in enumerate(drained):
+            self.moved[at.group][1] += total * factor
             if at.place == "buffered":
                 self.dram_bytes += total
                 self.moved[at.group][0] += total
+            if fetch.reads_first(machine.banks[at.group], nest.problem.writes[i].element_bytes):
+                self.moved[at.group][0] += total * factor
+        self.turned_ps = self._turned(machine, nest, served)
+
+    def _turned(self, machine: Machine, nest: Nest, served: Served) -> float:
+        """Return the time that the transpose unit works."""
+        moved = [n * walks for n, walks in zip(nest.reads, nest.walks, strict=True)] + nest.writes
+        turned = sum(n for n, fetch in zip(moved, served, strict=True) if fetch.way == "unit")
+        unit = machine.transpose
+        return turned / unit.rate_bytes * 1e12 / machine.clock_hz if unit is not None else 0.0
 
     def _read(self, at: Where, walks: int, total: int, fills: int) -> None:
-        """Count a read operand that ``walks`` go over, each with ``fills`` through slots; 0: filled once."""
-        self.moved[at.group][0] += total * walks
+        """Count the fills of a read operand: in every walk ``fills`` through slots; 0: filled once."""
         if at.place == "resident":
             return
         times = walks if fills else 1

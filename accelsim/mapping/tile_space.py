@@ -10,9 +10,11 @@ import numpy as np
 
 from accelsim.mapping.footprint import Footprint, blocks_per_result, rows_per_result
 from accelsim.mapping.ports import port_ps
-from accelsim.mapping.problem import SIDES, Array, Places, keeps
+from accelsim.mapping.problem import SIDES, Array, Piece, Places, keeps
 from accelsim.mapping.tile_shape import Flow, Shape, beside
+from accelsim.mapping.ways import Served, choices, streams
 from accelsim.program.folds import fold_tail
+from accelsim.resolve.machine import Transpose
 
 MOST_SLOTS = 6  # of an operand whose tiles go innermost
 
@@ -32,6 +34,11 @@ class Space:
         self.holds = tuple(any(k[i] for k in self.keeps) for i in (0, 1)) + (False,) * len(places.reads)
         self.size = (len(shape.orders), 1 + self.holds[0], 1 + self.holds[1], *shape.cuts)
         self.writes = [(i, shape.writes[i]) for i, at in enumerate(places.writes) if at.place == "buffered"]
+        pieces = (self.p.a, self.p.b, *self.p.reads, *self.p.writes)
+        groups = [at.group for at in (*self.read_at, *places.writes)]
+        self.streams = streams(self.p.runs, pieces, groups)
+        self.ways = choices(self.machine, self.streams)
+        self.way: Array = np.zeros((1, 1, 1))  # of them, per combination of cuts
         self.result_blocks, self.result_rows = self._result_shape()
         self.panel_slots = self._panel_slots()
 
@@ -57,12 +64,12 @@ class Space:
         others = [
             dram * shape.dram_ps,
             transfers * machine.dma.descriptor_latency_ps,
-            *self._ports(fetched),
             np.full((1, 1, 1), shape.riders_ps),
             *self._panel_rounds(fetched),
         ]
         for other in others:
             time = np.maximum(time, other)
+        time = self._served(time, fetched)
         time = time + self._ends(bool(fetched)) + self._spill_rounds()
         allowed = shape.allowed()
         if allowed is not None:
@@ -181,21 +188,74 @@ class Space:
             time = time + share * (moved + transfers) * self.p.batch
         return [time]
 
-    def _ports(self, fetched: list[tuple[int, Flow]]) -> list[Array]:
+    def _served(self, time: Array, fetched: list[tuple[int, Flow]]) -> Array:
+        """Return ``time`` or what the ports and the transpose unit take, if that is more.
+
+        Of the ways to serve streams across their grain the fastest is taken for each combination of cuts, the
+        first of equals.
+        """
+        found: Array | None = None
+        for number, served in enumerate(self.ways):
+            here = time
+            for other in (*self._ports(fetched, served), *self._turned(served)):
+                here = np.maximum(here, other)
+            if found is None:
+                found = here
+                continue
+            faster = here < found * (1 - 1e-9)
+            self.way = np.where(faster, float(number), self.way)
+            found = np.where(faster, here, found)
+        assert found is not None
+        return found
+
+    def _turned(self, served: Served) -> list[Array]:
+        """Return the time that the transpose unit works."""
+        unit = self.machine.transpose
+        if unit is None or all(f.way != "unit" for f in served):
+            return []
+        moved = [*self._array_bytes(), *(self._point_bytes(p) for p in (*self.p.reads, *self.p.writes))]
+        turned = [nbytes for f, nbytes in zip(served, moved, strict=True) if f.way == "unit"]
+        total = sum(turned, np.zeros((1, 1, 1)))
+        times = [np.asarray(total / unit.rate_bytes * self.shape.period, dtype=np.float64)]
+        still = {"ws": 1, "is": 0}.get(self.array.dataflow)
+        if still is not None and served[still].way == "unit":
+            times.append(times[0] + self._first_blocks(unit, self.streams[still].element_bytes))
+        return times
+
+    def _first_blocks(self, unit: Transpose, element_bytes: int) -> Array:
+        """Return the time until the first block of every stationary tile has come together.
+
+        A tile is loaded during the fold before: its way through the unit overlaps with no other's.
+        """
+        rows, cols, streamed = (self.sides[self.shape.over[x]] for x in ("rows", "cols", "streamed"))
+        first = unit.block**2 * element_bytes / unit.rate_bytes * self.shape.period + unit.latency_ps
+        return rows.row_blocks * cols.blocks * streamed.count * self.p.batch * first
+
+    def _point_bytes(self, piece: Piece) -> Array:
+        """Return the bytes of an operand that has an element for every result."""
+        return np.full((1, 1, 1), self.shape.points * self.p.batch * piece.element_bytes)
+
+    def _ports(self, fetched: list[tuple[int, Flow]], served: Served) -> list[Array]:
         """Return the times of the bank groups' ports."""
         reads: dict[str, Array] = {}
         writes: dict[str, Array] = {}
         for i, flow in fetched:
             _add(writes, self.read_at[i].group, flow.filled)
-        self._array_reads(reads)
-        total = self.shape.points * self.p.batch
-        for at, piece in zip(self.places.reads, self.p.reads, strict=True):
-            _add(reads, at.group, np.full((1, 1, 1), total * piece.element_bytes))
-        for at, piece in zip(self.places.writes, self.p.writes, strict=True):
-            nbytes = np.full((1, 1, 1), total * piece.element_bytes)
-            _add(writes, at.group, nbytes)
+        factors = [f.factor(s.element_bytes) for f, s in zip(served, self.streams, strict=True)]
+        for at, nbytes, factor in zip(self.read_at, self._array_bytes(), factors, strict=False):
+            _add(reads, at.group, nbytes * factor)
+        ridden = factors[2 : 2 + len(self.p.reads)]
+        for at, piece, factor in zip(self.places.reads, self.p.reads, ridden, strict=True):
+            _add(reads, at.group, self._point_bytes(piece) * factor)
+        drained = zip(self.places.writes, self.p.writes, served[2 + len(ridden) :], strict=True)
+        for at, piece, fetch in drained:
+            nbytes = self._point_bytes(piece)
+            through = nbytes * fetch.factor(piece.element_bytes)
+            _add(writes, at.group, through)
             if at.place == "buffered":
                 _add(reads, at.group, nbytes)
+            if fetch.reads_first(self.machine.banks[at.group], piece.element_bytes):
+                _add(reads, at.group, through)
         psum = self.shape.partial_sums()[1]
         _add(reads, self.places.psum_group, psum)
         _add(writes, self.places.psum_group, psum)
@@ -203,8 +263,8 @@ class Space:
         groups = sorted(set(reads) | set(writes))
         return [port_ps(self.machine.banks[g], reads.get(g, zero), writes.get(g, zero)) for g in groups]
 
-    def _array_reads(self, reads: dict[str, Array]) -> None:
-        """Add what the array reads of its two operands."""
+    def _array_bytes(self) -> tuple[Array, Array]:
+        """Return the bytes that the array reads of its two operands."""
         m, n, k = (self.sides[s] for s in SIDES)
         if self.array.dataflow == "ws":
             a, b = float(m.size * k.size) * n.blocks, float(k.size * n.size) * m.count
@@ -214,8 +274,10 @@ class Space:
             a, b = float(m.size * k.size) * n.blocks, float(k.size * n.size) * m.blocks
         up, down = self.p.expansion
         factor = {x: up / down if self.p.expanded == x else 1.0 for x in ("a", "b")}
-        _add(reads, self.places.a.group, a * self.p.a.element_bytes * factor["a"] * self.p.batch)
-        _add(reads, self.places.b.group, b * self.p.b.element_bytes * factor["b"] * self.p.batch)
+        return (
+            a * self.p.a.element_bytes * factor["a"] * self.p.batch,
+            b * self.p.b.element_bytes * factor["b"] * self.p.batch,
+        )
 
     def _spill_rounds(self) -> Array:
         """Return the time of round trips of partial sums that the accumulator cannot hold within a tile.

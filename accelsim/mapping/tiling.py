@@ -90,6 +90,7 @@ class Table:
             psum_elements=psum // space.array.psum_bytes,
             time_ps=self.time_ps(entry),
             dram_bytes=self.dram_bytes(entry),
+            way=int(np.broadcast_to(space.way, space.size)[order, a, b, *cuts]),
         )
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from accelsim.geometry import Axis, Range, Tile, ceil_div, volume
 from accelsim.program.folds import extents, first_load, fold_tail
-from accelsim.program.jobs import Fold, Stream
+from accelsim.program.jobs import Fold, Stream, stream_of
 from accelsim.program.program import Binding, Kernel, Side
 from accelsim.program.ranges import extent, part, tile_count, tiles_of, tiles_per_panel
 from accelsim.words import Convention, Dataflow
@@ -381,7 +381,7 @@ def _stream(kernel: Kernel, index: int, elements: int, booked: dict[str, Range] 
     if kernel.expanded == ("a", "b")[index]:
         nbytes = ceil_div(nbytes * kernel.expansion[0], kernel.expansion[1])
     box = binding.operand.box(booked) if booked is not None else None
-    return Stream(index, nbytes, box if box is not None and volume(box) else None)
+    return stream_of(binding, index, nbytes, box if box is not None and volume(box) else None)
 
 
 def _drained(
@@ -399,5 +399,5 @@ def _drained(
         named = {d.axis for d in binding.operand.dims}
         covers = all(a.name in named or a.size == 1 for s in ("m", "n") for a in kernel.sides[s])
         elements = emit if covers else volume(box) if box is not None else 0
-        streams.append(Stream(i, elements * binding.data.element_bytes, box))
+        streams.append(stream_of(binding, i, elements * binding.data.element_bytes, box))
     return tuple(streams)

@@ -6,6 +6,7 @@ from bisect import bisect_left
 from dataclasses import dataclass, field
 
 from accelsim.geometry import Box, Range, Tile
+from accelsim.program.program import Binding
 
 
 @dataclass(slots=True, frozen=True)
@@ -55,11 +56,15 @@ class Base:
 
 @dataclass(slots=True, frozen=True)
 class Stream:
-    """Bytes of a binding that a fold moves through a bank port; ``box`` is what the records book."""
+    """Bytes of a binding that a fold moves through a bank port; ``box`` is what the records book.
+
+    ``carried`` are the bytes of elements among them, where words are not used whole; 0: all.
+    """
 
     binding: int
     nbytes: int
     box: Box | None
+    carried: int = 0
 
 
 @dataclass(slots=True, frozen=True)
@@ -126,7 +131,14 @@ class Fold:
 
 def _shape(stream: Stream) -> tuple[object, ...]:
     box = stream.box
-    return stream.binding, stream.nbytes, _lengths(box) if box is not None else None
+    return stream.binding, stream.nbytes, stream.carried, _lengths(box) if box is not None else None
+
+
+def stream_of(binding: Binding, index: int, nbytes: int, box: Box | None) -> Stream:
+    """Return the stream of ``nbytes`` of a binding's elements."""
+    if binding.fetch is None:
+        return Stream(index, nbytes, box)
+    return Stream(index, binding.stream_bytes(nbytes), box, nbytes)
 
 
 def _lengths(box: Box) -> tuple[int, ...]:

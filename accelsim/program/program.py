@@ -15,6 +15,7 @@ from accelsim.words import Format, Phase, Role, Unit
 
 Side = Literal["batch", "m", "n", "k"]
 Place = Literal["resident", "kept", "buffered"]
+Way = Literal["along", "unit", "word"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +87,10 @@ class Binding:
     through ``slots``, filled from DRAM before the tile or written back after it.
     ``free_after`` is the last kernel that used the region's bytes before (-1: none).
     ``ready_after`` is the kernel whose write-backs put the data into DRAM (-1: there from the start).
+
+    ``way`` says how the stream between bank and unit is served: ``along`` the grain, turned by the transpose
+    ``unit``, or a ``word`` for every few elements. ``fetch`` then is how many elements come with a word, and
+    that word's bytes; None: words are used whole. ``lie`` is how the operand lies to the unit, for reports.
     """
 
     operand: Operand
@@ -99,6 +104,16 @@ class Binding:
     parent_class: str = ""
     free_after: int = -1
     ready_after: int = -1
+    way: Way = "along"
+    fetch: tuple[int, int] | None = None
+    lie: str = ""
+
+    def stream_bytes(self, nbytes: int) -> int:
+        """Return the bytes that pass the bank's port for ``nbytes`` of elements."""
+        if self.fetch is None:
+            return nbytes
+        elements, word = self.fetch
+        return -(-nbytes // (self.data.element_bytes * elements)) * word
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ import numpy as np
 
 from accelsim.geometry import Tile, ceil_div, volume
 from accelsim.program.fills import Int, SideTiles
-from accelsim.program.jobs import Base, Fold, Stream, TileJob
+from accelsim.program.jobs import Base, Fold, Stream, TileJob, stream_of
 from accelsim.program.nests import START, Jobs, follows
 from accelsim.program.program import Binding, Kernel
 from accelsim.program.ranges import tiles_of
@@ -118,4 +118,4 @@ def _vector_fold(kernel: Kernel, slab: Tile, walk: _Pass, ready: Mapping[int, Ti
 
 def _stream(binding: Binding, index: int, tile: Tile) -> Stream:
     box = binding.operand.box(tile)
-    return Stream(index, volume(box) * binding.data.element_bytes, box)
+    return stream_of(binding, index, volume(box) * binding.data.element_bytes, box)

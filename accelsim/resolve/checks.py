@@ -29,6 +29,9 @@ def cross_faults(spec: ArchSpec, origins: Origins) -> list[Fault]:
             what = "has no effect without iso_area_with, the machine whose bank area is to be matched"
             faults.append(origins.fault(("bank", name, "iso_area"), what))
     faults += _policy_faults(spec, origins)
+    if spec.transpose.rate and spec.scratchpad.layout != "modelled":
+        what = 'has no effect without scratchpad.layout = "modelled"'
+        faults.append(origins.fault(("transpose", "rate"), what))
     if "master_weight" in spec.placement.lists and "master_weight" not in spec.format:
         what = "has no effect without [format] master_weight: weights are then updated in place"
         faults.append(origins.fault(("placement", "master_weight"), what, at_key=True))

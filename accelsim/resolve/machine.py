@@ -213,6 +213,17 @@ class Noc:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Transpose:
+    """The unit that turns streams: ``rate_bytes`` per cycle, in blocks of ``block`` x ``block`` elements."""
+
+    rate_bytes: int
+    block: int
+    latency_ps: int
+    pj_per_bit: float
+    area_mm2: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MappingChoices:
     """What the mapper is told."""
 
@@ -303,6 +314,8 @@ class Machine:
     Attributes:
         toggle: Share of a written word's bits that change, by role.
         content: What data look like: by role, and where it has been measured by ``role layer``.
+        layout: Whether streams across the grain of their words cost more than those along it.
+        transpose: The unit that turns streams; None: there is none.
     """
 
     name: str
@@ -327,6 +340,8 @@ class Machine:
     toggle: Mapping[Role, float] = field(default_factory=dict)
     content: Mapping[str, Content] = field(default_factory=dict)
     sensitivity: Sensitivity | None = None  # placement by it; None: by role alone
+    layout: Literal["along", "modelled"] = "along"
+    transpose: Transpose | None = None
 
     @property
     def area_mm2(self) -> float:

@@ -14,6 +14,7 @@ from accelsim.device.compute import (
     accumulate_pj,
     function_pj,
     mac_pj,
+    register_mm2,
     register_pj_per_bit,
 )
 from accelsim.resolve.ledger import ASSUMED, CHOICE, Ledger
@@ -28,6 +29,7 @@ from accelsim.resolve.machine import (
     Noc,
     PeArray,
     Sensitivity,
+    Transpose,
     VectorUnit,
 )
 from accelsim.resolve.techniques import TOGGLE
@@ -51,6 +53,7 @@ def assemble(
         for role in ROLES:
             ledger.written(("zero_rate", role), spec.zero_rate.get(role, 0.0), "1")
     host_gap = spec.host.gap.ps(spec.clock)
+    transpose = _transpose(spec, ledger)
     ledger.written(("host", "gap"), host_gap, "ps")
     return Machine(
         name=name,
@@ -80,6 +83,8 @@ def assemble(
         toggle={role: spec.toggle_rate.get(role, TOGGLE) for role in ROLES},
         content={role: _content(spec, role) for role in ROLES},
         sensitivity=sensitivity,
+        layout=spec.scratchpad.layout,
+        transpose=transpose,
     )
 
 
@@ -192,6 +197,36 @@ def _noc(spec: ArchSpec, banks: Mapping[str, BankGroup], ledger: Ledger) -> Noc:
     ledger.written(("noc", "energy"), noc.energy, "pJ/bit/mm")
     ledger.written(("noc", "latency"), latency, "ps")
     return Noc(pj_per_bit=noc.energy * distance, latency_ps=latency)
+
+
+def _transpose(spec: ArchSpec, ledger: Ledger) -> Transpose | None:
+    """Return the unit that turns streams, if there is one; what is not given is assumed."""
+    unit, given_register = spec.transpose, spec.pe_array.register_energy
+    if not unit.rate:
+        return None
+    register = register_pj_per_bit(spec.node) if given_register is None else given_register
+    ledger.note(("transpose", "rate"), unit.rate, "B", CHOICE)
+    ledger.note(("transpose", "block"), unit.block, "", CHOICE)
+    latency = unit.latency.ps(spec.clock)
+    ledger.written(("transpose", "latency"), latency, "ps")
+    defaults = {
+        "energy": (unit.energy, 2 * register, "pJ/bit"),
+        "area": (unit.area, 2 * unit.block**2 * 32 * register_mm2(spec.node), "mm2"),
+    }
+    found = {}
+    for key, (given, default, unit_name) in defaults.items():
+        found[key] = default if given is None else given
+        if given is None:
+            ledger.note(("transpose", key), default, unit_name, ASSUMED)
+        else:
+            ledger.written(("transpose", key), given, unit_name)
+    return Transpose(
+        rate_bytes=unit.rate,
+        block=unit.block,
+        latency_ps=latency,
+        pj_per_bit=found["energy"],
+        area_mm2=found["area"],
+    )
 
 
 def _dma(spec: ArchSpec, ledger: Ledger) -> Dma:

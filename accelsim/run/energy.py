@@ -11,7 +11,7 @@ from accelsim.resolve.machine import BankGroup, Machine
 from accelsim.run.pe_energy import MAC, array_counts, array_price_pj
 from accelsim.trace.recorder import Part, Recorder
 
-PER_BIT = {"noc", "dma", "dram"}
+PER_BIT = {"noc", "dma", "dram", "transpose"}
 STEP_END = "step end"  # standing power after the last op's window: last write-backs, the host's gap
 
 
@@ -58,6 +58,9 @@ def price_pj(machine: Machine, component: str, action: str, role: str = "", laye
         return machine.vector.pj.get(action, machine.vector.pj["add"])
     if component == "noc":
         return machine.noc.pj_per_bit
+    if component == "transpose":
+        assert machine.transpose is not None
+        return machine.transpose.pj_per_bit
     if component == "dma":
         return machine.dma.pj_per_bit
     if component == "dram":

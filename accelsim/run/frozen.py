@@ -55,6 +55,9 @@ def _misfits(program: Program, old: Machine, new: Machine) -> Iterator[str]:
             (m.accumulator.capacity_bytes, m.accumulator.element_bytes) for m in (old, new)
         ],
         "[format] of the roles": [dict(m.formats) for m in (old, new)],
+        "[scratchpad] layout, [transpose] block": [
+            (m.layout, m.transpose.block if m.transpose is not None else 0) for m in (old, new)
+        ],
         "names of the bank groups": [tuple(m.banks) for m in (old, new)],
     }
     yield from (f"{what} differ" for what, of in same.items() if of[0] != of[1])
