@@ -9,7 +9,7 @@ from accelsim.geometry import ceil_div
 from accelsim.mapping.ports import port_ps_of
 from accelsim.mapping.problem import Budget, Where
 from accelsim.mapping.slab_nest import Nest, Slab, SlabProblem
-from accelsim.mapping.ways import Served, choices, streams
+from accelsim.mapping.ways import WORTH, Served, choices, streams
 from accelsim.program.program import Cut
 from accelsim.resolve.machine import Machine
 
@@ -121,7 +121,9 @@ class SlabSearch:
     def _cost(self, slabs: Slabs, slab: Slab, keep: tuple[int, ...], held: _Held) -> SlabChoice:
         tallies = [_Tally(self.machine, slabs, slab, keep, served) for served in slabs.ways]
         times = [self._time(slabs, tally, held.sizes[: len(slabs.reads)]) for tally in tallies]
-        way = times.index(min(times))
+        way = 0
+        for number, time in enumerate(times):
+            way = number if time < times[way] * (1 - WORTH) else way
         tally, reads = tallies[way], len(slabs.reads)
         return SlabChoice(
             slab.cut,

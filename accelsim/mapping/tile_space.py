@@ -12,7 +12,7 @@ from accelsim.mapping.footprint import Footprint, blocks_per_result, rows_per_re
 from accelsim.mapping.ports import port_ps
 from accelsim.mapping.problem import SIDES, Array, Piece, Places, keeps
 from accelsim.mapping.tile_shape import Flow, Shape, beside
-from accelsim.mapping.ways import Served, choices, streams
+from accelsim.mapping.ways import WORTH, Served, choices, streams
 from accelsim.program.folds import fold_tail
 from accelsim.resolve.machine import Transpose
 
@@ -191,8 +191,8 @@ class Space:
     def _served(self, time: Array, fetched: list[tuple[int, Flow]]) -> Array:
         """Return ``time`` or what the ports and the transpose unit take, if that is more.
 
-        Of the ways to serve streams across their grain the fastest is taken for each combination of cuts, the
-        first of equals.
+        Of the ways to serve streams across their grain that with the fewest words is taken for each combination
+        of cuts, or one that is faster by more than ``WORTH``.
         """
         found: Array | None = None
         for number, served in enumerate(self.ways):
@@ -202,7 +202,7 @@ class Space:
             if found is None:
                 found = here
                 continue
-            faster = here < found * (1 - 1e-9)
+            faster = here < found * (1 - WORTH)
             self.way = np.where(faster, float(number), self.way)
             found = np.where(faster, here, found)
         assert found is not None

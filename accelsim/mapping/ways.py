@@ -15,6 +15,7 @@ from accelsim.program.grain import ALL, VECTORS, Which, lane_axis, run_along, ru
 from accelsim.program.program import Side, Way
 from accelsim.resolve.machine import BankGroup, Machine
 
+WORTH = 0.02  # of the time that must be won before words are fetched for single elements
 MOST_FREE = 4  # streams of a kernel whose ways are tried in all combinations; the others are turned
 
 

@@ -72,7 +72,7 @@ def _op_row(row: OpRow, machine: Machine) -> dict[str, Any]:
         **{f"stall_{r}_ps": times.stall_ps.get(r, 0) for r in STALL_REASONS},
         "unit": kernel.unit if leads else "vector",
         "fused_into": "" if leads else kernel.leader.op,
-        "layout": layout(op.gemm),
+        "layout": layout(op.gemm) if machine.layout == "along" else served_layout(op, kernel),
         "tiles": times.tiles,
         "tile": tile_text(kernel) if leads else "",
     }
@@ -110,6 +110,20 @@ def layout(gemm: Gemm | None) -> str:
         along = inner in {a.name for a in axes}
         texts.append(f"{name}:{'along' if along else 'across'}")
     return " ".join(texts)
+
+
+def served_layout(op: Op, kernel: Kernel) -> str:
+    """Return how the streams of an op lie to its unit, and how those across their grain are served.
+
+    Of a GEMM by operand, ``a:along b:unit c:along``; of other ops what is read and written, each lie once.
+    """
+    reads = [b.lie for b in kernel.reads if b.op == op.name]
+    writes = [b.lie for b in kernel.writes if b.op == op.name]
+    if op.gemm is not None:
+        named = list(zip("ab", reads, strict=True)) + [("c", lie) for lie in writes]
+    else:
+        named = [("reads", "+".join(sorted(set(reads)))), ("writes", "+".join(sorted(set(writes))))]
+    return " ".join(f"{name}:{lie}" for name, lie in named if lie)
 
 
 def tile_text(kernel: Kernel) -> str:

@@ -153,6 +153,21 @@ def _tolerance_notes(found: Sensitivity, graph: Graph) -> list[str]:
     return notes
 
 
+def _layout_note(machine: Machine, program: Program) -> str:
+    """Return how many streams lie across the grain of their words, and what is done about them."""
+    if machine.layout == "along":
+        return "operands read across their grain are counted as read along it"
+    lies = Counter(b.lie for k in program.kernels for b in (*k.reads, *k.writes))
+    texts = {
+        "along": "along their grain",
+        "absorbed": "stored transposed and absorbed by the dataflow",
+        "im2col": "through the line buffer",
+        "unit": "turned by the transpose unit",
+        "word": "a word for every few elements",
+    }
+    return "streams: " + ", ".join(f"{lies[lie]} {text}" for lie, text in texts.items() if lies[lie])
+
+
 def _notes(machine: Machine, graph: Graph, program: Program, options: dict[str, Any]) -> list[str]:
     notes = list(graph.notes)
     if options["phase"] == "forward":
@@ -163,7 +178,7 @@ def _notes(machine: Machine, graph: Graph, program: Program, options: dict[str, 
     if any(" " in key for key in machine.content):
         notes.append("zeros, toggles and their directions as measured in training, where they were")
     notes.append(_left_out(machine))
-    notes.append("operands read across their grain are counted as read along it")
+    notes.append(_layout_note(machine, program))
     for name, bank in machine.banks.items():
         if bank.refresh_model == "literature":
             what = "as papers on low-retention caches assume; thermal flips have no such memory"

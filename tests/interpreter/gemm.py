@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from accelsim.geometry import Axis, DimMap, Range
 from accelsim.program.folds import extents
@@ -16,6 +17,7 @@ from tests.interpreter.memory import Banks, BoundOperand, Hazard, Numbers, Place
 
 PARTNER = {"y": "p", "x": "q"}  # image axis -> kernel axis of a convolution
 TileRanges = dict[str, Range]
+Wanted = NDArray[np.bool_]
 
 
 def product(a: Numbers, b: Numbers) -> Numbers:
@@ -31,6 +33,17 @@ def gather(
 
     ``image``: it is expanded from windows (im2col) or from the inverse of windows.
     """
+    places, wanted = located(kernel, bound, tile, rows, cols, image)
+    matrix = np.zeros(places.shape)
+    what = f"{kernel.leader.op} reads {bound.binding.data.tensor}"
+    matrix[wanted] = banks.read(bound.region, bound.element_bytes, places[wanted], what)
+    return matrix
+
+
+def located(
+    kernel: Kernel, bound: BoundOperand, tile: TileRanges, rows: Side, cols: Side, image: bool
+) -> tuple[Places, Wanted]:
+    """Return the place in its region of every element of an operand's matrix, and where there is one."""
     axes = (*kernel.sides["batch"], *kernel.sides[rows], *kernel.sides[cols])
     shape = [tile[a.name][1] - tile[a.name][0] for a in axes]
     grid = _grid(axes, tile)
@@ -40,11 +53,8 @@ def gather(
         indices.append(index)
         valid = valid & there
     places = np.broadcast_to(bound.places_of(indices), shape)
-    wanted = np.broadcast_to(valid, shape)
-    matrix = np.zeros(shape)
-    what = f"{kernel.leader.op} reads {bound.binding.data.tensor}"
-    matrix[wanted] = banks.read(bound.region, bound.element_bytes, places[wanted], what)
-    return matrix.reshape(-1, extent(kernel.sides[cols], tile))
+    wide = extent(kernel.sides[cols], tile)
+    return places.reshape(-1, wide), np.broadcast_to(valid, shape).reshape(-1, wide)
 
 
 def result_places(

@@ -14,6 +14,7 @@ from accelsim.program.jobs import Result, Stream, TileJob, Transfer
 from accelsim.program.nests import follows, nest
 from accelsim.program.program import Binding, Kernel, Program, Region
 from tests.interpreter.gemm import PartialSums, gather, result_places
+from tests.interpreter.feed import Words
 from tests.interpreter.lookup import picks, places_in_tensor
 from tests.interpreter.memory import Banks, BoundOperand, Dram, Hazard, Numbers, Places, flat
 from tests.interpreter.ops import call
@@ -31,6 +32,7 @@ class Memories:
         self.ops = {op.name: op for op in graph.ops}
         self.made: dict[str, Numbers] = {}  # every result as it was computed, written or not
         self.paths: Counter[str] = Counter()  # which ways of the program were taken, for the tests
+        self.words: Words | None = None  # if operands are to come word by word
 
     def blank(self, tensor: str) -> Numbers:
         """Return a tensor without a single known number."""

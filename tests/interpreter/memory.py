@@ -66,6 +66,14 @@ class Banks:
             raise Hazard(f"{what}: {lost} of {values.size} elements are not in {region.group}")
         return values
 
+    def addresses(self, region: Region, element_bytes: int, places: Places) -> Places:
+        """Return the address of the first byte of every element at ``places``."""
+        return self._addresses(region, element_bytes)[places]
+
+    def word(self, group: str, number: int, word_bytes: int) -> Numbers:
+        """Return the bytes of one word, as cells: a number where an element begins."""
+        return self._cells[group][number * word_bytes : (number + 1) * word_bytes]
+
     def forget_all_but(self, kept: list[Region]) -> None:
         """Lose everything outside of the regions ``kept``: what a step may carry into the next one."""
         for group, cells in self._cells.items():

@@ -12,6 +12,7 @@ from accelsim.program.jobs import TileJob
 from accelsim.program.kernel_jobs import jobs_of
 from accelsim.program.program import Kernel
 from accelsim.resolve.machine import Machine
+from tests.interpreter.fed import FedRun
 from tests.interpreter.kernels import GemmRun, KernelRun, Memories, VectorRun
 from tests.interpreter.memory import Numbers
 from tests.interpreter.ops import call
@@ -58,6 +59,7 @@ def kernel_run(memories: Memories, machine: Machine, array: ArrayShape, kernel: 
     """Return the run of ``kernel``."""
     jobs = list(jobs_of(kernel, array, dict(machine.vector.cycles), machine.vector.lanes))
     if kernel.unit == "pe_array":
-        return GemmRun(memories, kernel, jobs, memories.ops, array)
+        kind = FedRun if memories.words is not None else GemmRun
+        return kind(memories, kernel, jobs, memories.ops, array)
     alike = len(kernel.parts) == 1 and _lie_alike(memories.ops[kernel.leader.op])
     return (UpdateRun if alike else VectorRun)(memories, kernel, jobs, memories.ops)

@@ -22,6 +22,7 @@ from accelsim.program.program import Program
 from accelsim.resolve.machine import Machine
 from accelsim.resolve.shape import array_shape
 from accelsim.words import Format, Role
+from tests.interpreter.feed import Words
 from tests.interpreter.kernels import Memories
 from tests.interpreter.memory import Numbers
 from tests.interpreter.runs import kernel_run
@@ -103,11 +104,14 @@ def _plain(tensor: torch.Tensor | None) -> Numbers:
 class ProgramSteps:
     """A program that is run step after step; between steps only what it carries over survives."""
 
-    def __init__(self, graph: Graph, program: Program, machine: Machine, values: Results) -> None:
+    def __init__(
+        self, graph: Graph, program: Program, machine: Machine, values: Results, words: Words | None = None
+    ) -> None:
         self.graph = graph
         self.program = program
         self.machine = machine
         self.mem = Memories(graph, program)
+        self.mem.words = words
         self.after = {t.next_of: n for n, t in graph.tensors.items() if t.next_of}
         self.now = {n: v for n, v in values.items() if n in graph.tensors}  # what the step begins with
         self.carried = {c.data.tensor: c for c in program.copies if c.carried_from is not None}
