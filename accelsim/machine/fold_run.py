@@ -40,7 +40,10 @@ class FoldRun:
 
     def _read(self, stream: Stream, steps: int) -> StreamRun:
         binding = self.run.kernel.reads[stream.binding]
-        return _stream_run(self.state, self.run, "read", binding, stream, steps)
+        found = _stream_run(self.state, self.run, "read", binding, stream, steps)
+        if binding.way == "unit":
+            found.through_unit(self.fold.cycles)
+        return found
 
     def request(self, step: int) -> None:
         """Ask for what the steps up to ``step`` need."""

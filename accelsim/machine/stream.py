@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
+from accelsim.geometry import ceil_div
 from accelsim.machine.memory import Access
 from accelsim.machine.state import State
 from accelsim.machine.transpose import COMPONENT
+from accelsim.sim.engine import PS_PER_S
 from accelsim.trace.recorder import Part
 
 
@@ -34,7 +36,9 @@ class StreamRun:
 
     __slots__ = (
         "_bank",
+        "_chunk",
         "_done_to",
+        "_lead",
         "_pending",
         "_unit",
         "action",
@@ -81,13 +85,24 @@ class StreamRun:
         self.piece = piece
         self._bank = state.banks[group]
         self._unit = state.transpose if turned else None
+        self._chunk = self._bank.chunk_bytes
+        self._lead = 0  # steps asked for on top, whose elements are inside the transpose unit
         self._pending: deque[tuple[int, Access]] = deque()
         self._done_to = 0
+
+    def through_unit(self, cycles: int) -> None:
+        """Go through the transpose unit, ``cycles`` in all: a step at a time, what is inside it on top."""
+        assert self._unit is not None
+        spec, clock_hz = self._bank.spec, self.state.machine.clock_hz
+        beat = spec.lanes * spec.word_bytes
+        self._chunk = min(self._chunk, ceil_div(self.nbytes, self.steps * beat) * beat)
+        first = self._unit.first_ps(self.turned)
+        self._lead = ceil_div(first * clock_hz * self.steps, cycles * PS_PER_S)
 
     def request(self, step: int) -> None:
         """Ask for the chunks that the steps up to ``step`` need, now."""
         if self.moved.moved < self.nbytes:
-            last = min(step, self.steps - 1)
+            last = min(step + self._lead, self.steps - 1)
             self._move_to(-(-self.nbytes * (last + 1) // self.steps), whole=True)
 
     def ready(self, step: int) -> Access | None:
@@ -107,7 +122,7 @@ class StreamRun:
 
     def _move_to(self, target: int, whole: bool, rest: bool = False) -> Access | None:
         """Move chunks until ``target`` bytes are through: rounded up (whole), or down unless ``rest``."""
-        moved, chunk = self.moved, self._bank.chunk_bytes
+        moved, chunk = self.moved, self._chunk
         access: Access | None = None
         while moved.moved < target:
             if not whole and not rest and target - moved.moved < chunk:

@@ -26,12 +26,15 @@ class TransposeUnit:
         """Return for how long ``nbytes`` of elements take the unit."""
         return ceil_div(nbytes * PS_PER_S, self._rate)
 
+    def first_ps(self, element_bytes: int) -> int:
+        """Return for how long the first element of a stream is under way: until its block has come together."""
+        return self.hold_ps(self.spec.block**2 * element_bytes) + self.spec.latency_ps
+
     def turned(self, access: Access, nbytes: int, element_bytes: int) -> Access:
         """Return when ``nbytes`` of elements are through that ``access`` brings from a bank, or takes there.
 
         The unit works as the words pass; both are done when the slower one is.
         """
         start, cause = self.port.reserve(access.start_ps, self.hold_ps(nbytes), "port_busy")
-        first = self.hold_ps(self.spec.block**2 * element_bytes) + self.spec.latency_ps
-        done = max(access.done_ps, start + self.hold_ps(nbytes)) + first
+        done = max(access.done_ps, start + self.hold_ps(nbytes)) + self.first_ps(element_bytes)
         return Access(access.queued_ps, access.start_ps, done, access.cause or cause)
