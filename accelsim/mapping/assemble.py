@@ -155,7 +155,7 @@ class _Assembly:
         if self.machine.layout == "along":
             return binding
         buffered = self.op.gemm is not None and self._expansion() != (1, 1)
-        how = lie(self.op, self.planned, index, fetch, buffered)
+        how = "twice" if life.data.twin_of else lie(self.op, self.planned, index, fetch, buffered)
         return replace(binding, way=fetch.way, fetch=fetch.of_words, lie=how)
 
     def _read(self, index: int) -> Binding:

@@ -41,6 +41,6 @@ def lie(op: Op, planned: Planned, index: int, fetch: Fetch, buffered: bool) -> s
         return "along"
     if which == gemm.expanded and buffered:
         return "im2col"
-    operand = (gemm.a, gemm.b, gemm.c)["abc".index(which)]
+    operand = (*planned.draft.reads, *planned.draft.writes)[index][0]
     sides = {"m": gemm.m, "n": gemm.n, "k": gemm.k}
     return "absorbed" if is_transposed(which, operand, sides) else "along"  # type: ignore[arg-type]

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
+from dataclasses import replace
 
 from accelsim.errors import MappingError
 from accelsim.graph.ir import Graph
 from accelsim.mapping.assemble import assemble
 from accelsim.mapping.kernels import drafts
 from accelsim.mapping.ladder import scenarios
-from accelsim.mapping.planner import Planner
+from accelsim.mapping.orders import PLAIN, Orders, orders_to_try
+from accelsim.mapping.planner import Key, Planner, Trial
 from accelsim.mapping.storage import lives
 from accelsim.mapping.tiling import TileSearch
 from accelsim.program.program import Program
@@ -34,10 +36,33 @@ def map_graph(
     Raises:
         MappingError: if the scratchpad cannot hold a kernel's smallest tile.
     """
-    planner = planner_of(graph, machine, cyclic=not cold and not graph.independent)
+    cyclic = not cold and not graph.independent
     capacity = {n: b.capacity_bytes for n, b in machine.banks.items()}
-    pairs = [(limits, share) for limits in scenarios(capacity) for share in SHARES]
+    tries = orders_to_try(graph, machine, drafts(graph, machine.mapping.fusion))
+    found = []
+    for number, orders in enumerate(tries):
+        planner = planner_of(graph, machine, cyclic, orders)
+        with suppress(MappingError) if number else nullcontext():
+            trial, key = _best_trial(planner, capacity, _share(progress, number, len(tries)))
+            plan = planner.plan(trial)
+            found.append((key, planner.words(plan), number, planner, plan))
+    *_, planner, plan = min(found, key=lambda f: f[:3])
+    return assemble(graph, machine, planner, plan, capacity, cold)
+
+
+def _share(
+    progress: Callable[[int, int], None] | None, number: int, of: int
+) -> Callable[[int, int], None]:
+    """Return what reports the progress of one of several searches."""
     report = progress or (lambda *_: None)
+    return lambda done, total: report(number * total + done, of * total)
+
+
+def _best_trial(
+    planner: Planner, capacity: dict[str, int], report: Callable[[int, int], None]
+) -> tuple[Trial, Key]:
+    """Return the best of a planner's trials, and its key."""
+    pairs = [(limits, share) for limits in scenarios(capacity) for share in SHARES]
     report(0, len(pairs))
     trials = [planner.trial(number, *pair) for number, pair in enumerate(pairs)]
     best = trials[0], planner.cost(trials[0])  # what does not fit the whole machine is refused
@@ -48,13 +73,15 @@ def map_graph(
             if key is not None:
                 best = trial, key
     report(len(trials), len(trials))
-    return assemble(graph, machine, planner, planner.plan(best[0]), capacity, cold)
+    return best
 
 
-def planner_of(graph: Graph, machine: Machine, cyclic: bool) -> Planner:
+def planner_of(graph: Graph, machine: Machine, cyclic: bool, orders: Orders = PLAIN) -> Planner:
     """Return the planner of ``graph``; ``cyclic``: the step begins where the one before ended."""
-    kernels = drafts(graph, machine.mapping.fusion)
-    array = array_shape(machine)
-    return Planner(
-        graph, machine, kernels, lives(graph, machine, kernels), TileSearch(machine, array), cyclic
-    )
+    kernels = [orders.draft(d) for d in drafts(graph, machine.mapping.fusion)]
+    stored, array = orders.graph(graph), array_shape(machine)
+    living = lives(stored, machine, kernels)
+    for name, life in living.items():
+        order, twin_of = orders.stored(name)
+        life.data = replace(life.data, order=order, twin_of=twin_of)
+    return Planner(stored, machine, kernels, living, TileSearch(machine, array), cyclic)

@@ -18,6 +18,7 @@ from accelsim.mapping.slabs import SlabChoice, SlabSearch
 from accelsim.mapping.storage import Life
 from accelsim.mapping.tiling import TileSearch
 from accelsim.mapping.times import unit_ps
+from accelsim.mapping.words import Weigher
 from accelsim.resolve.machine import Machine
 
 STEP = 0.01  # of the compute bound: plans that are less apart count as equally fast
@@ -143,6 +144,13 @@ class Planner:
         time = self._in_steps(sum(p.time_ps for p in planned))
         dram = sum(p.dram_bytes for p in planned) + trial.evicted_bytes
         return Plan(trial.capacity, trial.residency, tuple(planned), time, dram)
+
+    def words(self, plan: Plan) -> float:
+        """Return the words that a plan's streams need if nothing is cut; 0 where all lie along their grain."""
+        if self.machine.layout == "along":
+            return 0.0
+        weigher = Weigher(self.graph, self.machine)
+        return sum(sum(weigher.words(p.draft)) for p in plan.kernels)
 
     def _planned(self, costs: Costs, cost: Cost) -> Planned:
         reads, writes = costs.parts(cost.where)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from accelsim.geometry import Operand
@@ -16,6 +17,12 @@ from accelsim.resolve.machine import Machine
 def nameless(operand: Operand) -> Operand:
     """Return an operand without its tensor's name: equal shapes then share one search."""
     return Operand("", operand.shape, operand.dims)
+
+
+def _line(operand: Operand) -> int:
+    """Return the elements of an image's line as it is stored: with its channels, if these are innermost."""
+    inner = [i for i, d in enumerate(operand.dims) if d.kind == "window"]
+    return math.prod(operand.shape[inner[-1] if inner else -1 :])
 
 
 def problem(draft: Draft, machine: Machine, reads: tuple[Piece, ...], writes: tuple[Piece, ...]) -> Problem:
@@ -75,7 +82,7 @@ def expansion(op: Op, machine: Machine, reads: Sequence[Piece | Part]) -> tuple[
         return 1, 1
     height, width, down, across = gemm.window
     part = reads[0 if gemm.expanded == "a" else 1]
-    line = part.operand.shape[-1] * part.element_bytes
+    line = _line(part.operand) * part.element_bytes
     room = machine.im2col_line_buffer_bytes
     if room >= height * line:
         return min(height * width, down * across), height * width

@@ -33,7 +33,11 @@ class Region:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Data:
-    """One tensor as stored: its names and element size."""
+    """One tensor as stored: its names, shape and element size.
+
+    ``order`` names the dimensions of more than one element that torch's tensor has, as they are stored,
+    outermost first; empty: as torch has them. ``twin_of`` is the tensor that this is a second copy of.
+    """
 
     tensor: str
     role: Role
@@ -42,6 +46,8 @@ class Data:
     shape: tuple[int, ...]
     element_bytes: int
     element_format: Format
+    order: tuple[int, ...] = ()
+    twin_of: str = ""
 
     @property
     def nbytes(self) -> int:
