@@ -99,8 +99,7 @@ class FoldRun:
             writes = [partial_stream(state, run, "write", fold.psum_write, steps)]
             return DrainFold(run, self.tile, self.place, writes, [], steps, 0, partial=True)
         writes = [
-            _stream_run(state, run, "write", run.kernel.writes[w.binding], w, steps)
-            for w in fold.writes
+            _stream_run(state, run, "write", run.kernel.writes[w.binding], w, steps) for w in fold.writes
         ]
         riders = [self._read(r, steps) for r in fold.riders]
         result = self.job.result_of(self.place)

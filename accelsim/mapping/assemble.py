@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 
-from accelsim.geometry import Axis, Operand, Range, ceil_div, volume
+from accelsim.geometry import Axis, Operand, Range, ceil_div, run_length, volume
 from accelsim.graph.ir import Graph, Op
 from accelsim.mapping.allocate import Allocator
 from accelsim.mapping.books import Books, CopyDraft, allocate_pinned, finished, make_books
@@ -16,6 +16,7 @@ from accelsim.mapping.kernels import Draft
 from accelsim.mapping.planner import Plan, Planned, Planner
 from accelsim.mapping.lies import lie, served
 from accelsim.mapping.questions import expansion
+from accelsim.mapping.ways import Fetch
 from accelsim.program.gemm_folds import OVER_COLS, STREAMED
 from accelsim.program.program import (
     Binding,
@@ -156,7 +157,23 @@ class _Assembly:
             return binding
         buffered = self.op.gemm is not None and self._expansion() != (1, 1)
         how = "twice" if life.data.twin_of else lie(self.op, self.planned, index, fetch, buffered)
-        return replace(binding, way=fetch.way, fetch=fetch.of_words, lie=how)
+        return replace(binding, way=fetch.way, fetch=self._fetch(index, fetch, buffered), lie=how)
+
+    def _fetch(self, index: int, fetch: Fetch, buffered: bool) -> tuple[int, int] | None:
+        """Return what comes with a word: of a tensor that is held whole no more than a tile has together."""
+        parts = (*self.planned.reads, *self.planned.writes)
+        part, expanded = parts[index], self.op.gemm.expanded if self.op.gemm else None
+        held_whole = index < len(self.draft.reads) and self._held_whole(index)
+        packed = part.place == "buffered" and not held_whole
+        if self.op.gemm is None or packed or (buffered and ("a", "b").index(expanded or "a") == index):
+            return fetch.of_words
+        tile = {
+            name: r for s, axes in self.sides.items() for name, r in tiles_of(axes, self.cuts[s])[0].items()
+        }
+        together = run_length(part.operand.box(tile), part.operand.shape)
+        word = self.machine.banks[part.group].word_bytes
+        taken = fetch.elements or max(1, word // part.element_bytes)
+        return (together, word) if together < taken else fetch.of_words
 
     def _read(self, index: int) -> Binding:
         operand, op = self.draft.reads[index]

@@ -128,6 +128,11 @@ class Footprint:
 
     def burst_factor(self, problem: Problem, sides: dict[Side, CutSide], burst_bytes: int) -> Array:
         """Return what short rows cost: bytes moved in whole bursts over bytes wanted."""
+        run = self.run_bytes(problem, sides)
+        return np.asarray(np.ceil(run / burst_bytes) * burst_bytes / run, dtype=np.float64)
+
+    def run_bytes(self, problem: Problem, sides: dict[Side, CutSide]) -> Array:
+        """Return the bytes of the largest tile that lie together."""
         operand, size = self.piece
         run: Array = np.full((1, 1, 1), float(size))
         joined: Bool = np.ones((1, 1, 1), dtype=bool)
@@ -135,7 +140,7 @@ class Footprint:
             width = _widths(problem, sides, dim, extent)
             run = run * np.where(joined, width, 1.0)
             joined = joined & (width == extent)
-        return np.asarray(np.ceil(run / burst_bytes) * burst_bytes / run, dtype=np.float64)
+        return run
 
     def again(self, order: tuple[Side, ...], sides: dict[Side, CutSide]) -> Array:
         """Return how often the operand's tiles are gone through."""

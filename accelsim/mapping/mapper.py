@@ -50,9 +50,7 @@ def map_graph(
     return assemble(graph, machine, planner, plan, capacity, cold)
 
 
-def _share(
-    progress: Callable[[int, int], None] | None, number: int, of: int
-) -> Callable[[int, int], None]:
+def _share(progress: Callable[[int, int], None] | None, number: int, of: int) -> Callable[[int, int], None]:
     """Return what reports the progress of one of several searches."""
     report = progress or (lambda *_: None)
     return lambda done, total: report(number * total + done, of * total)

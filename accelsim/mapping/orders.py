@@ -11,11 +11,13 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from accelsim.geometry import Axis, Operand
+from accelsim.geometry import Axis, DimMap, Operand
 from accelsim.graph.ir import Graph, Op, Tensor
 from accelsim.mapping.kernels import Draft
 from accelsim.mapping.words import Weigher
+from accelsim.program.grain import VECTORS, Which
 from accelsim.resolve.machine import Machine
+from accelsim.words import Dataflow
 
 Order = tuple[int, ...]  # of a tensor's dimensions of more than one element: which of them, outermost first
 SWEEPS = 2
@@ -26,6 +28,7 @@ TURNED = "{} (turned)"  # the name of a tensor's second copy
 class Orders:
     """How tensors are stored that are not as torch has them, and of which there is a second copy, and how."""
 
+    dataflow: Dataflow = "ws"
     of: Mapping[str, Order] = field(default_factory=dict)
     twins: Mapping[str, Order] = field(default_factory=dict)
     readers: frozenset[tuple[int, int]] = frozenset()  # (kernel, read) that take the second copy
@@ -43,7 +46,9 @@ class Orders:
         moved = any(o.tensor in self.of or o.tensor in self.twins for o, _ in (*draft.reads, *draft.writes))
         if not moved:
             return stored
-        leader = _as_stored(stored) if draft.leader.gemm is not None else _slabs_as_stored(stored)
+        leader = (
+            _as_stored(stored, self.dataflow) if draft.leader.gemm is not None else _slabs_as_stored(stored)
+        )
         return replace(stored, ops=[leader, *draft.ops[1:]])
 
     def _read(self, kernel: int, index: int, operand: Operand) -> Operand:
@@ -75,10 +80,11 @@ class Orders:
 PLAIN = Orders()
 
 
-def _as_stored(draft: Draft) -> Op:
+def _as_stored(draft: Draft, dataflow: Dataflow) -> Op:
     """Return a GEMM with the axes of each side in the order in which they are stored, where one has them all.
 
-    Tiles are cut in the outer axes of a side, so that rows in DRAM stay long.
+    Tiles are cut in the outer axes of a side, so that rows in DRAM stay long. Innermost of all goes the axis of
+    the innermost dimension of an operand whose vectors lie along the side.
     """
     op, gemm = draft.leader, draft.leader.gemm
     assert gemm is not None
@@ -90,7 +96,17 @@ def _as_stored(draft: Draft) -> Op:
             if all(a.name in places for a in axes):
                 sides[side] = tuple(sorted(axes, key=lambda a, p=places: p[a.name]))  # type: ignore[misc]
                 break
+    named: dict[Which, Operand] = {"b": draft.reads[1][0], "a": draft.reads[0][0]}
+    named |= {"c": o for o, _ in draft.writes[:1]}
+    for which, operand in named.items():
+        side, inner = VECTORS[dataflow][which], _innermost(operand)
+        if side in sides and inner in {a.name for a in sides[side]}:
+            sides[side] = tuple(sorted(sides[side], key=lambda a, i=inner: a.name == i))  # type: ignore[misc]
     return replace(op, gemm=replace(gemm, m=sides["m"], n=sides["n"], k=sides["k"]))
+
+
+def _innermost(operand: Operand) -> str:
+    return next((d.axis for d, s in reversed(_seen(operand)) if s > 1), "")
 
 
 def _slabs_as_stored(draft: Draft) -> Op:
@@ -131,7 +147,8 @@ def orders_to_try(graph: Graph, machine: Machine, drafts: list[Draft]) -> list[O
     if machine.layout == "along":
         return [PLAIN]
     search = _Search(graph, machine, drafts)
-    found = [PLAIN, search.twins(PLAIN)]
+    plain = search.plain
+    found = [plain, search.twins(plain)]
     single = search.single()
     found += [single, search.twins(single)]
     return [o for i, o in enumerate(found) if o not in found[:i]]
@@ -144,13 +161,15 @@ class _Search:
         self.graph = graph
         self.drafts = drafts
         self.weigher = Weigher(graph, machine)
+        self.plain = Orders(machine.pe_array.dataflow)
         self.touching: dict[str, list[int]] = {}
         self.ways: dict[str, list[Operand]] = {}  # of seeing a tensor
         for draft in drafts:
             for operand, _ in (*draft.reads, *draft.writes):
                 self.touching.setdefault(operand.tensor, []).append(draft.index)
                 self.ways.setdefault(operand.tensor, []).append(operand)
-        self.free = {name for name in self.ways if self._is_free(name)}
+        picked = {o.tensor for d in drafts if "embedding" in d.leader.aten for o, _ in (*d.reads, *d.writes)}
+        self.free = {name for name in self.ways if name not in picked and self._is_free(name)}
 
     def _is_free(self, name: str) -> bool:
         """Return whether a tensor may be stored in another order: nobody sees it in another shape."""
@@ -170,13 +189,13 @@ class _Search:
                 weighed = []
                 for order in self._orders(names):
                     trial = {**chosen, **dict.fromkeys(names, order)}
-                    weighed.append((self._weigh(Orders(trial), here), order))
+                    weighed.append((self._weigh(replace(self.plain, of=trial), here), order))
                 least = min(w for w, _ in weighed)
                 order = next(o for w, o in weighed if w == least)
                 chosen |= dict.fromkeys(names, order)
             if chosen == before:
                 break
-        return Orders({name: order for name, order in chosen.items() if order})
+        return replace(self.plain, of={name: order for name, order in chosen.items() if order})
 
     def _groups(self) -> list[list[str]]:
         """Return the free tensors in groups that share an order: those that vector ops take alike."""
@@ -249,9 +268,11 @@ class _Search:
         tensor = self.graph.tensors[name]
         if tensor.phase is not None:
             return [] if tensor.next_of is not None else [name]
-        return [name, *(n for n, t in self.graph.tensors.items() if t.next_of == name)][:2] if any(
-            t.next_of == name for t in self.graph.tensors.values()
-        ) else []
+        return (
+            [name, *(n for n, t in self.graph.tensors.items() if t.next_of == name)][:2]
+            if any(t.next_of == name for t in self.graph.tensors.values())
+            else []
+        )
 
     def _saved(
         self, orders: Orders, chain: Sequence[str], order: Order
@@ -277,5 +298,5 @@ def _wide(shape: Sequence[int]) -> tuple[int, ...]:
     return tuple(size for size in shape if size > 1)
 
 
-def _seen(operand: Operand) -> list[tuple[object, int]]:
+def _seen(operand: Operand) -> list[tuple[DimMap, int]]:
     return list(zip(operand.dims, operand.shape, strict=True))

@@ -170,7 +170,9 @@ class _Tally:
             again = at.place == "buffered" and i not in keep and part < total  # tile by tile, in every walk
             self._read(at, walks, total, slab.count if again else 0)
             self.moved[at.group][0] += total * walks * factors[i]
-        drained = zip(slabs.writes, nest.writes, served[len(nest.reads) :], factors[len(nest.reads) :], strict=True)
+        drained = zip(
+            slabs.writes, nest.writes, served[len(nest.reads) :], factors[len(nest.reads) :], strict=True
+        )
         for i, (at, total, fetch, factor) in enumerate(drained):
             self.moved[at.group][1] += total * factor
             if at.place == "buffered":

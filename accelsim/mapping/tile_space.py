@@ -12,7 +12,7 @@ from accelsim.mapping.footprint import Footprint, blocks_per_result, rows_per_re
 from accelsim.mapping.ports import port_ps
 from accelsim.mapping.problem import SIDES, Array, Piece, Places, keeps
 from accelsim.mapping.tile_shape import Flow, Shape, beside
-from accelsim.mapping.ways import WORTH, Served, choices, streams
+from accelsim.mapping.ways import WORTH, Fetch, Served, choices, streams
 from accelsim.program.folds import fold_tail
 from accelsim.resolve.machine import Transpose
 
@@ -38,6 +38,7 @@ class Space:
         groups = [at.group for at in (*self.read_at, *places.writes)]
         self.streams = streams(self.p.runs, pieces, groups)
         self.ways = choices(self.machine, self.streams)
+        self._runs: dict[int, Array] = {}  # bytes that lie together in a tile, by footprint
         self.way: Array = np.zeros((1, 1, 1))  # of them, per combination of cuts
         self.result_blocks, self.result_rows = self._result_shape()
         self.panel_slots = self._panel_slots()
@@ -208,6 +209,27 @@ class Space:
         assert found is not None
         return found
 
+    def _factor(self, index: int, fetch: Fetch) -> Array:
+        """Return the bytes through the port for each byte of an operand's elements, reads first.
+
+        Of a tensor that is held whole a tile may want less of a word than the array takes of it.
+        """
+        reads, stream = len(self.read_at), self.streams[index]
+        at = self.read_at[index] if index < reads else self.places.writes[index - reads]
+        buffered = self.p.expansion != (1, 1) and "ab".find(self.p.expanded or "-") == index
+        if not self.p.runs or at.place == "buffered" or buffered:
+            return np.full((1, 1, 1), fetch.factor(stream.element_bytes))
+        footprint = self.shape.reads[index] if index < reads else self.shape.writes[index - reads]
+        word = self.machine.banks[at.group].word_bytes
+        taken = fetch.elements * stream.element_bytes or word
+        return np.asarray(word / np.minimum(taken, self._run(footprint)), dtype=np.float64)
+
+    def _run(self, footprint: Footprint) -> Array:
+        key = id(footprint)
+        if key not in self._runs:
+            self._runs[key] = footprint.run_bytes(self.p, self.sides)
+        return self._runs[key]
+
     def _turned(self, served: Served) -> list[Array]:
         """Return the time that the transpose unit works."""
         unit = self.machine.transpose
@@ -241,16 +263,17 @@ class Space:
         writes: dict[str, Array] = {}
         for i, flow in fetched:
             _add(writes, self.read_at[i].group, flow.filled)
-        factors = [f.factor(s.element_bytes) for f, s in zip(served, self.streams, strict=True)]
+        factors = [self._factor(i, f) for i, f in enumerate(served)]
         for at, nbytes, factor in zip(self.read_at, self._array_bytes(), factors, strict=False):
             _add(reads, at.group, nbytes * factor)
         ridden = factors[2 : 2 + len(self.p.reads)]
         for at, piece, factor in zip(self.places.reads, self.p.reads, ridden, strict=True):
             _add(reads, at.group, self._point_bytes(piece) * factor)
-        drained = zip(self.places.writes, self.p.writes, served[2 + len(ridden) :], strict=True)
-        for at, piece, fetch in drained:
+        drained = factors[2 + len(ridden) :]
+        left = zip(self.places.writes, self.p.writes, served[2 + len(ridden) :], strict=True)
+        for at, piece, fetch in left:
             nbytes = self._point_bytes(piece)
-            through = nbytes * fetch.factor(piece.element_bytes)
+            through = nbytes * drained.pop(0)
             _add(writes, at.group, through)
             if at.place == "buffered":
                 _add(reads, at.group, nbytes)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from accelsim.geometry import Axis
 from accelsim.mapping.kernels import Draft
 from accelsim.mapping.problem import Piece
-from accelsim.program.grain import ALL, VECTORS, Which, lane_axis, run_along, run_on_lanes
+from accelsim.program.grain import ALL, SPREAD, VECTORS, Which, lane_axis, run_along, run_on_lanes
 from accelsim.program.program import Side, Way
 from accelsim.resolve.machine import BankGroup, Machine
 
@@ -69,7 +69,8 @@ def gemm_runs(draft: Draft, machine: Machine, through_buffer: bool) -> tuple[int
     for i, (operand, _) in enumerate((*draft.reads, *draft.writes)):
         which: Which = "a" if i == 0 else "b" if i == 1 else "c"  # riders take what the results are
         buffered = through_buffer and which == gemm.expanded
-        runs.append(ALL if buffered else run_along(operand, axes[vectors[which]], sizes))
+        lanes = getattr(machine.pe_array, SPREAD[machine.pe_array.dataflow][which])
+        runs.append(ALL if buffered else run_along(operand, axes[vectors[which]], sizes, lanes))
     return tuple(runs)
 
 

@@ -7,6 +7,7 @@ across it brings one element of the vector, or as many taps of a window as lie n
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Final, Literal
 
@@ -20,16 +21,25 @@ VECTORS: Final[dict[Dataflow, dict[Which, Side]]] = {  # the side along which a 
     "is": {"a": "m", "b": "k", "c": "m"},
     "os": {"a": "m", "b": "n", "c": "n"},
 }
+SPREAD: Final[
+    dict[Dataflow, dict[Which, Literal["rows", "cols"]]]
+] = {  # which of the array's edges they meet
+    "ws": {"a": "rows", "b": "cols", "c": "cols"},
+    "is": {"a": "cols", "b": "rows", "c": "cols"},
+    "os": {"a": "rows", "b": "cols", "c": "cols"},
+}
 OWN: Final[dict[Which, Side]] = {"a": "k", "b": "n", "c": "n"}  # innermost, if not stored transposed
 TAPS: Final = {"y": "p", "x": "q"}  # image axis -> kernel axis of a convolution
 ALL: Final = 0  # elements of a word, however many it has
 
 
-def run_along(operand: Operand, axes: Sequence[Axis], sizes: Mapping[str, int]) -> int:
+def run_along(operand: Operand, axes: Sequence[Axis], sizes: Mapping[str, int], lanes: int) -> int:
     """Return how many neighbours in storage a vector along ``axes`` takes together; ``ALL``: whole words.
 
     Rows that begin inside a word share it with the row before, so what counts is the innermost dimension
-    alone. ``sizes`` are of all axes of the nest. What does not change along ``axes`` lies along anything.
+    alone. Where its axis is not the innermost one of ``axes``, its neighbours lie as many lanes apart as the
+    axes inside have points. ``sizes`` are of all axes of the nest, ``lanes`` how long a vector is. What does not
+    change along ``axes`` lies along anything.
     """
     names = {a.name for a in axes if a.size > 1}
     if not names & {n for d in operand.dims for n in (d.axis, TAPS.get(d.axis))}:
@@ -40,14 +50,25 @@ def run_along(operand: Operand, axes: Sequence[Axis], sizes: Mapping[str, int]) 
         if dim.kind == "full":
             return ALL
         if dim.axis in names:
-            return _steps(dim)
-        return _taps(dim, names, sizes) if dim.kind in ("window", "inverse") else 1
+            return _steps(dim, max(1, lanes // _inside(axes, dim.axis)), _inside(axes, dim.axis) == 1)
+        if dim.kind not in ("window", "inverse"):
+            return 1
+        apart = _inside(axes, TAPS.get(dim.axis, ""))
+        return max(1, min(_taps(dim, names, sizes), lanes // apart))
     return ALL
 
 
-def _steps(dim: DimMap) -> int:
+def _inside(axes: Sequence[Axis], name: str) -> int:
+    """Return how many points the axes inside of one have."""
+    names = [a.name for a in axes]
+    return math.prod(a.size for a in axes[names.index(name) + 1 :]) if name in names else 1
+
+
+def _steps(dim: DimMap, run: int, innermost: bool) -> int:
     """Return the run of a vector along a dimension's own axis: with a stride, elements lie apart."""
-    return ALL if dim.kind != "window" or dim.stride == 1 else 1
+    if dim.kind == "window" and dim.stride > 1:
+        return 1
+    return ALL if innermost else run
 
 
 def _taps(dim: DimMap, names: set[str], sizes: Mapping[str, int]) -> int:
@@ -61,7 +82,9 @@ def _taps(dim: DimMap, names: set[str], sizes: Mapping[str, int]) -> int:
 def is_transposed(which: Which, operand: Operand, sides: Mapping[Side, Sequence[Axis]]) -> bool:
     """Return whether a GEMM's operand is stored with the other of its two sides innermost."""
     own = {a.name for a in sides[OWN[which]]}
-    inner = next((d for d, s in zip(reversed(operand.dims), reversed(operand.shape), strict=True) if s > 1), None)
+    inner = next(
+        (d for d, s in zip(reversed(operand.dims), reversed(operand.shape), strict=True) if s > 1), None
+    )
     return inner is not None and bool(inner.axis) and inner.axis not in own
 
 

@@ -50,6 +50,11 @@ class Data:
     twin_of: str = ""
 
     @property
+    def original(self) -> str:
+        """The graph's tensor that this holds, be it a second copy."""
+        return self.twin_of or self.tensor
+
+    @property
     def nbytes(self) -> int:
         """Bytes of the whole tensor."""
         total = self.element_bytes

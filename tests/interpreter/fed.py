@@ -97,10 +97,11 @@ class FedRun(GemmRun):
         """Multiply a tile; note the words in which its results leave."""
         self._at = job.index
         super().compute(job)
-        if any(fold.writes for fold in job.folds) and len(self.kernel.writes) == 1:
-            self._drained(job, self.kernel.writes[0])
+        for index, binding in enumerate(self.kernel.writes):
+            if any(s.binding == index for fold in job.folds for s in fold.writes):
+                self._drained(index, job, binding)
 
-    def _drained(self, job: TileJob, binding: Binding) -> None:
+    def _drained(self, index: int, job: TileJob, binding: Binding) -> None:
         """Count the words of a tile's results, a vector per cycle, as they leave the array."""
         words, array = self.mem.words, self.sums.array
         assert words is not None
@@ -116,6 +117,6 @@ class FedRun(GemmRun):
         for low in range(0, across, step):
             part = at[low : low + step].T if array.dataflow == "is" else at[:, low : low + step]
             fetched += Feed(self.mem.banks, binding, words).words_of(part)
-        booked = sum(s.nbytes for f in job.folds for s in f.writes)
+        booked = sum(s.nbytes for f in job.folds for s in f.writes if s.binding == index)
         size = words.word_bytes[binding.group]
-        words.add(self.kernel.leader.op, "c", binding.lie, fetched, -(-booked // size), at.shape[0])
+        words.add(self.kernel.leader.op, f"c{index}", binding.lie, fetched, -(-booked // size), at.shape[0])

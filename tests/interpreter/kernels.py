@@ -16,7 +16,7 @@ from accelsim.program.program import Binding, Kernel, Program, Region
 from tests.interpreter.gemm import PartialSums, gather, result_places
 from tests.interpreter.feed import Words
 from tests.interpreter.lookup import picks, places_in_tensor
-from tests.interpreter.memory import Banks, BoundOperand, Dram, Hazard, Numbers, Places, flat
+from tests.interpreter.memory import Banks, BoundOperand, Dram, Hazard, Numbers, Places, torchs_places
 from tests.interpreter.ops import call
 
 
@@ -27,7 +27,10 @@ class Memories:
         self.graph = graph
         self.program = program
         self.banks = Banks(program.capacity_bytes)
-        self.dram = Dram({name: t.elements for name, t in graph.tensors.items()})
+        bindings = [b for k in program.kernels for b in (*k.reads, *k.writes)]
+        self.twins = {b.data.tensor: b.data for b in bindings if b.data.twin_of}
+        sizes = {name: t.elements for name, t in graph.tensors.items()}
+        self.dram = Dram(sizes | {name: sizes[d.twin_of] for name, d in self.twins.items()})
         self.regions: list[Region] = [c.region for c in program.copies]
         self.ops = {op.name: op for op in graph.ops}
         self.made: dict[str, Numbers] = {}  # every result as it was computed, written or not
@@ -48,7 +51,7 @@ class Memories:
         places = np.arange(volume(tuple((0, s) for s in copy.data.shape)))
         what = f"write-back of copy {copy.copy_class}"
         values = self.banks.read(copy.region, copy.data.element_bytes, places, what)
-        self.dram.write(copy.data.tensor, places, values)
+        self.dram.write(copy.data.tensor, torchs_places(copy.data), values)
         self.paths["eviction"] += 1
 
 
@@ -114,7 +117,8 @@ class KernelRun:
         bound = self._bound(binding, box, self._slot(index, job))
         what = f"{self.kernel.leader.op} reads {binding.data.tensor}"
         values = self.mem.banks.read(bound.region, bound.element_bytes, self._places(bound), what)
-        into.setdefault(binding.data.tensor, self.mem.blank(binding.data.tensor))[self._flat(bound)] = values
+        name = binding.data.original
+        into.setdefault(name, self.mem.blank(name))[self._flat(bound)] = values
 
     def _slot(self, index: int, job: TileJob) -> int:
         """Return the slot that holds what ``job`` reads of read ``index``; -1 if that is in a copy."""
@@ -141,7 +145,7 @@ class KernelRun:
         if np.isnan(part).any():
             raise Hazard(f"{binding.data.tensor}: {int(np.isnan(part).sum())} elements were not computed")
         self.mem.banks.write(bound.region, bound.element_bytes, bound.places(), part)
-        self.mem.note(binding.data.tensor, bound.flat(), part)
+        self.mem.note(binding.data.original, bound.flat(), part)
         if binding.copy is not None and self.mem.program.copies[binding.copy].takes_over is not None:
             self.mem.paths["update in place"] += 1
 
@@ -191,7 +195,7 @@ class GemmRun(KernelRun):
             self._read(index, self.kernel.reads[index].operand.box(tile), job, points)
         self._ride(points)
         for index, binding in enumerate(self.kernel.writes):
-            self.made[index] = points[binding.data.tensor]
+            self.made[index] = points[binding.data.original]
 
     def _blank(self, tensor: str) -> Numbers:
         """Return the result's tensor without a known number; without riders the last tile's, wiped."""
@@ -248,7 +252,7 @@ class VectorRun(KernelRun):
             if not self._is_complete(stream, own):
                 whole = whole or self._evaluated(self.so_far)
                 points = whole
-            self.made[stream.binding] = points[self.kernel.writes[stream.binding].data.tensor]
+            self.made[stream.binding] = points[self.kernel.writes[stream.binding].data.original]
         if job.index == len(self.jobs) - 1:
             self._note_unwritten()
 
@@ -274,11 +278,12 @@ class VectorRun(KernelRun):
         if len(self.kernel.passes) == 1:
             return True  # if it is not, writing it raises
         assert stream.box is not None
-        return not np.isnan(own[binding.data.tensor][flat(stream.box, binding.operand.shape)]).any()
+        bound = self._bound(binding, stream.box, 0)
+        return not np.isnan(own[binding.data.original][bound.flat()]).any()
 
     def _note_unwritten(self) -> None:
         """Remember results that nobody keeps, such as the loss."""
-        written = {b.data.tensor for b in self.kernel.writes}
+        written = {b.data.original for b in self.kernel.writes}
         dropped: list[Operand] = [o for o in self.ops[0].outputs if o.tensor not in written]
         if dropped:
             points = self._evaluated(self.so_far)

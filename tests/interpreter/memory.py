@@ -6,13 +6,14 @@ number, so that regions that overlap destroy each other, however they are aligne
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from accelsim.geometry import Box, volume
-from accelsim.program.program import Binding, Region
+from accelsim.program.program import Binding, Data, Region
 
 Numbers = NDArray[np.float64]
 Places = NDArray[np.int64]
@@ -119,10 +120,20 @@ class Dram:
         return self._tensors[tensor].copy()
 
 
+def torchs_places(data: Data) -> Places:
+    """Return the place in torch's tensor of every element as it is stored, in order."""
+    if not data.order:
+        return np.arange(math.prod(data.shape))
+    stored = [n for n in data.shape if n > 1]
+    shape = [stored[data.order.index(i)] for i in range(len(stored))]
+    places: Places = np.arange(math.prod(shape)).reshape(shape).transpose(data.order).ravel()
+    return places
+
+
 class BoundOperand:
     """A kernel's operand at one tile: the region and the place in it of every element of a box.
 
-    In a copy an element is at its row-major place in the tensor, in a slot the box is packed.
+    In a copy an element is at its row-major place in the tensor as stored, in a slot the box is packed.
     """
 
     def __init__(self, binding: Binding, box: Box, slot: int, regions: list[Region]) -> None:
@@ -137,12 +148,13 @@ class BoundOperand:
         return self.binding.data.element_bytes
 
     def flat(self) -> Places:
-        """Return the row-major indices in the tensor of all elements of the box."""
-        return flat(self.box, self.binding.operand.shape)
+        """Return the row-major indices in torch's tensor of all elements of the box."""
+        stored = flat(self.box, self.binding.operand.shape)
+        return torchs_places(self.binding.data)[stored] if self.binding.data.order else stored
 
     def places(self) -> Places:
         """Return the places in the region of all elements of the box."""
-        return np.arange(volume(self.box)) if self.packed else self.flat()
+        return np.arange(volume(self.box)) if self.packed else flat(self.box, self.binding.operand.shape)
 
     def places_of(self, indices: list[Places]) -> Places:
         """Return the places in the region of elements by their index in every dimension."""

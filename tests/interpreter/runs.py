@@ -61,5 +61,6 @@ def kernel_run(memories: Memories, machine: Machine, array: ArrayShape, kernel: 
     if kernel.unit == "pe_array":
         kind = FedRun if memories.words is not None else GemmRun
         return kind(memories, kernel, jobs, memories.ops, array)
-    alike = len(kernel.parts) == 1 and _lie_alike(memories.ops[kernel.leader.op])
+    orders = {b.data.order for b in (*kernel.reads, *kernel.writes)}
+    alike = len(kernel.parts) == 1 and _lie_alike(memories.ops[kernel.leader.op]) and len(orders) == 1
     return (UpdateRun if alike else VectorRun)(memories, kernel, jobs, memories.ops)

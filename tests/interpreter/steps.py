@@ -24,7 +24,7 @@ from accelsim.resolve.shape import array_shape
 from accelsim.words import Format, Role
 from tests.interpreter.feed import Words
 from tests.interpreter.kernels import Memories
-from tests.interpreter.memory import Numbers
+from tests.interpreter.memory import Numbers, torchs_places
 from tests.interpreter.runs import kernel_run
 from tests.interpreter.schedule import Order, Schedule
 
@@ -115,9 +115,15 @@ class ProgramSteps:
         self.after = {t.next_of: n for n, t in graph.tensors.items() if t.next_of}
         self.now = {n: v for n, v in values.items() if n in graph.tensors}  # what the step begins with
         self.carried = {c.data.tensor: c for c in program.copies if c.carried_from is not None}
+        self.now |= {name: self.now[d.twin_of] for name, d in self.mem.twins.items() if d.twin_of in self.now}
+        renewed = {d.twin_of: name for name, d in self.mem.twins.items()}
+        self.after |= {
+            renewed[old]: renewed[new] for old, new in self.after.items() if old in renewed and new in renewed
+        }
         for name, copy in self.carried.items():
-            places = np.arange(graph.tensors[name].elements)
-            self.mem.banks.write(copy.region, copy.data.element_bytes, places, self.now[name])
+            places = torchs_places(copy.data)
+            values = self.now[name][places]
+            self.mem.banks.write(copy.region, copy.data.element_bytes, np.arange(places.size), values)
 
     def step(self, order: Order) -> Results:
         """Run one step; return the loss, the gradients, and what the next step begins with."""
@@ -133,15 +139,23 @@ class ProgramSteps:
         mem.banks.forget_all_but([c.region for c in self.carried.values()])
         loss = [op for op in self.graph.ops if op.layer == "loss" and op.phase == "forward"][-1].outputs[0]
         gradients = {n: v for n, v in mem.made.items() if n.startswith("grad/")}
-        return {"loss": mem.made[loss.tensor]} | gradients | self.now
+        for twin, data in mem.twins.items():  # what the next step begins with is the same in both
+            if twin in self.now and data.twin_of in self.now:
+                assert np.array_equal(self.now[twin], self.now[data.twin_of])
+        now = {name: values for name, values in self.now.items() if name not in mem.twins}
+        return {"loss": mem.made[loss.tensor]} | gradients | now
 
     def _left_behind(self, old: str, new: str) -> Numbers:
         """Return what the next step finds in the place of ``old``: in its region, or in DRAM."""
         copy = self.carried.get(old)
         if copy is None:
             return self.mem.dram.whole(new)
-        places = np.arange(self.graph.tensors[old].elements)
-        return self.mem.banks.read(copy.region, copy.data.element_bytes, places, f"the next step, {old}")
+        places = torchs_places(copy.data)
+        values = np.empty(places.size)
+        stored = np.arange(places.size)
+        what = f"the next step, {old}"
+        values[places] = self.mem.banks.read(copy.region, copy.data.element_bytes, stored, what)
+        return values
 
 
 TOLERANCE = 1e-9  # of the largest number of a tensor
