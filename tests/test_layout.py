@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -77,7 +76,7 @@ def fed(what: Captured, machine: Machine, program: Program) -> Words:
 
 
 def programs(what: Captured, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Program]:
-    """Map the step once for each of the orders that are tried: torch's, others, with and without second copies."""
+    """Map the step once for each of the orders that are tried."""
     tries = orders_to_try(what.graph, machine, drafts(what.graph, machine.mapping.fusion))
     for only in tries:
         monkeypatch.setattr("accelsim.mapping.mapper.orders_to_try", lambda *_, only=only: [only])
@@ -174,7 +173,7 @@ def words_read(recorder: Recorder, role: str) -> int:
 
 
 def test_a_stream_across_its_grain_costs_what_its_way_costs() -> None:
-    """Of X (128 x 64) that os wants by columns: a word per element, or whole words and a turn of every bit."""
+    """X (128 x 64), which os wants by columns: a word per element, or whole words and a turn of each bit."""
     graph = gemms((128, 32, 64))
     plain, by_word, turned = (
         load_machine("edge-sram", ("pe_array.dataflow=os", *sets)) for sets in ((), MODELLED, UNIT)

@@ -195,8 +195,8 @@ class ScratchpadSpec(Block):
     granularity: SomeBytes = written("4 KiB")
     """Bytes of one simulated bank transaction."""
     layout: Literal["along", "modelled"] = "along"
-    """`along`: every stream counts as lying along its grain; `modelled`: words hold neighbours of the innermost
-    stored dimension, and the mapper chooses how a stream across them is served."""
+    """`along`: every stream counts as lying along its grain; `modelled`: words hold neighbours of the
+    innermost stored dimension, and the mapper chooses how a stream across them is served."""
 
 
 class TransposeSpec(Block):

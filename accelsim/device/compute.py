@@ -73,7 +73,7 @@ def register_pj_per_bit(node_nm: int) -> float:
 
 
 def register_mm2(node_nm: int) -> float:
-    """Return the area in mm2 of one bit's flip-flop: ``FLIP_FLOP_UM2`` scaled with the node squared (assumed).
+    """Return the area in mm2 of a bit's flip-flop: ``FLIP_FLOP_UM2`` scaled with the node squared (assumed).
 
     >>> round(1e6 * register_mm2(22), 2)
     1.08

@@ -13,8 +13,7 @@ COMPONENT = "transpose"
 class TransposeUnit:
     """One unit for all streams that are turned, in the order in which they are asked for.
 
-    It has two blocks: one comes in while the one before leaves, so that only a stream's first block adds to
-    its latency.
+    It has two blocks: one comes in while the one before leaves, so that only a stream's first adds latency.
     """
 
     def __init__(self, spec: Transpose, clock_hz: int) -> None:
@@ -27,7 +26,7 @@ class TransposeUnit:
         return ceil_div(nbytes * PS_PER_S, self._rate)
 
     def first_ps(self, element_bytes: int) -> int:
-        """Return for how long the first element of a stream is under way: until its block has come together."""
+        """Return for how long a stream's first element is under way: until its block has come together."""
         return self.hold_ps(self.spec.block**2 * element_bytes) + self.spec.latency_ps
 
     def turned(self, access: Access, nbytes: int, element_bytes: int) -> Access:

@@ -13,8 +13,8 @@ from accelsim.mapping.books import Books, CopyDraft, allocate_pinned, finished, 
 from accelsim.mapping.cuts import follows_side, free_elements, lengths
 from accelsim.mapping.footprint import blocks_per_result, rows_per_result
 from accelsim.mapping.kernels import Draft
-from accelsim.mapping.planner import Plan, Planned, Planner
 from accelsim.mapping.lies import lie, served
+from accelsim.mapping.planner import Plan, Planned, Planner
 from accelsim.mapping.questions import expansion
 from accelsim.mapping.ways import Fetch
 from accelsim.program.gemm_folds import OVER_COLS, STREAMED

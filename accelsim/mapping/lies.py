@@ -29,7 +29,7 @@ def served(planned: Planned, machine: Machine) -> Served:
 def lie(op: Op, planned: Planned, index: int, fetch: Fetch, buffered: bool) -> str:
     """Return how operand ``index`` of a kernel lies to the unit, or what is done about it, for reports.
 
-    ``along``, ``absorbed`` (a GEMM's operand that is stored transposed, as the dataflow wants it), ``unit``, or
+    ``along``, ``absorbed`` (a GEMM's operand stored transposed, as the dataflow wants it), ``unit``, or
     ``word``; ``im2col``, where the expanded operand is ``buffered``: through a line buffer.
     """
     gemm, reads = op.gemm, len(planned.reads)

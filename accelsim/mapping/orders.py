@@ -1,8 +1,8 @@
 """The orders in which tensors are stored: as torch produces them, with another dimension innermost, or twice.
 
-An order is found for tensors that vector ops take together, so that their lanes stay along one dimension. What
-is weighed are the words that all readers and writers need if nothing is cut; the plans made of the orders
-decide (``mapper``).
+An order is found for tensors that vector ops take together, so that their lanes stay along one dimension.
+What is weighed are the words that all readers and writers need if nothing is cut; the plans made of the
+orders decide (``mapper``).
 """
 
 from __future__ import annotations
@@ -81,10 +81,10 @@ PLAIN = Orders()
 
 
 def _as_stored(draft: Draft, dataflow: Dataflow) -> Op:
-    """Return a GEMM with the axes of each side in the order in which they are stored, where one has them all.
+    """Return a GEMM with the axes of each side as they are stored, where one operand has them all.
 
-    Tiles are cut in the outer axes of a side, so that rows in DRAM stay long. Innermost of all goes the axis of
-    the innermost dimension of an operand whose vectors lie along the side.
+    Tiles are cut in the outer axes of a side, so that rows in DRAM stay long. Innermost of all goes the axis
+    of the innermost dimension of an operand whose vectors lie along the side.
     """
     op, gemm = draft.leader, draft.leader.gemm
     assert gemm is not None
@@ -96,9 +96,9 @@ def _as_stored(draft: Draft, dataflow: Dataflow) -> Op:
             if all(a.name in places for a in axes):
                 sides[side] = tuple(sorted(axes, key=lambda a, p=places: p[a.name]))  # type: ignore[misc]
                 break
-    named: dict[Which, Operand] = {"b": draft.reads[1][0], "a": draft.reads[0][0]}
-    named |= {"c": o for o, _ in draft.writes[:1]}
-    for which, operand in named.items():
+    named: list[tuple[Which, Operand]] = [("b", draft.reads[1][0]), ("a", draft.reads[0][0])]
+    named += [("c", o) for o, _ in draft.writes[:1]]
+    for which, operand in named:
         side, inner = VECTORS[dataflow][which], _innermost(operand)
         if side in sides and inner in {a.name for a in sides[side]}:
             sides[side] = tuple(sorted(sides[side], key=lambda a, i=inner: a.name == i))  # type: ignore[misc]
@@ -110,7 +110,7 @@ def _innermost(operand: Operand) -> str:
 
 
 def _slabs_as_stored(draft: Draft) -> Op:
-    """Return a vector op with the axes that may be cut in the order in which its largest operand is stored."""
+    """Return a vector op with the axes that may be cut in the order of its largest operand as stored."""
     op, vector = draft.leader, draft.leader.vector
     assert vector is not None
     operands = [o for o, _ in (*draft.reads, *draft.writes)]

@@ -146,7 +146,7 @@ class Planner:
         return Plan(trial.capacity, trial.residency, tuple(planned), time, dram)
 
     def words(self, plan: Plan) -> float:
-        """Return the words that a plan's streams need if nothing is cut; 0 where all lie along their grain."""
+        """Return the words that a plan's streams need if nothing is cut; 0 where all count as along."""
         if self.machine.layout == "along":
             return 0.0
         weigher = Weigher(self.graph, self.machine)

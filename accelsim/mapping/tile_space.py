@@ -192,8 +192,8 @@ class Space:
     def _served(self, time: Array, fetched: list[tuple[int, Flow]]) -> Array:
         """Return ``time`` or what the ports and the transpose unit take, if that is more.
 
-        Of the ways to serve streams across their grain that with the fewest words is taken for each combination
-        of cuts, or one that is faster by more than ``WORTH``.
+        Of the ways to serve streams across their grain that with the fewest words is taken for each
+        combination of cuts, or one that is faster by more than ``WORTH``.
         """
         found: Array | None = None
         for number, served in enumerate(self.ways):

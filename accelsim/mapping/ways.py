@@ -20,7 +20,7 @@ MOST_FREE = 4  # streams of a kernel whose ways are tried in all combinations; t
 
 
 class Fetch(NamedTuple):
-    """How a stream is served: ``elements`` that come with a word of ``word_bytes``; 0: words are used whole."""
+    """How a stream is served: ``elements`` that come with a word of ``word_bytes``; 0: whole words."""
 
     way: Way
     elements: int = 0

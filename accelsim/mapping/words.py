@@ -63,7 +63,7 @@ class Weigher:
     def _streamed(self, gemm: Gemm, operands: int, expanded: tuple[int, int]) -> list[float]:
         """Return the elements of every operand that pass an edge of the array."""
         pe = self.machine.pe_array
-        m, n, k, batch = (gemm.extent(s) for s in ("m", "n", "k", "batch"))  # type: ignore[arg-type]
+        m, n, k, batch = (gemm.extent(s) for s in ("m", "n", "k", "batch"))
         over_n, over_m = {
             "ws": (ceil_div(n, pe.cols), 1),
             "is": (1, ceil_div(m, pe.cols)),

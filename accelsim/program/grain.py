@@ -38,8 +38,8 @@ def run_along(operand: Operand, axes: Sequence[Axis], sizes: Mapping[str, int], 
 
     Rows that begin inside a word share it with the row before, so what counts is the innermost dimension
     alone. Where its axis is not the innermost one of ``axes``, its neighbours lie as many lanes apart as the
-    axes inside have points. ``sizes`` are of all axes of the nest, ``lanes`` how long a vector is. What does not
-    change along ``axes`` lies along anything.
+    axes inside have points. ``sizes`` are of all axes of the nest, ``lanes`` how long a vector is. What does
+    not change along ``axes`` lies along anything.
     """
     names = {a.name for a in axes if a.size > 1}
     if not names & {n for d in operand.dims for n in (d.axis, TAPS.get(d.axis))}:

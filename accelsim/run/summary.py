@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -162,6 +163,7 @@ def _layout_note(machine: Machine, program: Program) -> str:
         "along": "along their grain",
         "absorbed": "stored transposed and absorbed by the dataflow",
         "im2col": "through the line buffer",
+        "twice": "in a second copy in another order",
         "unit": "turned by the transpose unit",
         "word": "a word for every few elements",
     }

@@ -40,7 +40,7 @@ MEANING: Final[dict[str, dict[str, str]]] = {
         **{f"stall_{r}_ps": f"the executing unit waited for `{r}`" for r in STALL_REASONS},
         "unit": "pe_array or vector: the unit that executes the op",
         "fused_into": "op on whose drain this one rides; empty if none",
-        "layout": "how operands are read against their grain, and what for",
+        "layout": "how streams lie to their unit: along, absorbed, im2col, unit, twice or word (layout.md)",
         "tiles": "tiles executed",
         "tile": "chosen tile sizes and loop order, outermost first",
     },
@@ -62,7 +62,7 @@ MEANING: Final[dict[str, dict[str, str]]] = {
         "period_ps": "time from one occurrence to the next",
     },
     "energy": {
-        "component": "pe_array, accumulator, vector, spad.GROUP, noc, dma, dram or static",
+        "component": "pe_array, accumulator, vector, spad.GROUP, noc, transpose, dma, dram or static",
         "action": "what was done: mac.FORMAT, rmw, read, write, leakage, ...: energy.md",
         "op": _NAMES["op"],
         "role": _NAMES["role"],

@@ -15,8 +15,8 @@ from tests.interpreter.memory import Numbers, Places
 class FedRun(GemmRun):
     """Fold by fold, the vectors that the array's edges take, in the order in which they take them.
 
-    ws: rows of B go down the load chain, a vector of K elements of A enters per cycle; is: the same with A and
-    B exchanged; os: a column of A and a row of B enter per cycle. What comes through a line buffer is taken as
+    ws: rows of B go down the load chain, a vector of k of A enters per cycle; is: the same with A and B
+    exchanged; os: a column of A and a row of B enter per cycle. What comes through a line buffer is taken as
     it is.
     """
 

@@ -90,7 +90,7 @@ class Feed:
         self._held = {n: known.get(n, self.banks.word(group, n, self.word)) for n in needed}
 
     def _picked(self, at: Places) -> Numbers:
-        """Return the elements at ``at`` out of the words that are held; an address elsewhere is a KeyError."""
+        """Return the elements at ``at`` out of the words that are held; any other is a KeyError."""
         picked, wanted = np.zeros(at.shape), at != NONE
         number, offset = np.divmod(at[wanted], self.word)
         held = {n: row for row, n in enumerate(self._held)}

@@ -13,8 +13,8 @@ from accelsim.program.gemm_folds import ArrayShape
 from accelsim.program.jobs import Result, Stream, TileJob, Transfer
 from accelsim.program.nests import follows, nest
 from accelsim.program.program import Binding, Kernel, Program, Region
-from tests.interpreter.gemm import PartialSums, gather, result_places
 from tests.interpreter.feed import Words
+from tests.interpreter.gemm import PartialSums, gather, result_places
 from tests.interpreter.lookup import picks, places_in_tensor
 from tests.interpreter.memory import Banks, BoundOperand, Dram, Hazard, Numbers, Places, torchs_places
 from tests.interpreter.ops import call

@@ -77,6 +77,11 @@ def check_program(machine: Machine, program: Program) -> None:
     Raises:
         InputError: naming the op and the bank group.
     """
+    if machine.layout != "along":
+        raise InputError(
+            f"{machine.name}: --bit-true knows tensors in torch's order only; set scratchpad.layout = "
+            '"along"'
+        )
     for kernel in program.kernels:
         region = kernel.psum.region if kernel.psum else None
         if region is not None and machine.banks[region.group].device is not None:
