@@ -8,8 +8,10 @@ from typing import Any
 import simpy
 
 from accelsim.geometry import ceil_div
+from accelsim.machine.forms import fill_need
+from accelsim.machine.kernel_run import FillTimes, KernelRun
 from accelsim.machine.memory import Access, Action
-from accelsim.machine.state import FillTimes, KernelRun, State
+from accelsim.machine.state import State
 from accelsim.machine.transfers import Books, FillMark
 from accelsim.program.jobs import Transfer
 from accelsim.program.program import Binding
@@ -32,6 +34,7 @@ class DmaEngine:
         self.busy_ps = 0
         self.stalled_ps = 0
         self.run_: KernelRun | None = None
+        self.index = 0  # of the kernel in hand
         self.tile = 0  # the job in hand, counted as its kernel counts
         self.place = 0
         self.chunk = 0
@@ -65,8 +68,11 @@ class DmaEngine:
         assert event.callbacks is not None
         event.callbacks.append(lambda _: then())
 
-    def _wait(self, event: simpy.Event, what: str, part: Part) -> Steps:
-        """Hold a descriptor back until ``event``; time with nothing in flight is a stall."""
+    def _wait(self, event: simpy.Event, what: str, run: KernelRun, which: int) -> Steps:
+        """Hold a descriptor of read binding ``which`` back until ``event``.
+
+        Time with nothing in flight is a stall.
+        """
         sim = self.state.sim
         sim.waiting[self.name] = what
         self._waiting_since = sim.now, self._busy(sim.now)
@@ -76,6 +82,7 @@ class DmaEngine:
         if stalled > 0:
             self.stalled_ps += stalled
             now = sim.stamp(sim.now)
+            part = run.parts[run.kernel.reads[which].op]  # of the kernel that it is by now
             self.state.recorder.stall_span(self.name, "dependency", part, now - stalled, now)
 
     def _busy(self, now: int) -> int:
@@ -115,6 +122,11 @@ class DmaEngine:
             self.in_flight,
             landed,
         )
+
+    @property
+    def done(self) -> bool:
+        """Return whether all of the program's transfers have been served."""
+        return self.stage == "done"
 
     def waits_for(self, current: KernelRun) -> int | None:
         """Return how many tiles of ``current`` must be done before the engine goes on, or None."""
@@ -217,35 +229,38 @@ class FillEngine(DmaEngine):
     def run(self) -> Steps:
         """Serve the fills of all kernels in order."""
         state = self.state
-        for index in range(len(state.program.kernels)):
-            if not any(b.place != "resident" for b in state.program.kernels[index].reads):
-                continue
-            run = self.run_ = state.kernel(index)
-            self.tile = run.next_fill(0)
-            while self.tile < run.count:
-                for place in range(len(run.job(self.tile).fills)):
-                    self.place = place
-                    yield from self._ready(run)
-                    yield from self._fill(run)
-                self.tile = run.next_fill(self.tile + 1)
+        while self.index < len(state.program.kernels):
+            if any(b.place != "resident" for b in state.program.kernels[self.index].reads):
+                yield from self._kernel(state.kernel(self.index))
+            self.index += 1
         self.stage = "done"
+
+    def _kernel(self, run: KernelRun) -> Steps:
+        self.run_ = run
+        self.tile = run.next_fill(0)
+        while self.tile < run.count:
+            for place in range(len(run.job(self.tile).fills)):
+                self.place = place
+                yield from self._ready(run)
+                yield from self._fill(run)
+            self.tile = run.next_fill(self.tile + 1)
 
     def _ready(self, run: KernelRun) -> Steps:
         fill = run.job(self.tile).fills[self.place]
         binding = run.kernel.reads[fill.binding]
-        part = run.parts[binding.op]
-        need = max(binding.free_after, binding.ready_after) + 1
+        need = fill_need(binding)
+        self.state.asked(run, fill.binding)
         if self.state.flushed.value < need:
             what = f"kernel {need - 1} to be written back before {binding.data.tensor} is filled"
             self.stage = "flush"
-            yield from self._wait(self.state.flushed.reached(need, (self.name,)), what, part)
+            yield from self._wait(self.state.flushed.reached(need, (self.name,)), what, run, fill.binding)
         rides = fill.binding in run.kernel.rider_reads  # read as results drain
         tiles = run.tiles if rides else run.consumed
         wait = run.job(self.tile).fills[self.place].wait_tile
         if tiles.value <= wait:
             what = f"tile {wait} of {run.kernel.leader.op} to free a buffer"
             self.stage = "tile"
-            yield from self._wait(tiles.reached(wait + 1, (self.name,)), what, part)
+            yield from self._wait(tiles.reached(wait + 1, (self.name,)), what, run, fill.binding)
 
     def _fill(self, run: KernelRun) -> Steps:
         state = self.state

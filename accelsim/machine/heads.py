@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from accelsim.machine.kernel_run import KernelRun
 from accelsim.machine.snapshot import Shot
-from accelsim.machine.state import KernelRun
 from accelsim.program.jobs import Base
 
 SlotCopies = dict[tuple[bool, int], Shot]
@@ -17,6 +17,11 @@ class Engine(Protocol):
 
     name: str
     run_: KernelRun | None
+    index: int
+
+    @property
+    def done(self) -> bool:
+        """Return whether it has come to the program's end."""
 
     def standing(self, current: KernelRun) -> tuple[Any, ...]:
         """Return where it stands."""

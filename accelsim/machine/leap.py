@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from accelsim.machine.drain import Drain
 from accelsim.machine.heads import Engine, Period
+from accelsim.machine.kernel_run import KernelRun
 from accelsim.machine.replay import again
-from accelsim.machine.state import KernelRun, State
+from accelsim.machine.state import State
 from accelsim.sim.engine import PS_PER_S
 
 if TYPE_CHECKING:

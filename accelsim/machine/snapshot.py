@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from accelsim.machine.drain import Drain, DrainFold, Item
 from accelsim.machine.fold_run import FoldRun
+from accelsim.machine.kernel_run import KernelRun
 from accelsim.machine.memory import Port
-from accelsim.machine.state import KernelRun, State
+from accelsim.machine.state import State
 from accelsim.machine.stream import StreamRun
 from accelsim.program.jobs import Base
 from accelsim.sim import Tag

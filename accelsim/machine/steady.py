@@ -16,9 +16,10 @@ import numpy as np
 
 from accelsim.machine.drain import Drain
 from accelsim.machine.heads import Engine, Head, Period, SlotCopies, Stand
+from accelsim.machine.kernel_run import KernelRun
 from accelsim.machine.leap import leap
 from accelsim.machine.snapshot import Camera, Shot
-from accelsim.machine.state import KernelRun, State
+from accelsim.machine.state import State
 from accelsim.program.jobs import Base
 from accelsim.sim.engine import PS_PER_S
 
