@@ -1,4 +1,4 @@
-"""The books of repeated blocks: what a stretch of kernels added, added again under the names of alike ones."""
+"""The books of repeated blocks: what a stretch of kernels added, again under the names of alike ones."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Books:
         for n in range(1, times + 1):
             self._sums(sums, n * per)
             self._times(kernels, n * per, n * ps)
-            recorder.spans += [self._span(span, n * per, n * ps) for span in spans]
+            recorder.spans += self._spans(spans, n * per, n * ps)
             for entry in entries:
                 self._enter(entry, n * per, n * ps)
             for row in rows:
@@ -94,23 +94,41 @@ class Books:
             for here, there in pairs:
                 ops[there.op] = _later(ops[here.op], ps)
 
-    def _span(self, span: SpanRow, by: int, ps: int) -> SpanRow:
-        kernel, _ = self._of_op[span.part.op]
-        return replace(
-            span,
-            part=self._part(span.part, by),
-            tensor=self._tensor(kernel, span.tensor, by),
-            queued_ps=span.queued_ps + ps,
-            start_ps=span.start_ps + ps,
-            end_ps=span.end_ps + ps,
-        )
+    def _spans(self, spans: list[SpanRow], by: int, ps: int) -> list[SpanRow]:
+        """Return spans as those of the kernels ``by`` further on."""
+        names: dict[tuple[str, str], tuple[Part, str]] = {}
+        found = []
+        for s in spans:
+            about = s.part.op, s.tensor
+            part, tensor = names.get(about) or names.setdefault(about, self._named(s.part, s.tensor, by))
+            queued, start, end = s.queued_ps + ps, s.start_ps + ps, s.end_ps + ps
+            found.append(
+                SpanRow(
+                    s.component,
+                    s.category,
+                    s.reason,
+                    part,
+                    tensor,
+                    queued,
+                    start,
+                    end,
+                    s.busy_ps,
+                    s.count,
+                    s.nbytes,
+                    s.repeat,
+                    s.period_ps,
+                )
+            )
+        return found
 
-    def _tensor(self, index: int, tensor: str, by: int) -> str:
-        """Return the tensor that takes the place of ``tensor`` in the kernel ``by`` further on."""
+    def _named(self, part: Part, tensor: str, by: int) -> tuple[Part, str]:
+        """Return the part and the tensor that take the place of these in the kernel ``by`` further on."""
+        there = self._part(part, by)
         if not tensor:
-            return ""
+            return there, ""
+        index, _ = self._of_op[part.op]
         pairs = zip(self._tensors(self.kernels[index]), self._tensors(self.kernels[index + by]), strict=True)
-        return next(there for here, there in pairs if here == tensor)
+        return there, next(to for at, to in pairs if at == tensor)
 
     def _tensors(self, kernel: Kernel) -> list[str]:
         copies = self.state.program.copies

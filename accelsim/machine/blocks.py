@@ -41,7 +41,10 @@ class BlockCamera(Camera):
     """Takes snapshots between two kernels."""
 
     def between(self, index: int, engines: Sequence[Engine]) -> Shot | None:
-        """Return the state before kernel ``index`` as seen from there; None: results are still on their way."""
+        """Return the state before kernel ``index`` as seen from there.
+
+        None: results are still on their way.
+        """
         drain, state = self.drain, self.state
         if drain.queue or drain.item is not None or drain.live or drain.partial_sums:
             return None
@@ -107,10 +110,11 @@ class Blocks:
         self.books = Books(state) if self.on else None
 
     def head(self, index: int) -> int:
-        """Look at the state before kernel ``index``, skip what is bound to recur, and return where that ends."""
-        if self.books is None or self._often[self.forms[index]] < 3:
+        """Look at the state before kernel ``index``, skip what recurs, and return where that ends."""
+        under_way = self.state.runs()
+        if self.books is None or not under_way or self._often[self.forms[index]] < 3:
             return index
-        camera = BlockCamera(self.state, self.drain, self.state.kernel(index))
+        camera = BlockCamera(self.state, self.drain, under_way[0])
         shot = camera.between(index, self.engines)
         if shot is None:
             return index
@@ -130,7 +134,7 @@ class Blocks:
     def _head(self, index: int, marks: Marks) -> BlockHead:
         state = self.state
         fills, backs = self.engines
-        reached = index - 1 if fills.done else fills.index
+        reached = backs.index if fills.done else max(fills.index, backs.index)
         return BlockHead(
             kernel=index,
             lowest=min(index, backs.index),

@@ -257,6 +257,7 @@ def _skip(recorder: Recorder) -> dict[str, Any]:
         "tiles_simulated": recorder.tiles,
         "tiles_skipped": recorder.tiles_skipped,
         "folds_skipped": recorder.folds_skipped,
+        "kernels_skipped": recorder.kernels_skipped,
         "no_period": dict(sorted(recorder.no_period.items())),
     }
 
