@@ -48,7 +48,7 @@ class BlockCamera(Camera):
         drain, state = self.drain, self.state
         if drain.queue or drain.item is not None or drain.live or drain.partial_sums:
             return None
-        self.now = state.sim.now
+        self.now = self.since = state.sim.now
         return (
             self.now * state.machine.clock_hz % PS_PER_S,
             drain.stage,

@@ -34,6 +34,9 @@ def leap(
     _add_meters(state, units, period)
     for engine, before, after in zip(engines, since.stands, period.last.stands, strict=True):
         stands = before.moving != after.moving
+        if after.move is not None and after.move is before.move:
+            figures = [(n - was) * times for was, n in zip(before.figures, after.figures, strict=True)]
+            engine.move_on((after.chunk - before.chunk) * times, figures, ps)
         if stands:
             engine.nearer(run, period.tiles * times, period.base.results * times)
         if not period.tiles:

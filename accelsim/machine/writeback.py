@@ -8,7 +8,7 @@ from accelsim.geometry import FULL, Operand
 from accelsim.machine.dma import DmaEngine
 from accelsim.machine.kernel_run import KernelRun
 from accelsim.machine.memory import Access
-from accelsim.machine.transfers import BackMark, Books
+from accelsim.machine.transfers import BackMark, Move
 from accelsim.program.jobs import Transfer
 from accelsim.program.nests import transfer
 from accelsim.program.program import Binding
@@ -99,38 +99,37 @@ class WriteBackEngine(DmaEngine):
     def _write_back(self, run: KernelRun, job: Transfer) -> Steps:
         state, binding = self.state, self._binding(run, job)
         part = run.parts[binding.op]
-        issued = state.sim.now
         number = len(run.backs_done)
         run.backs_done.append(False)
-        chunks = self._chunks(job, binding)
-        left = [len(chunks)]
+        move = Move(self._chunks(job, binding), state.sim.now)
         self._count(part, binding.data.role, "write", self._dram_bytes(job))
         self.stage = "descriptor"
         yield state.sim.delay(state.machine.dma.descriptor_latency_ps, (self.name,))
-        books = Books()
-        for chunk, (dram_bytes, bank_bytes) in enumerate(chunks):
-            self.chunk = chunk
+        self.move, self.chunk = move, 0
+        while self.chunk < len(move.chunks):
             yield from self._slot()
+            dram_bytes, bank_bytes = move.chunks[self.chunk]
+            self.chunk += 1
             now = state.sim.now
             read = Access(now, now, now, None)
             if bank_bytes:
-                read = self._bank_access(books, binding, "read", bank_bytes)
-            mark = BackMark(issued, number, read.done_ps, job, books)
+                read = self._bank_access(move, binding, "read", bank_bytes)
+            mark = BackMark(number, read.done_ps, job, move)
             tag = ("leave", run, "back", number, dram_bytes)
-            self._at(read.done_ps, tag, self._leave(run, dram_bytes, left, mark))
+            self._at(read.done_ps, tag, self._leave(run, dram_bytes, mark))
 
-    def _leave(self, run: KernelRun, nbytes: int, left: list[int], mark: BackMark) -> Callable[[], None]:
+    def _leave(self, run: KernelRun, nbytes: int, mark: BackMark) -> Callable[[], None]:
         """Return what happens when a chunk has left its bank: DRAM takes it."""
 
         def left_bank() -> None:
-            access = self._dram_access(mark.books, "write", nbytes)
+            access = self._dram_access(mark.move, "write", nbytes)
             tag = ("back landed", run, "back", mark.number, ("ps", mark.read_ps))
             self._at(access.done_ps, tag, landed)
 
         def landed() -> None:
             self._land()
-            left[0] -= 1
-            if left[0] == 0:
+            mark.move.left -= 1
+            if mark.move.left == 0:
                 self._written(run, mark)
 
         return left_bank
@@ -146,12 +145,12 @@ class WriteBackEngine(DmaEngine):
             run.slots[(True, mark.job.binding, mark.job.ordinal)].read_whole(
                 read_ps, Reader(part.phase, WRITE_BACK)
             )
-        self._close(run, binding, mark.books, fills=False)
+        self._close(run, binding, mark.move, fills=False)
         run.backs_done[mark.number] = True
         done = run.write_backs.value
         while done < len(run.backs_done) and run.backs_done[done]:
             done += 1
         run.write_backs.advance(done)
-        access = Access(mark.issued_ps, mark.issued_ps, now, None)
-        busy = now - mark.issued_ps
+        access = Access(mark.move.issued_ps, mark.move.issued_ps, now, None)
+        busy = now - mark.move.issued_ps
         state.span(self.name, "writeback", part, binding.data.tensor, access, now, busy, 1, mark.job.nbytes)
