@@ -177,11 +177,17 @@ class BankSpec(Block):
     elsewhere. Or `"ber:1e-6"`: the time after which the device has flipped that share of the bits."""
     write_retries: Annotated[int, Strict(), Field(ge=0, le=100)] = 0
     """Every write is verified by a read and tried again up to so many times."""
-    power_gating: Literal["none", "empty", "idle"] = "none"
+    power_gating: Literal["none", "empty", "idle", "drowsy"] = "none"
     """What is off: `empty` words of the group during each op, or also the whole group during ops that do not
-    touch it (`idle`; stt-mram only, as sram would lose its content)."""
+    touch it (`idle`; stt-mram only, as sram would lose its content). `drowsy`, for sram: `empty`, and
+    words that hold data but are not used keep them at a lower voltage."""
     gated_leakage: Share = 0.1
     """Share of the leakage that remains where power is off."""
+    drowsy_leakage: Share = 0.15
+    """Share of the leakage that remains of words that are drowsy."""
+    wakeup_latency: Time = written("1 cycle")
+    """What the first access of the group waits when an op begins for which drowsy words wake (stall reason
+    `wakeup`)."""
     iso_area: Flag | None = None
     """Solve this group's capacity under `iso_area_with`; default: the stt-mram groups, if no group says
     true."""

@@ -119,12 +119,14 @@ def _device_faults(bank: BankSpec) -> list[tuple[str, str]]:
     for key in ("early_termination", "write_retries"):
         if getattr(bank, key) and not bank.device:
             wrong.append((key, "has no effect without a device, whose error rate decides"))
-    if bank.power_gating == "idle" and (bank.scrub_interval or bank.refresh_interval):
+    if bank.power_gating in ("idle", "drowsy") and (bank.scrub_interval or bank.refresh_interval):
         wrong.append(("power_gating", 'scrub and refresh need power at all times; use "empty"'))
     if bank.differential_write and not mram:
         wrong.append(("differential_write", "is for stt-mram"))
     if bank.power_gating == "idle" and not mram:
-        wrong.append(("power_gating", 'sram loses its content without power; use "empty"'))
+        wrong.append(("power_gating", 'sram loses its content without power; use "drowsy" or "empty"'))
+    if bank.power_gating == "drowsy" and mram:
+        wrong.append(("power_gating", 'stt-mram keeps its content without power; use "idle"'))
     return wrong
 
 

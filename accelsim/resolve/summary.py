@@ -265,6 +265,10 @@ def _techniques(bank: BankGroup) -> tuple[str, ...]:
         found.append(
             f"power gating ({bank.power_gating}), {100 * bank.gated_leakage:g} % of the leakage left"
         )
+    if bank.power_gating == "drowsy":
+        found.append(
+            f"drowsy words leak {100 * bank.drowsy_leakage:g} % and wake in {bank.wakeup_ps / 1000:g} ns"
+        )
     if bank.max_dwell_ps:
         found.append(f"data lie at most {bank.max_dwell_ps / 1e6:.4g} us")
     return tuple(found)
