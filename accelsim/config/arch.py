@@ -129,11 +129,13 @@ class BankSpec(Block):
     """Bits of one access of one macro."""
     ports: Literal["1rw", "1r1w"] = "1rw"
     """One port for both, or one for reads and one for writes, of each macro."""
-    macro: Literal["sram", "stt34", "stt54"] | None = None
-    """Cell of the array table, at `node`; default `sram`, or `stt34` for stt-mram. Fills what the keys
-    below leave out."""
-    flavour: Literal["HP", "LOP"] = "LOP"
-    """Transistors of the array table."""
+    macro_table: Text = ""
+    """Array table of this group; empty: the machine's."""
+    macro: Text | None = None
+    """Cell of the array table, at `node`: `sram`, `stt34`, `stt54`, or one of an own table (those of sram
+    begin with `sram`); default `sram`, or `stt34` for stt-mram. Fills what the keys below leave out."""
+    flavour: Literal["HP", "LOP", "LSTP"] = "LOP"
+    """Transistors of the array table; the shipped ones have HP and LOP."""
     read_latency: Time | None = None
     """From the request to the data of a word; from the table: its read time."""
     read_cycle: Time | None = None
@@ -320,6 +322,9 @@ class ArchSpec(Spec):
     temperature: Kelvin = written("350 K")
     """Of the whole machine; the array table's leakage law holds from 300 K to 400 K (flavour HP: to 350
     K)."""
+    macro_table: Text = "nvsim-min64"
+    """Array table of the bank groups: `nvsim-min64`, `nvsim-read-edp`, or a `.csv` file, relative to the file
+    that names it (`accelsim macros import`)."""
     iso_area_with: Text = ""
     """Name or path of a machine: the capacity of the iso_area groups is solved so that all banks together
     take at most its bank area."""

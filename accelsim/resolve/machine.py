@@ -164,7 +164,8 @@ class BankGroup:
     leakage_mw: float  # of the whole group
     area_mm2: float
     cell: str = ""  # of the array table
-    cell_current_a: float = 0.0  # that its access transistor gives
+    cell_current_a: float = 0.0  # that its access transistor gives; 0: of no STT-MRAM cell, or unknown
+    cell_pulse_s: float = 0.0  # the macro's own
     write_cell_pj: float = 0.0
     unchanged_cost: float = 1.0
     changed_cost: float = 1.0

@@ -37,7 +37,7 @@ _PRICES: Final = {  # of a machine: what decides energy, area or text, and neith
     "dram": ("read_pj_per_bit", "write_pj_per_bit", "background_mw"),
 }
 _BANK_PRICES: Final = (
-    *("read_pj", "write_pj", "leakage_mw", "area_mm2", "cell_current_a", "write_cell_pj"),
+    *("read_pj", "write_pj", "leakage_mw", "area_mm2", "cell_current_a", "cell_pulse_s", "write_cell_pj"),
     *("unchanged_cost", "changed_cost", "falling_cost", "write_retries", "gated_leakage", "drowsy_leakage"),
 )
 
