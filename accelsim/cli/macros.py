@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from accelsim.errors import InputError
-
-if TYPE_CHECKING:
-    from accelsim.units import Dimension
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -51,26 +48,21 @@ def import_(
     from accelsim.device.imports.given import Given
     from accelsim.device.macros import table_of_rows
     from accelsim.device.rows import write_rows
-    from accelsim.units import CURRENT, ENERGY, LIFETIME, NODE, SIZE, TEMPERATURE
 
     if kind not in FORMATS:
         raise typer.BadParameter(f'expected {", ".join(FORMATS)}, got "{kind}"', param_hint="--format")
+    flavour = flavour.upper() if flavour else flavour
     if flavour not in (None, "HP", "LOP", "LSTP"):
         raise typer.BadParameter(f'expected HP, LOP or LSTP, got "{flavour}"', param_hint="--flavour")
     target = out or Path(f"{name}.csv")
     _check_target(target, force)
-    options = {
+    said = {
         "cell": cell or "",
-        "node_nm": _number("--node", node, NODE),
         "roadmap": flavour or "",
-        "temperature_K": _number("--temperature", temperature, TEMPERATURE),
-        "word_bits": _number("--word", word, SIZE, 8),
-        "cell_current_uA": _number("--cell-current", cell_current, CURRENT, 1e6),
-        "cell_pulse_ns": _number("--cell-pulse", cell_pulse, LIFETIME, 1e9),
-        "cell_energy_pJ": _number("--cell-energy", cell_energy, ENERGY),
         "cell_access_width_F": "" if cell_access_width is None else repr(cell_access_width),
+        **_numbers((node, temperature, word, cell_current, cell_pulse, cell_energy)),
     }
-    given = Given(options={column: text for column, text in options.items() if text})
+    given = Given(options={column: text for column, text in said.items() if text})
     read = [import_file(path, kind, given) for path in files]
     rows = [row for file in read for row in file.rows]
     table_of_rows(rows, str(target))  # two of the same macro are refused before anything is written
@@ -84,7 +76,7 @@ def import_(
     from accelsim.cli.console import results
     from accelsim.report.macros import macro_rows
 
-    results().print(macro_rows(f"{name}: {len(rows)} macros", rows))
+    results().print(macro_rows(name, rows))
     typer.echo(f"array table: {target}")
 
 
@@ -110,15 +102,25 @@ def _check_target(path: Path, force: bool) -> None:
         raise InputError(f"{path}: is there already; give --force to replace it, or another --out")
 
 
-def _number(option: str, text: str | None, dimension: Dimension, factor: float = 1) -> str:
-    """Return an option's value in the unit of its column; empty if it was not given."""
+def _numbers(texts: tuple[str | None, ...]) -> dict[str, str]:
+    """Return the options that are quantities by column, in the column's unit; empty ones were not given."""
     from accelsim.device.imports.given import plain
-    from accelsim.units import TEMPERATURE, UnitError, kelvin
+    from accelsim.units import CURRENT, ENERGY, LIFETIME, NODE, SIZE, TEMPERATURE, UnitError, kelvin
 
-    if text is None:
-        return ""
-    try:
-        value = kelvin(text) if dimension is TEMPERATURE else float(dimension.parse(text))
-    except UnitError as exc:
-        raise InputError(f"{option}: {exc}") from None
-    return plain(value * factor)
+    options = (
+        ("--node", "node_nm", NODE, 1.0),
+        ("--temperature", "temperature_K", TEMPERATURE, 1.0),
+        ("--word", "word_bits", SIZE, 8.0),
+        ("--cell-current", "cell_current_uA", CURRENT, 1e6),
+        ("--cell-pulse", "cell_pulse_ns", LIFETIME, 1e9),
+        ("--cell-energy", "cell_energy_pJ", ENERGY, 1.0),
+    )
+    found = {}
+    for (option, column, dimension, factor), text in zip(options, texts, strict=True):
+        try:
+            if text is not None:
+                value = kelvin(text) if dimension is TEMPERATURE else float(dimension.parse(text))
+                found[column] = plain(value * factor)
+        except UnitError as exc:
+            raise InputError(f"{option}: {exc}") from None
+    return found

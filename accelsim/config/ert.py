@@ -99,8 +99,12 @@ def load_ert(path: Path) -> tuple[ErtComponent, ...]:
 
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as exc:
-        raise InputError(f"{path}: cannot be read: {exc}") from None
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except OSError as exc:
+        raise InputError(f"{path}: cannot be read: {exc.strerror}") from None
+    except UnicodeDecodeError as exc:
+        raise InputError(f"{path}: not a text file in UTF-8 (byte {exc.start})") from None
     except yaml.YAMLError as exc:
         at = getattr(exc, "problem_mark", None)
         line = f":{at.line + 1}:{at.column + 1}" if at is not None else ""

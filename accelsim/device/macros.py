@@ -260,8 +260,10 @@ def _shipped(name: str) -> MacroTable:
 def _of_file(path: str, _changed: int, _size: int) -> MacroTable:
     try:
         text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as exc:
-        raise InputError(f"{path}: cannot be read: {exc}") from None
+    except OSError as exc:
+        raise InputError(f"{path}: cannot be read: {exc.strerror}") from None
+    except UnicodeDecodeError as exc:
+        raise InputError(f"{path}: not a text file in UTF-8 (byte {exc.start})") from None
     return table_of_rows(read_rows(text, path), path)
 
 

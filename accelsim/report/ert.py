@@ -17,7 +17,8 @@ def ert_tables(title: str, prices: Sequence[ErtPrice]) -> RenderableType:
     """Return the energies by component, and by action with what priced each."""
     totals = ert_totals(list(prices))
     rows = [(name, _joules(ert), _joules(own)) for name, (ert, own) in totals.items()]
-    rows.append(("total", *(_joules(math.fsum(column)) for column in zip(*totals.values(), strict=True))))
+    both = [math.fsum(column) for column in zip(*totals.values(), strict=True)]
+    rows.append(("total", _joules(both[0]), _joules(both[1])))
     lines = [
         (
             f"{p.component} {p.action}",

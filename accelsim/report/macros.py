@@ -57,27 +57,30 @@ def _pair(was: float, now: float) -> tuple[str, str, str]:
     return f"{was:,.4g}", f"{now:,.4g}", f"{now / was:.3f}" if was else "-"
 
 
-def macro_rows(title: str, rows: Sequence[Row]) -> RenderableType:
+def macro_rows(name: str, rows: Sequence[Row]) -> RenderableType:
     """Return the macros of a table, a line each."""
-    columns = (
-        "cell",
-        "node",
-        "bits",
-        "capacity",
-        "K",
-        "read ns",
-        "cycle ns",
-        "write ns",
-        "read pJ",
-        "write pJ",
+    numbers = (
+        "temperature_K",
+        "read_ns",
+        "read_cycle_ns",
+        "write_ns",
+        "read_pJ",
+        "write_pJ",
+        "leak_mW",
+        "area_mm2",
     )
-    lines = []
-    for row in sorted(rows, key=lambda r: (r.key, r.kelvin, r.capacity_bytes)):
-        names = ("temperature_K", "read_ns", "read_cycle_ns", "write_ns", "read_pJ", "write_pJ")
-        numbers = [f"{row.numbers[name]:.4g}" for name in (*names, "leak_mW", "area_mm2")]
-        made = (f"{row.node_nm} nm {row.flavour}", str(row.word_bits), size_text(row.capacity_bytes))
-        lines.append((row.cell, *made, *numbers))
-    return grid(title, (*columns, "leak mW", "mm2"), lines)
+    lines = [
+        (
+            f"{row.cell}, {row.node_nm} nm {row.flavour}",
+            str(row.word_bits),
+            size_text(row.capacity_bytes),
+            *(f"{row.numbers[column]:.4g}" for column in numbers),
+        )
+        for row in sorted(rows, key=lambda r: (r.key, r.kelvin, r.capacity_bytes))
+    ]
+    title = f"{name}: {len(lines)} macro{'s' * (len(lines) > 1)}; times in ns, energies of a word in pJ"
+    columns = ("macro", "bits", "capacity", "K", "read", "cycle", "write", "read", "write", "leak mW", "mm2")
+    return grid(title, columns, lines, 0)
 
 
 def macro_series(table: MacroTable) -> RenderableType:

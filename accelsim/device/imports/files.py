@@ -36,8 +36,12 @@ def import_file(path: Path, kind: str, given: Given) -> Imported:
     try:
         data = path.read_bytes()
         text = data.decode()
-    except (OSError, UnicodeDecodeError) as exc:
-        raise InputError(f"{path}: cannot be read: {exc}") from None
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except OSError as exc:
+        raise InputError(f"{path}: cannot be read: {exc.strerror}") from None
+    except UnicodeDecodeError as exc:
+        raise InputError(f"{path}: not a text file in UTF-8 (byte {exc.start})") from None
     kind = kind_of(text, str(path)) if kind == "auto" else kind
     if kind == "nvsim":
         rows = nvsim_rows(text, str(path), given, lambda name: _beside(path, name))
