@@ -6,7 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from accelsim.graph.ir import Graph
 from accelsim.machine import run_program
 from accelsim.machine.memory import Bank
 from accelsim.mapping import map_graph
@@ -18,8 +21,8 @@ from accelsim.run.energy import STEP_END
 from accelsim.run.gating import powered_shares
 from accelsim.run.selfcheck import self_checks
 from accelsim.sim import Sim
-from tests.strategies import shipped_graph
-from tests.test_steady_state import agree
+from tests.strategies import shipped_graph, step_graph
+from tests.test_steady_state import agree, steady_machines
 
 
 def edge(gating: str, *overrides: str) -> Machine:
@@ -41,17 +44,28 @@ def test_the_first_access_wakes_and_pays() -> None:
     assert (second.start_ps, second.cause) == (first.start_ps + group.read_cycle_ps, "port_busy")
 
 
-@pytest.mark.parametrize("wakeup", ["1 cycle", "2 us"])
-def test_skipping_changes_nothing(wakeup: str) -> None:
+def test_skipping_changes_nothing() -> None:
     """With and without the skip: the same books; waking is a stall where it takes long."""
-    on = edge("drowsy", f"bank.sram.wakeup_latency={wakeup}")
-    program = map_graph(shipped_graph("lenet5", 64), on)
+    on = edge("drowsy", "bank.sram.wakeup_latency=100 ns")
+    program = map_graph(shipped_graph("lenet5", 32), on)
     recorder = agree(on, program)
     assert recorder.tiles_skipped + recorder.folds_skipped > 0
     stalled = sum(times.stall_ps.get("wakeup", 0) for times in recorder.ops.values())
     awake = run_program(edge("none"), program)
     assert stalled > 0
     assert recorder.end_ps > awake.end_ps
+
+
+@pytest.mark.filterwarnings("ignore:Generating overly large repr")  # of a strategy's arguments
+@settings(max_examples=8, suppress_health_check=list(HealthCheck), deadline=None)
+@given(
+    st.sampled_from([step_graph("cnn"), step_graph("perceptron")]), steady_machines, st.integers(0, 90_000)
+)
+def test_random_machines_agree(graph: Graph, on: Machine, wakeup_ps: int) -> None:
+    """With any machine and any time to wake the skip is exact."""
+    drowsy = {n: replace(b, power_gating="drowsy", wakeup_ps=wakeup_ps) for n, b in on.banks.items()}
+    sleepy = replace(on, banks=drowsy)
+    agree(sleepy, map_graph(graph, sleepy))
 
 
 def used_bytes(program: Program, index: int) -> tuple[set[int], set[int]]:
@@ -76,7 +90,8 @@ def used_bytes(program: Program, index: int) -> tuple[set[int], set[int]]:
 
 def test_shares_byte_by_byte() -> None:
     """What is used leaks in full, what only holds data as drowsy words do, what is empty as gated ones."""
-    on = edge("drowsy", "bank.sram.drowsy_leakage=0.25", "bank.sram.gated_leakage=0.125")
+    shares_left = ("bank.sram.drowsy_leakage=0.25", "bank.sram.gated_leakage=0.125")
+    on = edge("drowsy", *shares_left, "bank.sram.capacity=128 KiB")
     program = map_graph(shipped_graph("lenet5", 4), on)
     recorder = run_program(on, program)
     shares, size = powered_shares(on, program, recorder), on.banks["sram"].capacity_bytes
