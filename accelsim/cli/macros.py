@@ -13,6 +13,7 @@ from accelsim.errors import InputError
 app = typer.Typer(
     no_args_is_help=True,
     help="Array tables: import the results of NVSim, CACTI or a plain CSV, and show what is in a table.",
+    epilog="Example: accelsim macros import nvsim.log out.csv --name mine",
 )
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
 
