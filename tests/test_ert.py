@@ -77,6 +77,22 @@ def test_what_has_no_price_is_named(finished: Run) -> None:
     assert lines[-1].startswith("the table has DRAM (write, read, leak, update); weight_reg (")
 
 
+def test_the_same_name_is_the_same_thing(finished: Run, tmp_path: Path) -> None:
+    """A component called as the bank group prices its words and its leakage, without a map."""
+    ert = tmp_path / "ert.yaml"
+    actions = "".join(
+        f"    - {{name: {name}, energy: {pj}}}\n" for name, pj in (("read", 2), ("write", 3), ("leak", 4))
+    )
+    ert.write_text(f"ERT:\n  version: 0.4\n  tables:\n  - name: top.SRAM[0..1]\n    actions:\n{actions}")
+    free = tmp_path / "free.toml"
+    free.write_text('free = ["pe_array *", "accumulator *", "vector *", "noc *", "d*", "static *"]\n')
+    prices = {p.action: p for p in ert_prices(finished, ert, free) if p.component == "spad.sram"}
+    assert prices["read"].energy_pj == 2 * prices["read"].count
+    assert prices["write"].energy_pj == 3 * prices["write"].count
+    cycles = prices["leakage"].amount / 2  # of two instances
+    assert 0 < cycles < finished.summary["time_ps"] * finished.manifest["machine"]["clock_hz"] / 1e12
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
