@@ -102,7 +102,8 @@ class Blocks:
         self.state = state
         self.drain = drain
         self.engines = engines
-        self.forms = forms_of(state.program) if state.skips and not state.recorder.histogram.traced else []
+        off = not state.skips or bool(state.recorder.histogram.traced)
+        self.forms = [] if off else forms_of(state.program, state.woken)
         self.needs = [needs_of(k) for k in state.program.kernels] if self.forms else []
         self._often = Counter(self.forms)
         self._known: dict[Shot, list[BlockHead]] = {}

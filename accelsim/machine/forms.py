@@ -6,8 +6,9 @@ apart until it is thought of here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 from accelsim.geometry import Operand
 from accelsim.program.program import Binding, Copy, Data, Kernel, OpPart, Program, Psum, Region
@@ -32,16 +33,17 @@ def needs_of(kernel: Kernel) -> dict[int, int]:
     return fills | {RESULTS: results_need(kernel)}
 
 
-def forms_of(program: Program) -> list[int]:
+def forms_of(program: Program, begins: Callable[[int], Any]) -> list[int]:
     """Return a number per kernel; equal numbers mean kernels that differ in names and places only.
 
-    And in what they wait for (``needs_of``): much of that has passed when it is asked for.
+    And in what they wait for (``needs_of``): much of that has passed when it is asked for. ``begins`` says
+    what else happens when a kernel begins.
     """
     seen: dict[str, int] = {}
-    return [seen.setdefault(_form(k, program.copies), len(seen)) for k in program.kernels]
+    return [seen.setdefault(_form(k, program.copies, begins(k.index)), len(seen)) for k in program.kernels]
 
 
-def _form(kernel: Kernel, copies: Sequence[Copy]) -> str:
+def _form(kernel: Kernel, copies: Sequence[Copy], begins: object) -> str:
     names: dict[str, str] = {}
     evicted = [copies[number] for number in kernel.write_back]
     alike = replace(
@@ -55,7 +57,7 @@ def _form(kernel: Kernel, copies: Sequence[Copy]) -> str:
         estimate_ps=0,
         estimate_dram_bytes=0,
     )
-    return repr((alike, [(_region(c.region), _data(c.data, names)) for c in evicted]))
+    return repr((alike, begins, [(_region(c.region), _data(c.data, names)) for c in evicted]))
 
 
 def _name(name: str, names: dict[str, str]) -> str:

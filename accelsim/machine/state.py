@@ -10,6 +10,7 @@ from accelsim.machine.kernel_run import KernelRun, SlotKey, at_origin, copy_key,
 from accelsim.machine.memory import Access, Action, Bank, FlatDram, Port
 from accelsim.program.jobs import Transfer
 from accelsim.program.kernel_jobs import jobs_of
+from accelsim.program.occupancy import woken
 from accelsim.program.program import Binding, Program
 from accelsim.resolve.machine import Machine
 from accelsim.resolve.shape import array_shape
@@ -148,6 +149,11 @@ class State:
         self.collect(run)
         for histogram in run.histograms.values():
             self.recorder.histogram.singles += histogram.singles
+
+    def woken(self, index: int) -> tuple[str, ...]:
+        """Return the bank groups of which drowsy words wake when kernel ``index`` begins."""
+        drowsy = {name for name, b in self.banks.items() if b.spec.power_gating == "drowsy"}
+        return tuple(g for g in woken(self.program, index) if g in drowsy) if drowsy else ()
 
     def asked(self, run: KernelRun, which: int) -> None:
         """Note which kernels were through when what ``which`` of a kernel waits for was first looked at.

@@ -79,7 +79,10 @@ class Move:
         return (-self.left, self.narrow, *self.bank.figures(), *self.dram.figures())
 
     def alike(self, chunk: int, per: int) -> int:
-        """Return how many chunks from ``chunk`` on are each like the one ``per`` before, the last left out."""
+        """Return how many chunks from ``chunk`` on are each like the one ``per`` before.
+
+        The transfer's last is left out.
+        """
         end = chunk
         while end < len(self.chunks) - 1 and self.chunks[end] == self.chunks[end - per]:
             end += 1

@@ -40,6 +40,8 @@ class Units:
         index = 0
         while index < len(self.state.program.kernels):
             index = blocks.head(index)
+            for group in self.state.woken(index):
+                self.state.banks[group].wakes = True
             steps = KernelSteps(self.state, self.drain, self.engines, self.state.kernel(index))
             yield from steps.run()
             index += 1
