@@ -22,8 +22,8 @@ GEMM_HEADER = "Layer,M,N,K"
 class Line:
     """One level and action: their accesses and energy beside ours.
 
-    ``apart`` is what theirs counts and ours does not, by the reason that ``why`` gives; it is a product of
-    the layer's shape, never a difference of the two.
+    ``apart`` is what theirs counts and ours does not (negative: the other way round), by the reason that
+    ``why`` gives; it is a product of the layer's shape, never a difference of the two.
     """
 
     level: str
@@ -36,7 +36,7 @@ class Line:
 
     @property
     def our_pj(self) -> float:
-        """Return our energy, of the accesses ``apart`` too."""
+        """Return our energy, of the accesses counted as theirs are."""
         return (self.ours + self.apart) * self.price_pj
 
 

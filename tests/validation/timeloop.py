@@ -10,6 +10,7 @@ from tests.validation.imposed import Tile
 
 ELEMENT = 2  # bytes
 GOLDEN = json.loads((PEERS / "timeloop.json").read_text())
+FIRST = "a read with a sum's first addition, which is part of the accumulator's one price"
 DESIGNS = ("simple_weight_stationary", "simple_output_stationary")
 
 
@@ -34,7 +35,9 @@ def weight_stationary() -> list[Line]:
     sums = ("spad.sums", "activation")
     return [
         *_buffered(run, glb),
-        _line("buffer, sums, read", glb["Outputs"]["reads"], run.count(sums[0], "read", sums[1]), run, "read"),
+        _line(
+            "buffer, sums, read", glb["Outputs"]["reads"], run.count(sums[0], "read", sums[1]), run, "read"
+        ),
         _line(
             "buffer, sums, write",
             glb["Outputs"]["updates"],
@@ -56,15 +59,26 @@ def output_stationary() -> list[Line]:
     """
     tile = Tile(14, 16, 27, ("n", "m", "k"), hold_a=True)
     run = Imposed("timeloop_os", "29,113,3,3,3,32,2", tile, times=16)
-    spad = _levels(DESIGNS[1], "pe_spad")["Outputs"]
-    updates = spad["updates"] * spad["instances"]
-    their_pj = updates * GOLDEN["designs"][DESIGNS[1]]["energy_per_action_pj"]["pe_spad"]["update"]
-    rmw = run.count("accumulator", "rmw")
     return [
         *_buffered(run, _levels(DESIGNS[1], "shared_glb")),
         *_from_dram(run, _levels(DESIGNS[1], "DRAM")),
-        Line("PE's scratchpad, sums, write", updates, rmw, their_pj, run.price("accumulator", "rmw")),
+        *_accumulated(run),
         *_in_the_array(run, DESIGNS[1]),
+    ]
+
+
+def _accumulated(run: Imposed) -> list[Line]:
+    """Return reads and writes of the PEs' scratchpads beside our accumulator's read-modify-writes."""
+    spad = _levels(DESIGNS[1], "pe_spad")["Outputs"]
+    price = GOLDEN["designs"][DESIGNS[1]]["energy_per_action_pj"]["pe_spad"]
+    rmw, each = run.count("accumulator", "rmw"), spad["instances"]
+    reads, updates = spad["reads"] * each, spad["updates"] * each
+    write_pj = run.price("accumulator", "rmw") - price["read"]
+    results = run.moved("write", "activation", ELEMENT)
+    read = "PE's scratchpad, sums, read"
+    return [
+        Line(read, reads, rmw, reads * price["read"], price["read"], -results, FIRST),
+        Line("PE's scratchpad, sums, write", updates, rmw, updates * price["update"], write_pj),
     ]
 
 
@@ -76,7 +90,9 @@ def _levels(design: str, level: str) -> dict[str, dict[str, Any]]:
 def _buffered(run: Imposed, glb: dict[str, dict[str, Any]]) -> list[Line]:
     """Return reads and fills of both operands in the global buffer."""
     return [
-        _line(f"buffer, {name.lower()}, {ours}", glb[name][theirs], run.count("spad.glb", ours, role), run, ours)
+        _line(
+            f"buffer, {name.lower()}, {ours}", glb[name][theirs], run.count("spad.glb", ours, role), run, ours
+        )
         for name, role in (("Weights", "weight"), ("Inputs", "input"))
         for ours, theirs in (("read", "reads"), ("write", "fills"))
     ]

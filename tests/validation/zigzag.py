@@ -44,9 +44,17 @@ def lines(point: dict[str, Any]) -> list[Line]:
     return [
         _operand(run, "I", "input", theirs, energy),
         _operand(run, "W", "weight", theirs, energy),
-        Line("L1, O, read", theirs["O read"], reads, their_reads_pj, read_pj, m * n * SUM_BYTES // word, ZEROS),
+        Line(
+            "L1, O, read", theirs["O read"], reads, their_reads_pj, read_pj, m * n * SUM_BYTES // word, ZEROS
+        ),
         Line("L1, O, write", theirs["O write"], writes, energy["O"] - their_reads_pj, write_pj),
-        Line("MAC", m * n * k, run.count("pe_array", "mac.int8"), energy["mac"], run.price("pe_array", "mac.int8")),
+        Line(
+            "MAC",
+            m * n * k,
+            run.count("pe_array", "mac.int8"),
+            energy["mac"],
+            run.price("pe_array", "mac.int8"),
+        ),
     ]
 
 
