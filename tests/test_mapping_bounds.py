@@ -26,5 +26,5 @@ def test_the_bounds_are_apart() -> None:
 
 @pytest.mark.parametrize("point", ACCELFORGE["points"], ids=lambda p: str(p["M"]))
 def test_a_gemm_moves_little_more_than_accelforge_s_optimum(point: dict[str, int]) -> None:
-    """Not less than the optimum for their buffer, whose sums take a quarter of ours, and at most 1.5 times."""
+    """Not less than the optimum for their buffer, whose sums are a quarter as wide, and at most 1.5 times."""
     assert 1 <= dram_bits(point) / point["dram_bits"] <= 1.5

@@ -176,6 +176,8 @@ class BankGroup:
     max_dwell_ps: int = 0
     power_gating: Literal["none", "empty", "idle"] = "none"
     gated_leakage: float = 0.0
+    model: str = ""  # plug-in that times it
+    model_identity: str = ""  # with the distribution and its version
 
     @property
     def lanes(self) -> int:
@@ -327,6 +329,8 @@ class Machine:
     toggle: Mapping[Role, float] = field(default_factory=dict)
     content: Mapping[str, Content] = field(default_factory=dict)
     sensitivity: Sensitivity | None = None  # placement by it; None: by role alone
+    policy: str = ""  # plug-in that places tensors
+    policy_identity: str = ""  # with the distribution and its version
 
     @property
     def area_mm2(self) -> float:
