@@ -164,7 +164,7 @@ BROKEN = {  # what stands in the package, what stands there instead, and what is
         f"{BANK}.*it lacks spec, chunk_bytes",
     ),
     "group": (FAST, "    return {facts[0].tensor: ['x']}\n    fast = ", f"{POLICY}.*no bank group 'x'"),
-    "tensor": (FAST, "    return {'x': []}\n    fast = ", f"{POLICY}there is no tensor 'x'"),
+    "tensor": (FAST, "    return {'x': []}\n    fast = ", f"{POLICY}there is no tensor or role 'x'"),
     "policy": (FAST, "    fast = 1 / 0\n    fast = ", f"{POLICY}placing the tensors raised ZeroDivision"),
     "view": ("    return elementwise(", "    return None and (", f"{GATE}.*returned NoneType; expected a"),
     "import": (

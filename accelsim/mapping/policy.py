@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from accelsim import plugins
 from accelsim.mapping.storage import Life
 from accelsim.resolve.machine import Machine
-from accelsim.words import Phase, Role
+from accelsim.words import ROLES, Phase, Role
 
-Lists = Mapping[str, Sequence[str]]  # bank groups per tensor, the most wanted first; none: DRAM only
+Lists = Mapping[str, Sequence[str]]  # bank groups per tensor or role, the most wanted first; none: DRAM only
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,17 +60,17 @@ def facts_of(lives: Mapping[str, Life]) -> tuple[TensorFacts, ...]:
 
 def by_role(facts: Sequence[TensorFacts], machine: Machine) -> Lists:
     """Return the lists of ``[placement]``: what a policy that says nothing leaves in force."""
-    return {f.tensor: machine.placement.get(f.role, tuple(machine.banks)) for f in facts}
+    return {f.role: machine.placement.get(f.role, tuple(machine.banks)) for f in facts}
 
 
 def faults_of(lists: object, facts: Sequence[TensorFacts], machine: Machine) -> list[str]:
     """Return what is wrong with the answer of a policy."""
     if not isinstance(lists, Mapping):
-        return [f"expected a mapping of tensors to bank groups, got {type(lists).__name__}"]
-    tensors, found = {f.tensor for f in facts}, []
+        return [f"expected a mapping of tensors or roles to bank groups, got {type(lists).__name__}"]
+    known, found = {*ROLES, *(f.tensor for f in facts)}, []
     for tensor, groups in lists.items():
-        if tensor not in tensors:
-            found.append(f"there is no tensor {tensor!r}")
+        if tensor not in known:
+            found.append(f"there is no tensor or role {tensor!r}")
         elif isinstance(groups, str) or not isinstance(groups, Sequence):
             found.append(f"{tensor}: expected a list of bank groups, got {groups!r}")
         else:
@@ -84,7 +84,8 @@ def faults_of(lists: object, facts: Sequence[TensorFacts], machine: Machine) -> 
 def placed(lives: Mapping[str, Life], machine: Machine) -> dict[str, Life]:
     """Return the lives with their groups as the machine's policy says; it may leave tensors as they are.
 
-    What takes the place of a tensor in the next step goes where that one goes, unless it is named itself.
+    A tensor's own list counts before its role's. What takes the place of a tensor in the next step goes where
+    that one goes, unless it is named itself.
 
     Raises:
         PluginError: The policy raised, or names what is not there.
@@ -99,8 +100,7 @@ def placed(lives: Mapping[str, Life], machine: Machine) -> dict[str, Life]:
         raise plugin.fault("; ".join(faults[:5]))
     found = {}
     for name, life in lives.items():
-        groups = lists.get(name)
-        if groups is None and life.predecessor is not None:
-            groups = lists.get(life.predecessor)
+        names = (name, life.predecessor, life.data.role)
+        groups = next((lists[n] for n in names if n is not None and n in lists), None)
         found[name] = life if groups is None else replace(life, groups=tuple(groups))
     return found
