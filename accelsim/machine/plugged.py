@@ -43,7 +43,7 @@ class BankModel(Memory, Protocol):
         """Return the ports by component name: ``spad.NAME``, or that with ``.read`` and with ``.write``."""
 
 
-def bank_of(sim: Sim, spec: BankGroup, granularity_bytes: int) -> BankModel:
+def bank_of(sim: Sim, spec: BankGroup, granularity_bytes: int) -> Bank:
     """Return the bank of a group: the built-in one, or that of the plug-in which the machine names.
 
     Raises:
@@ -58,31 +58,33 @@ def bank_of(sim: Sim, spec: BankGroup, granularity_bytes: int) -> BankModel:
     missing = [name for name in MEMBERS if not hasattr(made, name)]
     if missing:
         raise plugin.fault(f"what it makes of bank.{spec.name} is no bank: it lacks {', '.join(missing)}")
-    return Guarded(made, plugin)
+    return Guarded(sim, granularity_bytes, made, plugin)
 
 
-def unsteady(bank: BankModel) -> str:
+def unsteady(bank: Bank) -> str:
     """Return why no steady state can be told with ``bank``; empty if it can."""
     if isinstance(bank, Guarded) and not bank.steady:
         return f"bank.{bank.spec.name}: its model, {bank.plugin}, says nothing of its state"
     return ""
 
 
-class Guarded:
+class Guarded(Bank):
     """A plug-in's bank whose exceptions and impossible answers are errors that name the plug-in."""
 
-    def __init__(self, bank: Any, plugin: plugins.Plugin) -> None:
+    def __init__(self, sim: Sim, granularity_bytes: int, bank: Any, plugin: plugins.Plugin) -> None:
+        super().__init__(sim, bank.spec, granularity_bytes)
         self.plugin = plugin
         self.steady = callable(getattr(bank, "standing", None))
-        self.spec: BankGroup = bank.spec
-        self.chunk_bytes: int = bank.chunk_bytes
-        self.code_bytes: int = bank.code_bytes
-        self.read_port: Port = bank.read_port
-        self.write_port: Port = bank.write_port
+        self.chunk_bytes = bank.chunk_bytes
+        self.code_bytes = bank.code_bytes
+        self.read_port = bank.read_port
+        self.write_port = bank.write_port
         self._bank = bank
 
     def access(self, action: Action, nbytes: int) -> Access:
-        """Reserve a port for ``nbytes``, now."""
+        """Reserve a port for ``nbytes``, now; words that are to wake do so first."""
+        if self.wakes:
+            self._wake()
         with self.plugin.guarded(f"{action} of {nbytes} bytes"):
             access: Access = self._bank.access(action, nbytes)
         times = (access.queued_ps, access.start_ps, access.done_ps)

@@ -130,7 +130,8 @@ class Camera:
             self._port(port) for bank in state.banks.values() for port in (bank.read_port, bank.write_port)
         ]
         own = [bank.standing(self.now) for bank in state.banks.values() if isinstance(bank, Guarded)]
-        return (*ports, *own, self._port(state.dram.port), state.dram.standing(self.now))
+        wakes = tuple(bank.wakes for bank in state.banks.values())
+        return (*ports, *own, wakes, self._port(state.dram.port), state.dram.standing(self.now))
 
     def _port(self, port: Port) -> Shot:
         free = self._ago(port.free_ps)

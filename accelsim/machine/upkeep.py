@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from accelsim.geometry import ceil_div
-from accelsim.machine.memory import Access
-from accelsim.machine.plugged import BankModel
+from accelsim.machine.memory import Access, Bank
 from accelsim.machine.state import State
 from accelsim.resolve.machine import BankGroup
 from accelsim.trace.recorder import Part
@@ -31,7 +30,7 @@ def beats(group: BankGroup) -> int:
     return ceil_div(group.capacity_bytes, group.word_bytes * group.lanes)
 
 
-def _slices(state: State, bank: BankModel) -> Callable[[], None]:
+def _slices(state: State, bank: Bank) -> Callable[[], None]:
     """Return what goes through one slice after the other."""
     total, done = beats(bank.spec), 0
 
@@ -45,7 +44,7 @@ def _slices(state: State, bank: BankModel) -> Callable[[], None]:
     return one
 
 
-def _go_through(state: State, bank: BankModel, count: int) -> None:
+def _go_through(state: State, bank: Bank, count: int) -> None:
     now, spec = state.sim.now, bank.spec
     reading, writing = count * spec.read_cycle_ps, count * spec.write_cycle_ps
     start, cause = bank.read_port.reserve(now, reading, "scrub")
