@@ -86,15 +86,17 @@ def find(group: str, name: str) -> Plugin | None:
     return next(iter(found), None)
 
 
-def demand(group: str, name: str) -> Plugin:
+def demand(group: str, name: str, identity: str = "") -> Plugin:
     """Return the installed plug-in ``name``, which was there when the description was read.
 
     Raises:
-        PluginError: It is gone, or offered twice.
+        PluginError: It is gone, offered twice, or another one than ``identity``, if that is given.
     """
     found = find(group, name)
     if found is None:
         raise PluginError(f"no plug-in {name} ({group}) is installed; there are: {listed(group)}")
+    if identity and found.identity != identity:
+        raise found.fault(f"the machine was described with {identity}; install that, or run it anew")
     return found
 
 

@@ -51,7 +51,7 @@ def bank_of(sim: Sim, spec: BankGroup, granularity_bytes: int) -> Bank:
     """
     if not spec.model:
         return Bank(sim, spec, granularity_bytes)
-    plugin = plugins.demand(plugins.BANKS, spec.model)
+    plugin = plugins.demand(plugins.BANKS, spec.model, spec.model_identity)
     factory = plugin.load()
     with plugin.guarded(f"making bank.{spec.name}"):
         made = factory(spec, sim, granularity_bytes)

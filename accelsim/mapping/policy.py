@@ -92,7 +92,8 @@ def placed(lives: Mapping[str, Life], machine: Machine) -> dict[str, Life]:
     """
     if not machine.policy:
         return dict(lives)
-    plugin, facts = plugins.demand(plugins.PLACEMENT, machine.policy), facts_of(lives)
+    plugin = plugins.demand(plugins.PLACEMENT, machine.policy, machine.policy_identity)
+    facts = facts_of(lives)
     policy: Policy = plugin.load()
     with plugin.guarded("placing the tensors"):
         lists = policy(facts, machine)
