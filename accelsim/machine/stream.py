@@ -130,7 +130,7 @@ class StreamRun:
             size = min(chunk, self.nbytes - moved.moved) if whole else min(chunk, target - moved.moved)
             if self.piece % self._bank.code_bytes:  # words that are filled in part are read first
                 self._bank.access("read", size)
-                moved.narrow += self._bank.words(size)
+                moved.narrow += self._bank.cost("read", size)[1]
             access = self._bank.access(self.action, size)  # type: ignore[arg-type]
             hold, words = self._bank.cost(self.action, size)  # type: ignore[arg-type]
             moved.busy_ps += hold

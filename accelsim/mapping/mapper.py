@@ -13,6 +13,7 @@ from accelsim.mapping.kernels import drafts
 from accelsim.mapping.ladder import scenarios
 from accelsim.mapping.orders import PLAIN, Orders, orders_to_try
 from accelsim.mapping.planner import Key, Planner, Trial
+from accelsim.mapping.policy import placed
 from accelsim.mapping.storage import lives
 from accelsim.mapping.tiling import TileSearch
 from accelsim.program.program import Program
@@ -78,7 +79,7 @@ def planner_of(graph: Graph, machine: Machine, cyclic: bool, orders: Orders = PL
     """Return the planner of ``graph``; ``cyclic``: the step begins where the one before ended."""
     kernels = [orders.draft(d) for d in drafts(graph, machine.mapping.fusion)]
     stored, array = orders.graph(graph), array_shape(machine)
-    living = lives(stored, machine, kernels)
+    living = placed(lives(stored, machine, kernels), machine)
     for name, life in living.items():
         order, twin_of = orders.stored(name)
         life.data = replace(life.data, order=order, twin_of=twin_of)
