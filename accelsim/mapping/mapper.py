@@ -39,7 +39,7 @@ def map_graph(
     """
     cyclic = not cold and not graph.independent
     capacity = {n: b.capacity_bytes for n, b in machine.banks.items()}
-    tries = orders_to_try(graph, machine, drafts(graph, machine.mapping.fusion))
+    tries = orders_to_try(graph, machine)
     found = []
     for number, orders in enumerate(tries):
         planner = planner_of(graph, machine, cyclic, orders)

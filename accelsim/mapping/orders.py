@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from accelsim.geometry import Axis, DimMap, Operand
 from accelsim.graph.ir import Graph, Op, Tensor
-from accelsim.mapping.kernels import Draft
+from accelsim.mapping.kernels import Draft, drafts
 from accelsim.mapping.words import Weigher
 from accelsim.program.grain import VECTORS, Which
 from accelsim.resolve.machine import Machine
@@ -142,11 +142,11 @@ def _places(shape: Sequence[int], order: Order) -> list[int]:
     return [i for i, size in enumerate(shape) if size == 1] + [wide[i] for i in order]
 
 
-def orders_to_try(graph: Graph, machine: Machine, drafts: list[Draft]) -> list[Orders]:
+def orders_to_try(graph: Graph, machine: Machine) -> list[Orders]:
     """Return the orders of which plans are to be made, torch's own first."""
     if machine.layout == "along":
         return [PLAIN]
-    search = _Search(graph, machine, drafts)
+    search = _Search(graph, machine, drafts(graph, machine.mapping.fusion))
     plain = search.plain
     found = [plain, search.twins(plain)]
     single = search.single()
