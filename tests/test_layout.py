@@ -29,7 +29,10 @@ from accelsim.words import Dataflow
 from tests.interpreter.feed import Words
 from tests.interpreter.steps import Captured, ProgramSteps, captured
 from tests.strategies import convs, gemms, machines, shipped_graph
+from tests.test_executable_program import Lab, array, lab, run
 from tests.test_steady_state import agree
+
+assert lab  # a fixture
 
 TOLERANCE = 1e-9  # of the largest number of a tensor
 MODELLED = ("scratchpad.layout=modelled",)
@@ -108,6 +111,19 @@ def test_convolutions_come_word_by_word(
     for key, fetched in words.fetched.items():
         more = 0 if words.lies[key] == "word" else words.booked[key] + words.vectors[key]
         assert fetched <= words.booked[key] + more, key
+
+
+@pytest.mark.parametrize("net", ["residual", "encoder"])
+def test_every_order_trains_as_torch_does(lab: Lab, net: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two steps of nets with images and attention, in tensors stored in other orders, and twice."""
+    what, stored = lab.captured(net, "momentum"), set()
+    for flow in FLOWS:
+        machine = load_machine("edge-hybrid", array(flow, 8, 8, *MODELLED))
+        for program in programs(what, machine, monkeypatch):
+            run(what, machine, program, "fills early")
+            bindings = [b.data for k in program.kernels for b in (*k.reads, *k.writes)]
+            stored |= {(bool(d.order), bool(d.twin_of)) for d in bindings}
+    assert {(False, False), (True, False), (True, True)} <= stored
 
 
 @pytest.mark.parametrize("flow", FLOWS)
