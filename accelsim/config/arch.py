@@ -5,9 +5,9 @@ The docstring under a key is its line in ``docs/arch-reference.md``.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, Strict
+from pydantic import Discriminator, Field, Strict, Tag
 
 from accelsim.config.ranges import RangeSpec
 from accelsim.config.spec import (
@@ -273,39 +273,62 @@ class HostSpec(Block):
     """Idle time between two steps; counts in leakage and in how long data stay."""
 
 
+Fields = dict[Text, tuple[Text, ...]]  # bank groups by bit field
+Groups = Annotated[
+    Annotated[tuple[Text, ...], Tag("[list]")] | Annotated[Fields, Tag("[fields]")],
+    Discriminator(lambda value: "[fields]" if isinstance(value, dict) else "[list]"),
+]
+
+
 class PlacementSpec(Spec):
     """``[placement]``: the bank groups for each role, in order of preference; default: all, in the order of
-    the file; an empty list is DRAM only."""
+    the file; an empty list is DRAM only. Or a table of bit fields with a list each, such as
+    `{ "sign+exponent" = ["sram"], mantissa = ["mram"] }`: docs/mapping.md."""
 
     policy: Literal["roles", "sensitivity"] = "roles"
     """`roles`: the lists below as they are; `sensitivity`: the cheapest group whose errors training
     tolerates for as long as the data lie there; the lists say which groups may be taken."""
     sensitivity: Text = ""
     """What training tolerates: a file of `accelsim sensitivity`, relative to the file that names it."""
-    input: tuple[Text, ...] | None = None
+    input: Groups | None = None
     """Of the step's batch."""
-    weight: tuple[Text, ...] | None = None
+    weight: Groups | None = None
     """Of weights."""
-    master_weight: tuple[Text, ...] | None = None
+    master_weight: Groups | None = None
     """Of master copies of weights."""
-    activation: tuple[Text, ...] | None = None
+    activation: Groups | None = None
     """Of what a layer reads from another."""
-    error: tuple[Text, ...] | None = None
+    error: Groups | None = None
     """Of gradients of activations."""
-    weight_gradient: tuple[Text, ...] | None = None
+    weight_gradient: Groups | None = None
     """Of gradients of weights."""
-    optimizer_state: tuple[Text, ...] | None = None
+    optimizer_state: Groups | None = None
     """Of what the optimizer keeps."""
 
     @property
     def lists(self) -> dict[Role, tuple[str, ...]]:
-        """The lists that are given, by role."""
-        given = {role: getattr(self, role) for role in ROLES}
+        """The lists that are given, by role; of fields all groups that any of them names."""
+        given = {role: getattr(self, role) for role in ROLES} | {
+            r: _together(f) for r, f in self.fields.items()
+        }
         return {role: groups for role, groups in given.items() if groups is not None}
+
+    @property
+    def fields(self) -> dict[Role, Fields]:
+        """The tables of bit fields that are given, by role."""
+        given = {role: getattr(self, role) for role in ROLES}
+        return {role: groups for role, groups in given.items() if isinstance(groups, dict)}
+
+
+def _together(fields: Fields) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(group for groups in fields.values() for group in groups))
 
 
 class ArchSpec(Spec):
     """A machine: the keys above the first table, and the tables."""
+
+    WHOLE: ClassVar[frozenset[str]] = frozenset({"placement"})
+    """Tables in which a table replaces another one: its entries belong together."""
 
     clock: Hertz = written("1 GHz")
     """Of array, banks and vector unit."""

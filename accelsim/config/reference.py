@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, get_args, get_origin
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -111,6 +112,8 @@ def _kind(annotation: Any) -> str:
         return f"a table: {_kind(args[0])} = {_kind(args[1])}"
     if origin is tuple:
         return "a list of names"
+    if origin in (Union, UnionType) and len(args) > 1 and all(hasattr(a, "__metadata__") for a in args):
+        return " or ".join(map(_kind, args))
     if hasattr(annotation, "__metadata__") or type(None) in get_args(annotation):
         return _kind(args[0])
     if args:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from accelsim.geometry import ceil_div
 from accelsim.machine.drain import DrainFold
 from accelsim.machine.memory import Access
@@ -23,7 +25,7 @@ class FoldRun:
         self.tile = tile
         self.place = place
         self.steps = _steps(state, run, fold)
-        self.load = self._read(fold.load, self.steps) if fold.load else None
+        self.loads = [self._read(s, self.steps) for s in _loads(fold)]
         self.streams = [self._read(s, self.steps) for s in fold.streams]
         self.psum: StreamRun | None = None
         self.asked_ps = state.sim.now  # the load chain takes its cycles from here on
@@ -51,21 +53,16 @@ class FoldRun:
 
     def request_load(self, share: int, of: int) -> None:
         """Ask for the stationary operand's first ``share`` of ``of`` parts."""
-        if self.load is not None:
-            self.load.request(ceil_div(self.steps * share, of) - 1)
+        for load in self.loads:
+            load.request(ceil_div(self.steps * share, of) - 1)
 
     def loaded(self) -> Access | None:
         """Return the access that brings the stationary operand's last byte."""
-        return self.load.ready(self.steps - 1) if self.load is not None else None
+        return _latest(self.loads, self.steps - 1)
 
     def ready(self, step: int) -> Access | None:
         """Return the latest access that brings an operand of ``step``."""
-        latest: Access | None = None
-        for stream in self.streams if self.psum is None else [*self.streams, self.psum]:
-            access = stream.ready(step)
-            if access is not None and (latest is None or access.done_ps > latest.done_ps):
-                latest = access
-        return latest
+        return _latest(self.streams if self.psum is None else [*self.streams, self.psum], step)
 
     def read_partial_sums(self) -> None:
         """Begin to read the block's partial sums back from their bank."""
@@ -77,8 +74,8 @@ class FoldRun:
         fold = self.fold
         for i, (stream, moved) in enumerate(zip(self.streams, fold.streams, strict=True)):
             self._book(stream, moved, ("streams", i))
-        if self.load is not None and fold.load is not None:
-            self._book(self.load, fold.load, ("load", 0))
+        for i, (load, moved) in enumerate(zip(self.loads, _loads(fold), strict=True)):
+            self._book(load, moved, ("beside", i - 1) if i else ("load", 0))
         if self.psum is not None:
             self.psum.close()
 
@@ -103,6 +100,21 @@ class FoldRun:
         result = self.job.result_of(self.place)
         completes = result is not None and result.last == self.place
         return DrainFold(run, self.tile, self.place, writes, riders, steps, rate, completes=completes)
+
+
+def _loads(fold: Fold) -> tuple[Stream, ...]:
+    """Return the streams of the stationary operand: of all its bit fields."""
+    return (fold.load, *fold.beside) if fold.load is not None else ()
+
+
+def _latest(streams: Sequence[StreamRun], step: int) -> Access | None:
+    """Return the latest access that brings something of ``step``: bit fields are read in lock-step."""
+    latest: Access | None = None
+    for stream in streams:
+        access = stream.ready(step)
+        if access is not None and (latest is None or access.done_ps > latest.done_ps):
+            latest = access
+    return latest
 
 
 def _stream_run(

@@ -83,7 +83,7 @@ class Camera:
         return (
             self._fold(ahead.tile, ahead.place),
             max(ahead.asked_ps - self.now, -loads),
-            self._stream(ahead.load) if ahead.load is not None else None,
+            tuple(self._stream(s) for s in ahead.loads),
             tuple(self._stream(s) for s in ahead.streams),
         )
 

@@ -34,7 +34,7 @@ SlotKey = tuple[bool, int, int]  # written?, binding, ordinal of the transfer
 REMEMBERED = 64  # jobs that a kernel's processes may come back to
 
 
-What = tuple[str, int]  # "load", "streams", "riders", "writes" of a fold, or "fills" of a tile; which of them
+What = tuple[str, int]  # "load", "beside", "streams", "riders", "writes" of a fold, "fills" of a tile; which
 
 
 class Booking(NamedTuple):
@@ -66,9 +66,9 @@ class SlotAccess(NamedTuple):
 class Touch(NamedTuple):
     """One access of a copy in a bank, as it is booked: what an observer of the run is told.
 
-    ``kind`` and ``which`` name it among what fold ``place`` of a tile moves (``load``, ``streams``,
-    ``riders``, ``writes``), or among the tile's ``fills``. Of ``backs`` there is no tile: ``moved`` is what
-    is written back from a slot; ``which`` is the copy that is evicted where it is -1 else.
+    ``kind`` and ``which`` name it among what fold ``place`` of a tile moves (``load``, ``beside``,
+    ``streams``, ``riders``, ``writes``), or among the tile's ``fills``. Of ``backs`` there is no tile:
+    ``moved`` is what is written back from a slot; ``which`` is the copy that is evicted where it is -1 else.
     """
 
     kernel: int
@@ -238,7 +238,7 @@ class State:
             copy.data, copy.region.group, copy.copy_class, copy.parent_class, copy.origin, copy.fate, phase
         )
         whole = tuple((0, s) for s in copy.data.shape)
-        tracked = TrackedCopy(self.recorder.histogram, key, whole, copy.data.element_bytes)
+        tracked = TrackedCopy(self.recorder.histogram, key, whole, copy.data.unit)
         tracked.carried = copy.carried_from is not None
         return tracked
 
@@ -258,7 +258,7 @@ class State:
         histogram = run.histograms.get((out, index))
         if histogram is None:
             histogram = run.histograms[(out, index)] = Histogram(self.recorder.histogram.traced)
-        tracked = TrackedCopy(histogram, key, at_origin(box, box), binding.data.element_bytes, box)
+        tracked = TrackedCopy(histogram, key, at_origin(box, box), binding.data.unit, box)
         run.slots[(out, index, ordinal)] = tracked
         run.slots.pop((out, index, ordinal - 2 * max(1, len(binding.slots))), None)
         return tracked
@@ -396,4 +396,5 @@ def _key(
         fate=fate,
         phase_written=phase,
         layer=data.layer,
+        bit_field=data.bit_field,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from accelsim.geometry import Axis, Operand, Range, ceil_div, volume
@@ -14,6 +14,7 @@ from accelsim.mapping.cuts import follows_side, free_elements, lengths
 from accelsim.mapping.footprint import blocks_per_result, rows_per_result
 from accelsim.mapping.kernels import Draft
 from accelsim.mapping.planner import Plan, Planned, Planner
+from accelsim.mapping.problem import Part
 from accelsim.mapping.questions import expansion
 from accelsim.program.gemm_folds import OVER_COLS, STREAMED
 from accelsim.program.program import (
@@ -76,8 +77,8 @@ class _Assembly:
         for copy in self.books.begin.get(self.index, ()):
             if copy.region is None:
                 copy.region, copy.free_after = self.space[copy.group].take(copy.life.data.nbytes)
-        reads = tuple(self._read(i) for i in range(len(self.draft.reads)))
-        writes = tuple(self._write(i) for i in range(len(self.draft.writes)))
+        reads = Laid([self._read(i) for i in range(len(self.draft.reads))])
+        writes = Laid([self._write(i) for i in range(len(self.draft.writes))])
         kernel = self._kernel(reads, writes)
         for region in self._buffers:
             self.space[region.group].give(region, self.index)
@@ -87,7 +88,8 @@ class _Assembly:
                 self.space[copy.group].give(copy.region, self.index)
         return kernel
 
-    def _kernel(self, reads: tuple[Binding, ...], writes: tuple[Binding, ...]) -> Kernel:
+    def _kernel(self, laid: Laid, written: Laid) -> Kernel:
+        reads, writes = laid.bindings, written.bindings
         gemm, tile = self.op.gemm, self.planned.tile
         return Kernel(
             index=self.index,
@@ -98,9 +100,9 @@ class _Assembly:
             order=("batch", *tile.order) if tile else ("m",),
             reads=reads,
             writes=writes,
-            rider_reads=tuple(self.draft.rider_reads),
+            rider_reads=laid.all_of(self.draft.rider_reads),
             functions=self._rider_functions(),
-            passes=self._passes(),
+            passes=self._passes(laid, written),
             separable=self.op.vector.separable if self.op.vector else 0,
             panel=tile.panel if tile else None,
             result_blocks=self._result_blocks(),
@@ -110,6 +112,7 @@ class _Assembly:
             expanded=gemm.expanded if gemm else None,
             expansion=expansion(self.op, self.machine, self.planned.reads) if gemm else (1, 1),
             mac_format=reads[0].data.element_format if gemm else "fp32",
+            further=laid.further(2) if gemm else (),
             write_back=tuple(self.books.write_back.get(self.index, ())),
             estimate_ps=self.planned.time_ps,
             estimate_dram_bytes=self.planned.dram_bytes,
@@ -143,15 +146,20 @@ class _Assembly:
 
     # -- operands --------------------------------------------------------------------------------
 
-    def _binding(self, operand: Operand, op: str) -> Binding:
-        life = self.planner.lives[operand.tensor]
-        return Binding(operand=operand, data=life.data, op=op, place="resident", group="")
+    def _bindings(self, operand: Operand, op: str, part: Part) -> list[Binding]:
+        """Return an operand's binding, or those of its bit fields."""
+        lives = self.planner.fields.of(operand.tensor)
+        return [
+            Binding(operand=operand, data=life.data, op=op, place="resident", group=group)
+            for life, group in zip(lives, part.groups, strict=True)
+        ]
 
-    def _read(self, index: int) -> Binding:
-        operand, op = self.draft.reads[index]
+    def _read(self, index: int) -> list[Binding]:
         part = self.planned.reads[index]
-        name = operand.tensor
-        binding = replace(self._binding(operand, op), group=part.group)
+        return [self._read_one(b, part, index) for b in self._bindings(*self.draft.reads[index], part)]
+
+    def _read_one(self, binding: Binding, part: Part, index: int) -> Binding:
+        name = binding.data.key
         copy = self.books.copy_at(name, self.index)
         if part.place != "buffered":
             assert copy is not None
@@ -167,13 +175,14 @@ class _Assembly:
         binding = replace(
             binding,
             place="buffered",
-            copy_class=f"{name}@{part.group}/{self.op.name}",
+            copy_class=f"{name}@{binding.group}/{self.op.name}",
             parent_class=self.books.dram_class.get(name, ""),
             ready_after=self.books.ready_after.get(name, -1),
         )
         if self._held_whole(index):
             return self._hold(binding)
-        size = self._tile_elements(operand) * binding.data.element_bytes
+        operand = binding.operand
+        size = binding.data.bytes_of(self._tile_elements(operand))
         return self._buffer(binding, self._read_slots(index, operand), size)
 
     def _held_whole(self, index: int) -> bool:
@@ -184,7 +193,7 @@ class _Assembly:
 
     def _hold(self, binding: Binding) -> Binding:
         """Hold a whole operand for the kernel only."""
-        life = self.planner.lives[binding.data.tensor]
+        life = self.planner.fields.lives[binding.data.key]
         region, since = self._take(binding.group, life.data.nbytes)
         copy = CopyDraft(
             life, binding.group, binding.copy_class, binding.parent_class, "filled", "dropped", self.index, -1
@@ -203,21 +212,25 @@ class _Assembly:
             most = self.planned.tile.panel_slots
         return min(most, self._tiles(operand))
 
-    def _write(self, index: int) -> Binding:
-        operand, op = self.draft.writes[index]
+    def _write(self, index: int) -> list[Binding]:
         part = self.planned.writes[index]
-        binding = replace(self._binding(operand, op), group=part.group)
+        return [self._write_one(b, part, index) for b in self._bindings(*self.draft.writes[index], part)]
+
+    def _write_one(self, binding: Binding, part: Part, index: int) -> Binding:
+        operand, name = binding.operand, binding.data.key
         if part.place != "buffered":
-            copy = self.books.copy_at(operand.tensor, self.index)
+            copy = self.books.copy_at(name, self.index)
             assert copy is not None
             return replace(binding, copy=copy, free_after=self.books.copies[copy].free_after)
-        binding = replace(binding, place="buffered", copy_class=f"{operand.tensor}@buffer")
+        binding = replace(binding, place="buffered", copy_class=f"{name}@buffer")
         slab = self.planned.slab
         if slab is not None:
-            return self._buffer(binding, slab.write_slots[index], slab.write_bytes[index])
+            whole, bits = slab.write_bytes[index], binding.data.bits
+            size = ceil_div(whole * bits, 8 * binding.data.element_bytes) if bits else whole
+            return self._buffer(binding, slab.write_slots[index], size)
         elements, blocks = self._result_elements(operand)
         slots = 2 if self._tiles(operand) * blocks > 1 else 1
-        return self._buffer(binding, slots, elements * binding.data.element_bytes)
+        return self._buffer(binding, slots, binding.data.bytes_of(elements))
 
     def _result_elements(self, operand: Operand) -> tuple[int, int]:
         """Return the elements of the largest result of a GEMM, and how many a tile has."""
@@ -249,11 +262,11 @@ class _Assembly:
     def _result_rows(self) -> int:
         if self.op.gemm is None or self._k_tiles() == 1:
             return 0
-        sizes = [size for _, size in self._leaving()]
+        sizes = [w.element_bytes for w in self._leaving()]
         return rows_per_result(self.machine, self.planner.array, sizes, self._result_blocks())
 
-    def _leaving(self) -> list[tuple[Operand, int]]:
-        return [(w.operand, w.element_bytes) for w in self.planned.writes if w.place == "buffered"]
+    def _leaving(self) -> list[Part]:
+        return [w for w in self.planned.writes if w.place == "buffered"]
 
     def _buffer(self, binding: Binding, slots: int, size: int) -> Binding:
         taken = [self._take(binding.group, size) for _ in range(slots)]
@@ -285,15 +298,37 @@ class _Assembly:
                 found += [(i, f, c) for p in op.vector.passes for f, c in p.functions]
         return tuple(found)
 
-    def _passes(self) -> tuple[VectorPass, ...]:
+    def _passes(self, laid: Laid, written: Laid) -> tuple[VectorPass, ...]:
         if self.op.vector is None:
             return ()
         return tuple(
-            VectorPass(reads=reads, writes=writes, functions=walk.functions)
+            VectorPass(reads=laid.all_of(reads), writes=written.all_of(writes), functions=walk.functions)
             for walk, reads, writes in zip(
                 self.op.vector.passes, self.draft.pass_reads, self.draft.pass_writes, strict=True
             )
         )
+
+
+class Laid:
+    """The bindings of a kernel's operands, in their order; further bit fields come after all of them."""
+
+    def __init__(self, operands: list[list[Binding]]) -> None:
+        self._places: list[tuple[int, ...]] = []
+        further: list[Binding] = []
+        for index, (_, *others) in enumerate(operands):
+            first = len(operands) + len(further)
+            self._places.append((index, *range(first, first + len(others))))
+            further += others
+        self.bindings = (*(first for first, *_ in operands), *further)
+
+    def all_of(self, indices: Iterable[int]) -> tuple[int, ...]:
+        """Return the indices of operands, each followed by those of its further fields."""
+        return tuple(place for index in indices for place in self._places[index])
+
+    def further(self, count: int) -> tuple[tuple[int, ...], ...]:
+        """Return the indices of further fields of the first ``count`` operands; (): there are none."""
+        found = tuple(places[1:] for places in self._places[:count])
+        return found if any(found) else ()
 
 
 def _parts(axes: tuple[Axis, ...], tile: dict[str, Range], width: int) -> list[dict[str, Range]]:

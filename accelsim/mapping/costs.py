@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from accelsim.mapping.codes import BUFFERED, Codes
 from accelsim.mapping.dwells import Dwells
+from accelsim.mapping.fields import Fields, Homes
 from accelsim.mapping.kernels import Draft
 from accelsim.mapping.problem import Budget, Choice, Part, Piece, Places, Where
 from accelsim.mapping.questions import nameless, problem, slab_problem
 from accelsim.mapping.slabs import SlabChoice, Slabs, SlabSearch
-from accelsim.mapping.storage import Life
 from accelsim.mapping.tiling import Table, TileSearch
 from accelsim.resolve.machine import Machine
 
@@ -45,7 +45,8 @@ class Costs:
         self,
         draft: Draft,
         machine: Machine,
-        lives: Mapping[str, Life],
+        fields: Fields,
+        homes: Homes,
         tiles: TileSearch,
         slabs: SlabSearch,
         dwells: Dwells,
@@ -59,12 +60,17 @@ class Costs:
         self.banks = tuple(machine.banks)
         self.capacity = [b.capacity_bytes for b in machine.banks.values()]
         operands = [o for o, _ in (*draft.reads, *draft.writes)]
-        self.pieces = [Piece(nameless(o), lives[o.tensor].data.element_bytes) for o in operands]
-        may_hold = [dwells.for_buffers(lives[o.tensor], compute_ps) for o in operands]
-        self.groups = [tuple(self.banks.index(g) for g in groups) for groups in may_hold]
-        self.preferred = tuple(g[0] for g in self.groups)
-        self.choices = tuple(dict.fromkeys(self.groups))
-        regions = 2 * len(operands) + 1  # each rounded up to whole words
+        self.homes = homes
+        lives = [fields.of(o.tensor) for o in operands]
+        self.pieces = [
+            Piece(nameless(o), own[0].data.element_bytes, fields.bits(o.tensor))
+            for o, own in zip(operands, lives, strict=True)
+        ]
+        may_hold = [[dwells.for_buffers(x, compute_ps) for x in own] for own in lives]
+        self.groups = [tuple(tuple(map(self.banks.index, g)) for g in fields) for fields in may_hold]
+        self.preferred = tuple(self._home([g[0] for g in fields]) for fields in self.groups)
+        self.choices = tuple(dict.fromkeys(g for fields in self.groups for g in fields))
+        regions = 2 * sum(map(len, self.groups)) + 1  # each rounded up to whole words
         self.slack = [regions * machine.banks[g].word_bytes for g in self.banks]
         reads, writes = tuple(self.pieces[: len(draft.reads)]), tuple(self.pieces[len(draft.reads) :])
         op = draft.leader
@@ -101,10 +107,13 @@ class Costs:
         nest, machine = self.nest, self.machine
         assert nest is not None
         nbytes = fetched = 0
-        for code, groups, total, walks in zip(codes, self.groups, nest.reads, nest.walks, strict=False):
+        reads = zip(codes, self.groups, self.pieces, nest.reads, nest.walks, strict=False)
+        for code, fields, piece, total, walks in reads:
             if not code % 2:
                 fetched += 1
-                fits = code or any(total <= self.capacity[g] for g in groups)
+                sizes = [total * n // sum(piece.streams()) for n in piece.streams()]
+                pairs = zip(sizes, fields, strict=True)
+                fits = code or all(any(n <= self.capacity[g] for g in groups) for n, groups in pairs)
                 nbytes += total if fits else total * max(1, walks)
         nbytes += sum(n for code, n in zip(codes[len(nest.reads) :], nest.writes, strict=True) if not code)
         steady = max(self.slabs.compute_ps(nest), nbytes * 1e12 / machine.dram.bandwidth_bytes_per_s)
@@ -154,7 +163,11 @@ class Costs:
         if preferred:
             return self.preferred
         roomiest = {g: max(g, key=free.__getitem__) for g in self.choices}
-        return tuple([roomiest[g] for g in self.groups])
+        return tuple([self._home([roomiest[g] for g in fields]) for fields in self.groups])
+
+    def _home(self, groups: Sequence[int]) -> int:
+        """Return the number of the groups of an operand's fields, or of its one group."""
+        return groups[0] if len(groups) == 1 else self.homes.number(tuple(self.banks[g] for g in groups))
 
     def _try(self, codes: Codes, free: Budget, preferred: bool) -> Cost | None:
         budget = tuple([_rounded_budget(n - slack) for n, slack in zip(free, self.slack, strict=True)])
@@ -185,11 +198,11 @@ class Costs:
 
     def _where(self, codes: Codes, homes: tuple[int, ...]) -> tuple[Where, ...]:
         found = []
-        for code, home in zip(codes, homes, strict=True):
-            if code == BUFFERED:
-                found.append(Where("buffered", self.banks[home]))
-            else:
-                found.append(Where("resident" if code % 2 else "kept", self.banks[(code - 1) // 2]))
+        for code, home, piece in zip(codes, homes, self.pieces, strict=True):
+            place = "buffered" if code == BUFFERED else "resident" if code % 2 else "kept"
+            groups = self.homes.groups[home if code == BUFFERED else (code - 1) // 2]
+            split = tuple(zip(groups, piece.fields, strict=True)) if piece.fields else ()
+            found.append(Where(place, groups[0], split))
         return tuple(found)
 
     def _places(self, where: tuple[Where, ...]) -> Places:
@@ -200,7 +213,7 @@ class Costs:
     def parts(self, where: tuple[Where, ...]) -> tuple[tuple[Part, ...], tuple[Part, ...]]:
         """Return the operands read and written, each with its place."""
         parts = tuple(
-            Part(piece.operand, piece.element_bytes, at.group, at.place)
+            Part(piece.operand, piece.element_bytes, _groups(at), at.place, piece.fields)
             for piece, at in zip(self.pieces, where, strict=True)
         )
         return parts[: len(self.draft.reads)], parts[len(self.draft.reads) :]
@@ -213,6 +226,10 @@ class _Searched(NamedTuple):
     psum_group: str
     table: Table | None
     slabs: Slabs | None
+
+
+def _groups(at: Where) -> tuple[str, ...]:
+    return tuple(group for group, _ in at.split) or (at.group,)
 
 
 def _rounded_budget(nbytes: int) -> int:

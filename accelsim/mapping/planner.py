@@ -10,6 +10,7 @@ from accelsim.graph.ir import Graph
 from accelsim.mapping.codes import CodeBook
 from accelsim.mapping.costs import Cost, Costs
 from accelsim.mapping.dwells import Dwells
+from accelsim.mapping.fields import Fields, Homes
 from accelsim.mapping.gaps import Residency
 from accelsim.mapping.kernels import Draft
 from accelsim.mapping.problem import Budget, Choice, Part
@@ -84,13 +85,15 @@ class Planner:
         compute_ps = [unit_ps(machine, d) for d in drafts]
         dwells = Dwells(machine, lives, compute_ps)
         lives = self.lives = dwells.ordered(lives)
+        self.fields = Fields(lives, machine)
+        homes = Homes(machine.banks)
         self.bound_ps = max(1, sum(compute_ps))
         self.costs = [
-            Costs(d, machine, lives, tiles, slabs, dwells, ps)
+            Costs(d, machine, self.fields, homes, tiles, slabs, dwells, ps)
             for d, ps in zip(drafts, compute_ps, strict=True)
         ]
-        self.residencies = ResidencyPlanner(lives, machine, dwells, cyclic)
-        self.codes = CodeBook(drafts, machine, lives, self.residencies.gaps)
+        self.residencies = ResidencyPlanner(self.fields, machine, dwells, cyclic)
+        self.codes = CodeBook(drafts, self.fields, homes, self.residencies.gaps)
 
     # -- one plan --------------------------------------------------------------------------------
 
@@ -177,7 +180,7 @@ class Planner:
         """Return the bytes of copies written back when their place is given up."""
         total = 0
         for name, gaps in residency.kept.items():
-            life = self.lives[name]
+            life = self.fields.lives[name]
             made_here = life.made >= 0 and any(g.start == life.made for g in gaps)
             if made_here and (len(gaps) < len(life.events()) - 1 or life.predecessor is not None):
                 total += life.data.nbytes

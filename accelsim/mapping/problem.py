@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from accelsim.geometry import Axis, Operand
+from accelsim.geometry import Axis, Operand, ceil_div
 from accelsim.program.program import Cut, Panel, Side
 
 Array = NDArray[np.float64]
@@ -24,27 +24,52 @@ PANEL_ORDERS = tuple(order for order in ORDERS if order[-1] == "k")  # of nests 
 class Where(NamedTuple):
     """Where an operand's bytes are during a kernel.
 
-    ``place``: ``resident`` (no DRAM), ``kept`` (filled once into its copy), ``buffered``.
+    ``place``: ``resident`` (no DRAM), ``kept`` (filled once into its copy), ``buffered``. ``split`` has the
+    group and the bits of every field of a tensor that is split by bits; ``group`` is then the first one's.
     """
 
     place: str
     group: str
+    split: tuple[tuple[str, int], ...] = ()
+
+    def shares(self) -> list[tuple[str, float]]:
+        """Return the groups and what of the operand's bytes is in each."""
+        total = sum(bits for _, bits in self.split)
+        return [(group, bits / total) for group, bits in self.split] or [(self.group, 1.0)]
+
+    def divided(self, nbytes: int) -> list[tuple[str, int]]:
+        """Return the groups and the whole bytes in each, rounded up, that ``nbytes`` come to."""
+        total = sum(bits for _, bits in self.split)
+        return [(g, ceil_div(nbytes * bits, total)) for g, bits in self.split] or [(self.group, nbytes)]
 
 
 class Piece(NamedTuple):
-    """One operand: its geometry, without its tensor's name, and element bytes."""
+    """One operand: its geometry, without its tensor's name, and element bytes.
+
+    ``fields`` are the bits of the fields of a tensor that is split by bits.
+    """
 
     operand: Operand
     element_bytes: int
+    fields: tuple[int, ...] = ()
+
+    def nbytes(self, elements: int) -> int:
+        """Return the bytes of so many elements, all fields together."""
+        return sum(ceil_div(elements * n, 8) for n in self.fields) or elements * self.element_bytes
+
+    def streams(self) -> tuple[int, ...]:
+        """Return the bits of what moves by itself: of every field, or of a whole element."""
+        return self.fields or (8 * self.element_bytes,)
 
 
 class Part(NamedTuple):
-    """One operand and where it is."""
+    """One operand and where it is: the groups of its fields, or its one group."""
 
     operand: Operand
     element_bytes: int
-    group: str
+    groups: tuple[str, ...]
     place: str
+    fields: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,7 +60,7 @@ class Nest:
 
 
 def _nbytes(piece: Piece, tile: dict[str, Range]) -> int:
-    return volume(piece.operand.box(tile)) * piece.element_bytes
+    return piece.nbytes(volume(piece.operand.box(tile)))
 
 
 def _slab(problem: SlabProblem, cut: Cut) -> Slab:

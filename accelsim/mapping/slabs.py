@@ -106,9 +106,9 @@ class SlabSearch:
             sizes.append(part if follows else total)
         need = [0] * len(self.number)
         for at, count, nbytes in zip((*slabs.reads, *slabs.writes), slots, sizes, strict=True):
-            if count:
-                word = self.words[at.group]
-                need[self.number[at.group]] += count * ceil_div(nbytes, word) * word
+            for group, own in at.divided(nbytes) if count else ():
+                word = self.words[group]
+                need[self.number[group]] += count * ceil_div(own, word) * word
         return _Held(slots, sizes, need)
 
     def _cost(self, slabs: Slabs, slab: Slab, keep: tuple[int, ...], held: _Held) -> SlabChoice:
@@ -147,7 +147,7 @@ class _Tally:
 
     def __init__(self, slabs: Slabs, slab: Slab, keep: tuple[int, ...]) -> None:
         self.dram_bytes = 0
-        self.moved = {at.group: [0.0, 0.0] for at in (*slabs.reads, *slabs.writes)}
+        self.moved = {g: [0.0, 0.0] for at in (*slabs.reads, *slabs.writes) for g, _ in at.shares()}
         self.slot_bytes = self.slot_fills = self.slot_rounds = 0
         nest = slabs.nest
         reads = zip(slabs.reads, nest.walks, nest.reads, slab.reads, strict=True)
@@ -155,20 +155,24 @@ class _Tally:
             again = at.place == "buffered" and i not in keep and part < total  # tile by tile, in every walk
             self._read(at, walks, total, slab.count if again else 0)
         for at, total in zip(slabs.writes, nest.writes, strict=True):
-            self.moved[at.group][1] += total
+            self._move(at, 1, total)
             if at.place == "buffered":
                 self.dram_bytes += total
-                self.moved[at.group][0] += total
+                self._move(at, 0, total)
 
     def _read(self, at: Where, walks: int, total: int, fills: int) -> None:
         """Count a read operand that ``walks`` go over, each with ``fills`` through slots; 0: filled once."""
-        self.moved[at.group][0] += total * walks
+        self._move(at, 0, total * walks)
         if at.place == "resident":
             return
         times = walks if fills else 1
         self.dram_bytes += total * times
-        self.moved[at.group][1] += total * times
+        self._move(at, 1, total * times)
         if fills:
             self.slot_bytes += total * times
-            self.slot_fills += fills * times
+            self.slot_fills += fills * times * len(at.shares())
             self.slot_rounds = max(self.slot_rounds, fills * times)
+
+    def _move(self, at: Where, way: int, nbytes: int) -> None:
+        for group, share in at.shares():
+            self.moved[group][way] += nbytes * share

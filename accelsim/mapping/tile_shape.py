@@ -97,8 +97,9 @@ class Shape:
         """Return the points of a side that make a whole burst of every operand, where rows run along it."""
         names = {a.name for a in self.p.axes(side)}
         pieces = (self.p.a, self.p.b, *self.p.writes)
-        inner = [p.element_bytes for p in pieces if p.operand.dims and p.operand.dims[-1].axis in names]
-        return max((ceil_div(self.machine.dma.burst_bytes, size) for size in inner), default=1)
+        inner = [p for p in pieces if p.operand.dims and p.operand.dims[-1].axis in names]
+        burst = 8 * self.machine.dma.burst_bytes
+        return max((ceil_div(burst, bits) for p in inner for bits in p.streams()), default=1)
 
     def _per_order(self, values: Callable[[Order], Array]) -> Array:
         """Return ``values`` of every loop order, stacked."""
@@ -136,6 +137,7 @@ class Shape:
                 times = self._per_order(lambda order: footprint.again(order, self.sides))
                 elements, transfers = footprint.once * times, footprint.tiles * times
             nbytes = elements * footprint.element_bytes
+            transfers = transfers * footprint.fields
             self._flows[key] = Flow(nbytes * self.bursts("read", index), transfers, nbytes * self.p.batch)
         return self._flows[key]
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from accelsim.mapping.footprint import Footprint, blocks_per_result, rows_per_result
 from accelsim.mapping.ports import port_ps
-from accelsim.mapping.problem import SIDES, Array, Places, keeps
+from accelsim.mapping.problem import SIDES, Array, Places, Where, keeps
 from accelsim.mapping.tile_shape import Flow, Shape, beside
 from accelsim.program.folds import fold_tail
 
@@ -37,10 +37,10 @@ class Space:
 
     def _result_shape(self) -> tuple[int, int]:
         """Return the column blocks, and the points of the streamed side, whose results leave at once."""
-        buffered = [(w.piece.operand, w.element_bytes) for _, w in self.writes]
+        buffered = [w.piece for _, w in self.writes]
         axes, burst = self.p.axes(self.shape.over["cols"]), self.machine.dma.burst_bytes
         blocks = blocks_per_result(buffered, axes, self.array.cols, burst)
-        sizes = [size for _, size in buffered]
+        sizes = [w.element_bytes for w in buffered]
         return blocks, rows_per_result(self.machine, self.array, sizes, blocks)
 
     def costs(self) -> tuple[Array, Array, dict[str, Array]]:
@@ -82,10 +82,10 @@ class Space:
             if self.holds[i]:
                 whole = np.full((1, 1, 1), footprint.whole * footprint.element_bytes)
                 size = beside(i, size, whole)
-            _add(need, at.group, size)
+            _spread(need, at, size)
         for i, footprint in self.writes:
             nbytes = footprint.tile * self._result_share() * footprint.element_bytes
-            _add(need, self.places.writes[i].group, nbytes * self._result_slots(footprint))
+            _spread(need, self.places.writes[i], nbytes * self._result_slots(footprint))
         _add(need, self.places.psum_group, self.shape.partial_sums()[0])
         return need
 
@@ -143,7 +143,8 @@ class Space:
             nbytes = nbytes + flow.moved
             reads = reads + flow.transfers
         for i, footprint in self.writes:
-            nbytes, writes = nbytes + self.shape.moved_by_write(i), writes + footprint.tiles
+            nbytes = nbytes + self.shape.moved_by_write(i)
+            writes = writes + footprint.tiles * footprint.fields
         return nbytes * self.p.batch, np.maximum(reads, writes) * self.p.batch
 
     def _fill_chain(self, fetched: list[tuple[int, Flow]]) -> Array:
@@ -158,7 +159,7 @@ class Space:
                 continue
             chain = chain + flow.moved * self.shape.dram_ps
             chain = chain + flow.transfers * self.machine.dma.descriptor_latency_ps
-            rounds = np.maximum(rounds, flow.transfers)
+            rounds = np.maximum(rounds, flow.transfers / self.shape.reads[i].fields)
         return (chain + rounds * self.machine.dram.latency_ps) * self.p.batch
 
     # -- time ------------------------------------------------------------------------------------
@@ -186,16 +187,16 @@ class Space:
         reads: dict[str, Array] = {}
         writes: dict[str, Array] = {}
         for i, flow in fetched:
-            _add(writes, self.read_at[i].group, flow.filled)
+            _spread(writes, self.read_at[i], flow.filled)
         self._array_reads(reads)
         total = self.shape.points * self.p.batch
         for at, piece in zip(self.places.reads, self.p.reads, strict=True):
-            _add(reads, at.group, np.full((1, 1, 1), total * piece.element_bytes))
+            _spread(reads, at, np.full((1, 1, 1), total * piece.element_bytes))
         for at, piece in zip(self.places.writes, self.p.writes, strict=True):
             nbytes = np.full((1, 1, 1), total * piece.element_bytes)
-            _add(writes, at.group, nbytes)
+            _spread(writes, at, nbytes)
             if at.place == "buffered":
-                _add(reads, at.group, nbytes)
+                _spread(reads, at, nbytes)
         psum = self.shape.partial_sums()[1]
         _add(reads, self.places.psum_group, psum)
         _add(writes, self.places.psum_group, psum)
@@ -214,8 +215,8 @@ class Space:
             a, b = float(m.size * k.size) * n.blocks, float(k.size * n.size) * m.blocks
         up, down = self.p.expansion
         factor = {x: up / down if self.p.expanded == x else 1.0 for x in ("a", "b")}
-        _add(reads, self.places.a.group, a * self.p.a.element_bytes * factor["a"] * self.p.batch)
-        _add(reads, self.places.b.group, b * self.p.b.element_bytes * factor["b"] * self.p.batch)
+        _spread(reads, self.places.a, a * self.p.a.element_bytes * factor["a"] * self.p.batch)
+        _spread(reads, self.places.b, b * self.p.b.element_bytes * factor["b"] * self.p.batch)
 
     def _spill_rounds(self) -> Array:
         """Return the time of round trips of partial sums that the accumulator cannot hold within a tile.
@@ -244,6 +245,12 @@ class Space:
         if fetched:
             first = first + self.machine.dram.latency_ps
         return first
+
+
+def _spread(into: dict[str, Array], at: Where, nbytes: Array) -> None:
+    """Add an operand's bytes to its group, or to those of its bit fields."""
+    for group, share in at.shares():
+        _add(into, group, nbytes * share)
 
 
 def _add(into: dict[str, Array], group: str, nbytes: Array) -> None:

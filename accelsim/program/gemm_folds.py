@@ -259,7 +259,8 @@ def _fold(kernel: Kernel, array: ArrayShape, at: GemmTile, fold: _Fold, parked: 
         cycles=streamed,
         least=array.rows if array.convention == "physical" else 0,
         gap=_gap(array),
-        load=None if goes_on else load,
+        load=load[0] if load and not goes_on else None,
+        beside=() if goes_on else load[1:],
         load_cycles=0 if goes_on else array.loads,
         streams=streams,
         continues=goes_on,
@@ -353,21 +354,21 @@ def _narrowed(kernel: Kernel, array: ArrayShape, tile: Tile, fold: _Fold) -> dic
 
 def _operands(
     kernel: Kernel, array: ArrayShape, tile: Tile, fold: _Fold
-) -> tuple[Stream | None, tuple[Stream, ...]]:
-    """Return the stationary operand's load and the streamed operands of one fold."""
+) -> tuple[tuple[Stream, ...], tuple[Stream, ...]]:
+    """Return the loads of the stationary operand and the streamed operands of one fold."""
     streamed = fold.high - fold.low
     cells, rows = fold.rows * fold.cols, fold.rows * streamed
     if array.dataflow == "os":
-        a = _stream(kernel, A, rows, _part_of(kernel, "m", tile, fold.row_block, array.rows))
-        b = _stream(kernel, B, fold.cols * streamed, _part_of(kernel, "n", tile, fold.col_block, array.cols))
-        return None, (a, b)
+        a = _streams(kernel, A, rows, _part_of(kernel, "m", tile, fold.row_block, array.rows))
+        b = _streams(kernel, B, fold.cols * streamed, _part_of(kernel, "n", tile, fold.col_block, array.cols))
+        return (), a + b
     side = OVER_COLS[array.dataflow]
     still, moving = (B, A) if array.dataflow == "ws" else (A, B)
     done = fold.last_row and fold.last_chunk  # booked once per column block, with the last of its folds
     held = _part_of(kernel, side, tile, fold.col_block, array.cols) if fold.last_row else None
     return (
-        _stream(kernel, still, cells, held),
-        (_stream(kernel, moving, rows, dict(tile) if done else None),),
+        _streams(kernel, still, cells, held),
+        _streams(kernel, moving, rows, dict(tile) if done else None),
     )
 
 
@@ -375,10 +376,20 @@ def _part_of(kernel: Kernel, side: Side, tile: Tile, block: int, width: int) -> 
     return part(kernel.sides[side], tile, block, width)
 
 
-def _stream(kernel: Kernel, index: int, elements: int, booked: dict[str, Range] | None) -> Stream:
+def _streams(
+    kernel: Kernel, operand: int, elements: int, booked: dict[str, Range] | None
+) -> tuple[Stream, ...]:
+    """Return what an operand moves: one stream, or one per bit field."""
+    fields = (operand, *kernel.further[operand]) if kernel.further else (operand,)
+    return tuple(_stream(kernel, operand, index, elements, booked) for index in fields)
+
+
+def _stream(
+    kernel: Kernel, operand: int, index: int, elements: int, booked: dict[str, Range] | None
+) -> Stream:
     binding = kernel.reads[index]
-    nbytes = elements * binding.data.element_bytes
-    if kernel.expanded == ("a", "b")[index]:
+    nbytes = binding.data.bytes_of(elements)
+    if kernel.expanded == ("a", "b")[operand]:
         nbytes = ceil_div(nbytes * kernel.expansion[0], kernel.expansion[1])
     box = binding.operand.box(booked) if booked is not None else None
     return Stream(index, nbytes, box if box is not None and volume(box) else None)
@@ -399,5 +410,5 @@ def _drained(
         named = {d.axis for d in binding.operand.dims}
         covers = all(a.name in named or a.size == 1 for s in ("m", "n") for a in kernel.sides[s])
         elements = emit if covers else volume(box) if box is not None else 0
-        streams.append(Stream(i, elements * binding.data.element_bytes, box))
+        streams.append(Stream(i, binding.data.bytes_of(elements), box))
     return tuple(streams)

@@ -70,7 +70,7 @@ class Fold:
         cycles: Cycles of streaming.
         least: Least cycles of streaming before another fold may begin: its stationary tile's load.
         gap: Cycles between this fold's stream and the next fold's, in any case.
-        load: Stationary operand; ``load_cycles`` to shift it in.
+        load: Stationary operand; ``load_cycles`` to shift it in. ``beside``: its further bit fields.
         streams: Operands read along the way.
         continues: The stationary operand is the fold before's: nothing is loaded, the stream goes on.
         emit: Elements that leave; along the stream, or from its end on if ``emit_at_end``.
@@ -86,6 +86,7 @@ class Fold:
     least: int = 0
     gap: int = 0
     load: Stream | None = None
+    beside: tuple[Stream, ...] = ()
     load_cycles: int = 0
     streams: tuple[Stream, ...] = ()
     continues: bool = False
@@ -108,6 +109,7 @@ class Fold:
             self.least,
             self.gap,
             _shape(self.load) if self.load is not None else None,
+            tuple(map(_shape, self.beside)),
             self.load_cycles,
             tuple(map(_shape, self.streams)),
             self.continues,

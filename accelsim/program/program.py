@@ -6,11 +6,12 @@ in the order of its loop nest and are enumerated on demand by ``accelsim.program
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from accelsim.geometry import Axis, Operand
+from accelsim.geometry import Axis, Operand, ceil_div
 from accelsim.words import Format, Phase, Role, Unit
 
 Side = Literal["batch", "m", "n", "k"]
@@ -32,7 +33,11 @@ class Region:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Data:
-    """One tensor as stored: its names and element size."""
+    """One tensor as stored, or a bit field of it: its names and element size.
+
+    Where a tensor is split by bits, each field is stored by itself, its bits packed: ``bits`` of every
+    element, those at ``bit_places`` of the stored number, the lowest first. 0 bits: whole elements.
+    """
 
     tensor: str
     role: Role
@@ -41,14 +46,32 @@ class Data:
     shape: tuple[int, ...]
     element_bytes: int
     element_format: Format
+    bit_field: str = "all"
+    bit_places: tuple[int, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """The tensor's name, or that of its field."""
+        return f"{self.tensor}[{self.bit_field}]" if self.bits else self.tensor
+
+    @property
+    def bits(self) -> int:
+        """Bits of an element of a tensor that is split; 0: it is not."""
+        return len(self.bit_places)
+
+    @property
+    def unit(self) -> int:
+        """Bytes of an element; of a bit field its bits, as residencies count them."""
+        return self.bits or self.element_bytes
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the whole tensor."""
-        total = self.element_bytes
-        for size in self.shape:
-            total *= size
-        return total
+        """Bytes of the whole tensor, or of its field."""
+        return self.bytes_of(math.prod(self.shape))
+
+    def bytes_of(self, elements: int) -> int:
+        """Return the bytes that so many elements take; those of a bit field lie bit by bit."""
+        return ceil_div(elements * self.bits, 8) if self.bits else elements * self.element_bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,6 +189,8 @@ class Kernel:
         panel: The side whose tiles go innermost, panel by panel; None: no side is cut twice.
         reads: Operands of the leader first (``a``, ``b`` of a GEMM), then those of the riders.
         rider_reads: Indices into ``reads`` that are read as results drain.
+        further: Indices into ``reads`` of the further bit fields of a GEMM's ``a`` and ``b``; those of other
+            operands that are split are among the ``rider_reads``, ``writes`` and ``passes``.
         writes: Results that are written; none of a tensor that only riders consume.
         passes: Walks of a vector nest.
         functions: Vector work per drained element, (part index, function, count).
@@ -193,6 +218,7 @@ class Kernel:
     expansion: tuple[int, int] = (1, 1)  # array-side bytes = expanded bytes * first / second
     mac_format: Format = "fp32"
     write_back: tuple[int, ...] = ()
+    further: tuple[tuple[int, ...], ...] = ()
     estimate_ps: int = 0
     estimate_dram_bytes: int = 0
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import Literal
+from typing import Literal, NamedTuple
 
+from accelsim.config.bitfields import bits_of
 from accelsim.words import Convention, Dataflow, Format, Role, Technology
 
 
@@ -296,6 +297,22 @@ class Sensitivity:
         return self.access_pj_per_bit[role][group] + lies_ps * self.leakage_pj_per_bit_ps[group]
 
 
+class BitField(NamedTuple):
+    """Some bits of every element of a tensor, in groups of their own.
+
+    ``places`` are the bits, 0 the lowest, ascending.
+    """
+
+    name: str
+    places: tuple[int, ...]
+    groups: tuple[str, ...]
+
+    @property
+    def bits(self) -> int:
+        """How many bits of an element."""
+        return len(self.places)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
     """The whole resolved machine.
@@ -303,6 +320,7 @@ class Machine:
     Attributes:
         toggle: Share of a written word's bits that change, by role.
         content: What data look like: by role, and where it has been measured by ``role layer``.
+        placement: Bank groups by role; where its tensors are split by bits, also by ``role field``.
     """
 
     name: str
@@ -322,7 +340,7 @@ class Machine:
     static_mw: float
     host_gap_ps: int
     formats: Mapping[Role, Format | None]  # None: the workload's
-    placement: Mapping[Role, tuple[str, ...]]  # bank groups in order of preference; () : DRAM only
+    placement: Mapping[str, tuple[str, ...]]  # bank groups in order of preference; () : DRAM only
     sources: tuple[Sourced, ...]
     toggle: Mapping[Role, float] = field(default_factory=dict)
     content: Mapping[str, Content] = field(default_factory=dict)
@@ -332,6 +350,16 @@ class Machine:
     def area_mm2(self) -> float:
         """Area of all banks."""
         return sum(b.area_mm2 for b in self.banks.values())
+
+    def fields_of(self, role: Role) -> tuple[BitField, ...]:
+        """Return the bit fields that a role's tensors are split into, highest first; (): they are not."""
+        form, found = self.formats.get(role), []
+        if form is not None:
+            for key, groups in self.placement.items():
+                of, _, name = key.partition(" ")
+                if of == role and name:
+                    found.append(BitField(name, bits_of(name, form), groups))
+        return tuple(sorted(found, key=lambda field: -max(field.places)))
 
     @property
     def changes(self) -> dict[Role, Changes]:

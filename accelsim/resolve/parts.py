@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 
 from accelsim.config.arch import ArchSpec
+from accelsim.config.bitfields import REST, split_fields
 from accelsim.config.positions import KeyPath
 from accelsim.device.compute import (
     CLOCK,
@@ -75,12 +76,22 @@ def assemble(
         static_mw=spec.static.power,
         host_gap_ps=host_gap,
         formats={role: spec.format.get(role) for role in ROLES},
-        placement={role: spec.placement.lists.get(role, tuple(banks)) for role in ROLES},
+        placement=_placement(spec, banks),
         sources=ledger.sources(),
         toggle={role: spec.toggle_rate.get(role, TOGGLE) for role in ROLES},
         content={role: _content(spec, role) for role in ROLES},
         sensitivity=sensitivity,
     )
+
+
+def _placement(spec: ArchSpec, banks: Mapping[str, BankGroup]) -> dict[str, tuple[str, ...]]:
+    """Return the groups by role and, where its tensors are split, by ``role field``."""
+    found: dict[str, tuple[str, ...]] = {role: spec.placement.lists.get(role, tuple(banks)) for role in ROLES}
+    for role, table in spec.placement.fields.items():
+        names = split_fields(tuple(table), spec.format[role])[0]
+        if len(names) > 1:
+            found |= {f"{role} {name}": table[name if name in table else REST] for name in names}
+    return found
 
 
 def _content(spec: ArchSpec, role: Role) -> Content:

@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from accelsim.geometry import ceil_div
 from accelsim.graph.ir import Gemm, Graph, Op
 from accelsim.program.folds import compute_cycles, extents
 from accelsim.program.program import Kernel, Program
 from accelsim.resolve.machine import Machine
 from accelsim.run.energy import EnergyRow
 from accelsim.trace.coded import Coded
+from accelsim.trace.copies import CopyKey, Sums
 from accelsim.trace.recorder import OpTimes, Part, Recorder
+from accelsim.trace.schema import SPLIT
 from accelsim.words import STALL_REASONS
 
 if TYPE_CHECKING:
@@ -188,7 +191,7 @@ def energy_columns(rows: list[EnergyRow], names: Iterable[str]) -> Mapping[str, 
 
 
 def residency_columns(recorder: Recorder, names: Iterable[str]) -> Columns:
-    """Return the columns of ``residencies.parquet``, sorted by all keys."""
+    """Return the columns of ``residencies.parquet``, sorted by all keys; with split tensors two more."""
     found = recorder.histogram.rows
     keys, readers, indices, bins = map(list, zip(*found, strict=True)) if found else ([], [], [], [])
     sums = list(found.values())
@@ -203,12 +206,28 @@ def residency_columns(recorder: Recorder, names: Iterable[str]) -> Columns:
         "read_index": indices,
         "bin": bins,
         "count": [s.count for s in sums],
-        "bytes": [s.nbytes for s in sums],
-        "dwell_byte_ps": [s.dwell_byte_ps for s in sums],
-        "gap_byte_ps": [s.gap_byte_ps for s in sums],
+        **_sizes(keys, sums),
         "reads": [s.count for s in sums],
     }
-    listed = list(names)
+    listed = [*names, *(SPLIT if any(key.bit_field != "all" for key in keys) else ())]
     ranks = list(zip(*(values[name] for name in listed[:13]), strict=True))
     order = sorted(range(len(sums)), key=ranks.__getitem__)
     return {name: [values[name][i] for i in order] for name in listed}
+
+
+def _sizes(keys: Sequence[CopyKey], sums: Sequence[Sums]) -> dict[str, list[Any]]:
+    """Return what rows add up to; a bit field's bytes are its bits' rounded up, its times in proportion."""
+    bits = [s.nbytes * (8 if k.bit_field == "all" else 1) for k, s in zip(keys, sums, strict=True)]
+    nbytes = [ceil_div(n, 8) for n in bits]
+
+    def times(name: str) -> list[int]:
+        found = map(attrgetter(name), sums)
+        return [t * n // max(1, s.nbytes) for t, n, s in zip(found, nbytes, sums, strict=True)]
+
+    return {
+        "bytes": nbytes,
+        "dwell_byte_ps": times("dwell_byte_ps"),
+        "gap_byte_ps": times("gap_byte_ps"),
+        "bit_field": [key.bit_field for key in keys],
+        "bits": bits,
+    }

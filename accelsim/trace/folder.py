@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from accelsim.errors import InputError
 from accelsim.trace import tables
-from accelsim.trace.schema import EXTRA_TABLES, SCHEMA_VERSION, TABLES
+from accelsim.trace.schema import EXTRA_TABLES, SCHEMA_VERSION, SPLIT, TABLES
 
 if TYPE_CHECKING:
     from accelsim.trace.tables import Column
@@ -104,8 +104,9 @@ class RunFolder:
         self.write_json(MANIFEST, manifest)
 
     def write_table(self, name: str, columns: Mapping[str, Column]) -> None:
-        """Write the table ``name`` of ``trace.schema.TABLES``."""
-        tables.write_table(self._partial / f"{name}.parquet", TABLES[name], columns)
+        """Write the table ``name`` of ``trace.schema.TABLES``, with the columns of split tensors if given."""
+        split = {c: kind for c, kind in SPLIT.items() if name == "residencies" and c in columns}
+        tables.write_table(self._partial / f"{name}.parquet", TABLES[name] | split, columns)
 
     def write_extra(self, name: str, columns: Mapping[str, Column]) -> None:
         """Write the table ``name`` of ``trace.schema.EXTRA_TABLES``, which only some runs have."""

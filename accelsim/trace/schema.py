@@ -91,6 +91,11 @@ RESIDENCIES: Final[dict[str, str]] = {
     "reads": "int64",
 }
 
+SPLIT: Final[dict[str, str]] = {  # further columns of residencies where tensors are split by bits
+    "bit_field": "dict",
+    "bits": "int64",  # exactly
+}
+
 COPIES: Final[dict[str, str]] = {
     "bank_group": "dict",
     "tensor": "dict",
