@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from accelsim.resolve.machine import (
     VectorUnit,
 )
 from accelsim.trace.recorder import Recorder
-from accelsim.words import ROLES
+from accelsim.words import ROLES, Format
 
 KIB = 1024
 ARCHS = ["edge-sram", "edge-mram", "edge-hybrid", "tpu-like-sram", "tpu-like-mram", "tpu-like-hybrid"]
@@ -203,6 +203,15 @@ def machine(
         placement={r: (placement or {}).get(r, tuple(banks)) for r in ROLES},
         sources=(),
     )
+
+
+def with_fields(on: Machine, form: Format, fields: Mapping[str, Mapping[str, Sequence[str]]]) -> Machine:
+    """Return ``on`` with all roles stored in ``form``, and bank groups by bit field for some of them."""
+    placement = dict(on.placement)
+    for role, groups in fields.items():
+        placement[role] = tuple(dict.fromkeys(g for names in groups.values() for g in names))
+        placement |= {f"{role} {name}": tuple(names) for name, names in groups.items()}
+    return replace(on, formats=dict.fromkeys(ROLES, form), placement=placement)
 
 
 @st.composite

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -25,11 +26,18 @@ def product(a: Numbers, b: Numbers) -> Numbers:
 
 
 def gather(
-    kernel: Kernel, banks: Banks, bound: BoundOperand, tile: TileRanges, rows: Side, cols: Side, image: bool
+    kernel: Kernel,
+    read: Callable[[Places, str], Numbers],
+    bound: BoundOperand,
+    tile: TileRanges,
+    rows: Side,
+    cols: Side,
+    image: bool,
 ) -> Numbers:
     """Return an operand's tile as a matrix over ``rows`` and ``cols``, its zeros inserted.
 
-    ``image``: it is expanded from windows (im2col) or from the inverse of windows.
+    ``read`` returns the numbers at places of it, for whoever reads them. ``image``: it is expanded from
+    windows (im2col) or from the inverse of windows.
     """
     axes = (*kernel.sides["batch"], *kernel.sides[rows], *kernel.sides[cols])
     shape = [tile[a.name][1] - tile[a.name][0] for a in axes]
@@ -43,7 +51,7 @@ def gather(
     wanted = np.broadcast_to(valid, shape)
     matrix = np.zeros(shape)
     what = f"{kernel.leader.op} reads {bound.binding.data.tensor}"
-    matrix[wanted] = banks.read(bound.region, bound.element_bytes, places[wanted], what)
+    matrix[wanted] = read(places[wanted], what)
     return matrix.reshape(-1, extent(kernel.sides[cols], tile))
 
 

@@ -12,11 +12,12 @@ from accelsim.graph.ir import Graph, Op
 from accelsim.program.gemm_folds import ArrayShape
 from accelsim.program.jobs import Result, Stream, TileJob, Transfer
 from accelsim.program.nests import follows, nest
-from accelsim.program.program import Binding, Kernel, Program, Region
+from accelsim.program.program import Binding, Data, Kernel, Program, Region
 from tests.interpreter.gemm import PartialSums, gather, result_places
 from tests.interpreter.lookup import picks, places_in_tensor
 from tests.interpreter.memory import Banks, BoundOperand, Dram, Hazard, Numbers, Places, flat
 from tests.interpreter.ops import call
+from tests.interpreter.planes import carried_by, joined
 
 
 class Memories:
@@ -26,7 +27,7 @@ class Memories:
         self.graph = graph
         self.program = program
         self.banks = Banks(program.capacity_bytes)
-        self.dram = Dram({name: t.elements for name, t in graph.tensors.items()})
+        self.dram = Dram({name: t.elements for name, t in graph.tensors.items()}, _split(program))
         self.regions: list[Region] = [c.region for c in program.copies]
         self.ops = {op.name: op for op in graph.ops}
         self.made: dict[str, Numbers] = {}  # every result as it was computed, written or not
@@ -45,9 +46,45 @@ class Memories:
         copy = self.program.copies[index]
         places = np.arange(volume(tuple((0, s) for s in copy.data.shape)))
         what = f"write-back of copy {copy.copy_class}"
-        values = self.banks.read(copy.region, copy.data.element_bytes, places, what)
-        self.dram.write(copy.data.tensor, places, values)
+        self.to_dram(copy.data, copy.region, places, places, what)
         self.paths["eviction"] += 1
+
+    def to_dram(self, data: Data, region: Region, places: Places, into: Places, what: str) -> None:
+        """Move elements at ``places`` of a region into DRAM."""
+        if data.bits:
+            self.dram.write_field(data, into, self.banks.read_field(region, data, places, what))
+            self.paths["bit field"] += 1
+        else:
+            self.dram.write(data.tensor, into, self.banks.read(region, data.element_bytes, places, what))
+
+    def to_bank(self, data: Data, region: Region, places: Places, of: Places, what: str) -> None:
+        """Move elements of a tensor from DRAM to ``places`` of a region."""
+        if data.bits:
+            self.banks.write_field(region, data, places, self.dram.read_field(data, of, what))
+            self.paths["bit field"] += 1
+        else:
+            values = self.dram.read(data.tensor, of, what)
+            self.banks.write(region, data.element_bytes, places, values)
+
+    def put(self, data: Data, region: Region, places: Places, values: Numbers) -> None:
+        """Write numbers, or their bit field, to ``places`` of a region."""
+        if data.bits:
+            self.banks.write_field(region, data, places, carried_by(data, values))
+        else:
+            self.banks.write(region, data.element_bytes, places, values)
+
+    def get(self, fields: list[tuple[Data, Region]], places: Places, what: str) -> Numbers:
+        """Return numbers at ``places``, which lie whole in one region or by bit field in several."""
+        (data, region), *_ = fields
+        if not data.bits:
+            return self.banks.read(region, data.element_bytes, places, what)
+        return joined([(d, self.banks.read_field(r, d, places, what)) for d, r in fields])
+
+
+def _split(program: Program) -> dict[str, Data]:
+    """Return the bit fields of all tensors that are split, by their keys."""
+    bound = [b.data for k in program.kernels for b in (*k.reads, *k.writes)]
+    return {data.key: data for data in (*bound, *(c.data for c in program.copies)) if data.bits}
 
 
 class KernelRun:
@@ -63,14 +100,14 @@ class KernelRun:
         self._by_name = {op.name: op for op in self.ops}
         self._filled: dict[tuple[int, int], int] = {}
         self.made: dict[int, Numbers] = {}  # write binding -> its tensor, as far as the tile made it
+        self._fields: dict[tuple[str, Box], list[BoundOperand]] = {}  # read so far, of split tensors
 
     def fill(self, job: Transfer) -> None:
         """Move a box from DRAM into its slot or copy."""
         binding = self.kernel.reads[job.binding]
         bound = self._bound(binding, job.box, job.slot)
         what = f"fill for {self.kernel.leader.op}"
-        values = self.mem.dram.read(binding.data.tensor, self._flat(bound), what)
-        self.mem.banks.write(bound.region, bound.element_bytes, self._places(bound), values)
+        self.mem.to_bank(bound.data, bound.region, self._places(bound), self._flat(bound), what)
         self._count_fill(job, binding)
 
     def _count_fill(self, job: Transfer, binding: Binding) -> None:
@@ -86,8 +123,7 @@ class KernelRun:
         binding = self.kernel.writes[job.binding]
         bound = self._bound(binding, job.box, job.slot)
         what = f"write-back of {self.kernel.leader.op}"
-        values = self.mem.banks.read(bound.region, bound.element_bytes, bound.places(), what)
-        self.mem.dram.write(binding.data.tensor, bound.flat(), values)
+        self.mem.to_dram(bound.data, bound.region, bound.places(), bound.flat(), what)
         self.mem.paths["write-back"] += 1
 
     def compute(self, job: TileJob) -> None:
@@ -107,12 +143,24 @@ class KernelRun:
         return BoundOperand(binding, box, slot, self.mem.regions)
 
     def _read(self, index: int, box: Box, job: TileJob, into: dict[str, Numbers]) -> None:
-        """Read a box of read ``index`` from its bank into the tensors ``into``."""
+        """Read a box of read ``index`` from its bank into ``into``; bit fields when the last one is read."""
         binding = self.kernel.reads[index]
         bound = self._bound(binding, box, self._slot(index, job))
-        what = f"{self.kernel.leader.op} reads {binding.data.tensor}"
-        values = self.mem.banks.read(bound.region, bound.element_bytes, self._places(bound), what)
-        into.setdefault(binding.data.tensor, self.mem.blank(binding.data.tensor))[self._flat(bound)] = values
+        values = self._values(bound, self._places(bound))
+        if values is not None:
+            tensor = binding.data.tensor
+            into.setdefault(tensor, self.mem.blank(tensor))[self._flat(bound)] = values
+
+    def _values(self, bound: BoundOperand, places: Places) -> Numbers | None:
+        """Return the numbers of an operand; None: they are a bit field, and others must be read first."""
+        what, fields = f"{self.kernel.leader.op} reads {bound.data.tensor}", [bound]
+        if bound.data.bits:
+            fields = self._fields.setdefault((bound.data.tensor, bound.box), [])
+            fields.append(bound)
+            if sum(f.data.bits for f in fields) < 8 * bound.data.element_bytes:
+                return None
+            del self._fields[bound.data.tensor, bound.box]
+        return self.mem.get([(f.data, f.region) for f in fields], places, what)
 
     def _slot(self, index: int, job: TileJob) -> int:
         """Return the slot that holds what ``job`` reads of read ``index``; -1 if that is in a copy."""
@@ -138,7 +186,7 @@ class KernelRun:
         part = values[bound.flat()]
         if np.isnan(part).any():
             raise Hazard(f"{binding.data.tensor}: {int(np.isnan(part).sum())} elements were not computed")
-        self.mem.banks.write(bound.region, bound.element_bytes, bound.places(), part)
+        self.mem.put(bound.data, bound.region, bound.places(), part)
         self.mem.note(binding.data.tensor, bound.flat(), part)
         if binding.copy is not None and self.mem.program.copies[binding.copy].takes_over is not None:
             self.mem.paths["update in place"] += 1
@@ -201,10 +249,15 @@ class GemmRun(KernelRun):
 
     def _operand(self, index: int, job: TileJob, rows: str, cols: str) -> Numbers:
         tile = self.nest[job.index][0]
-        binding = self.kernel.reads[index]
-        bound = self._bound(binding, binding.operand.box(tile), self._slot(index, job))
+        fields = (index, *self.kernel.further[index]) if self.kernel.further else (index,)
+        box = self.kernel.reads[index].operand.box(tile)
+        bounds = [self._bound(self.kernel.reads[i], box, self._slot(i, job)) for i in fields]
         image = self.kernel.expanded == ("a", "b")[index]
-        return gather(self.kernel, self.mem.banks, bound, tile, rows, cols, image)  # type: ignore[arg-type]
+
+        def read(places: Places, what: str) -> Numbers:
+            return self.mem.get([(b.data, b.region) for b in bounds], places, what)
+
+        return gather(self.kernel, read, bounds[0], tile, rows, cols, image)  # type: ignore[arg-type]
 
     def _count(self, counts: dict[str, int]) -> None:
         self.mem.paths["gemm tile"] += 1

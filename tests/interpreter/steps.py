@@ -18,7 +18,7 @@ from accelsim.frontend.slots import micro_batch
 from accelsim.frontend.spec import Workload
 from accelsim.graph.ir import Graph
 from accelsim.graph.master import with_master_weights
-from accelsim.program.program import Program
+from accelsim.program.program import Copy, Program
 from accelsim.resolve.machine import Machine
 from accelsim.resolve.shape import array_shape
 from accelsim.words import Format, Role
@@ -110,10 +110,13 @@ class ProgramSteps:
         self.mem = Memories(graph, program)
         self.after = {t.next_of: n for n, t in graph.tensors.items() if t.next_of}
         self.now = {n: v for n, v in values.items() if n in graph.tensors}  # what the step begins with
-        self.carried = {c.data.tensor: c for c in program.copies if c.carried_from is not None}
-        for name, copy in self.carried.items():
-            places = np.arange(graph.tensors[name].elements)
-            self.mem.banks.write(copy.region, copy.data.element_bytes, places, self.now[name])
+        self.carried: dict[str, list[Copy]] = {}
+        for copy in program.copies:
+            if copy.carried_from is not None:
+                name = copy.data.tensor
+                self.carried.setdefault(name, []).append(copy)
+                places = np.arange(graph.tensors[name].elements)
+                self.mem.put(copy.data, copy.region, places, self.now[name])
 
     def step(self, order: Order) -> Results:
         """Run one step; return the loss, the gradients, and what the next step begins with."""
@@ -126,18 +129,18 @@ class ProgramSteps:
         runs = [kernel_run(mem, self.machine, array, k) for k in self.program.kernels]
         Schedule(mem, runs, order).run()
         self.now |= {old: self._left_behind(old, new) for old, new in self.after.items()}
-        mem.banks.forget_all_but([c.region for c in self.carried.values()])
+        mem.banks.forget_all_but([c.region for copies in self.carried.values() for c in copies])
         loss = [op for op in self.graph.ops if op.layer == "loss" and op.phase == "forward"][-1].outputs[0]
         gradients = {n: v for n, v in mem.made.items() if n.startswith("grad/")}
         return {"loss": mem.made[loss.tensor]} | gradients | self.now
 
     def _left_behind(self, old: str, new: str) -> Numbers:
         """Return what the next step finds in the place of ``old``: in its region, or in DRAM."""
-        copy = self.carried.get(old)
-        if copy is None:
+        copies = self.carried.get(old)
+        if copies is None:
             return self.mem.dram.whole(new)
         places = np.arange(self.graph.tensors[old].elements)
-        return self.mem.banks.read(copy.region, copy.data.element_bytes, places, f"the next step, {old}")
+        return self.mem.get([(c.data, c.region) for c in copies], places, f"the next step, {old}")
 
 
 TOLERANCE = 1e-9  # of the largest number of a tensor
