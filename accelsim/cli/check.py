@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from accelsim.resolve.machine import Machine, Sensitivity
+    from accelsim.resolve.machine import Machine
     from accelsim.resolve.summary import DeviceSummary, GroupSummary, MachineSummary, MacroSummary
     from accelsim.run.selfcheck import Check
 
@@ -50,9 +50,11 @@ def check(arch: Arch, overrides: Overrides = None, own: Self = False, as_json: J
             "sensitivity": asdict(machine.sensitivity) if machine.sensitivity else None,
             "self_checks": [{**asdict(c), "passed": c.passed} for c in checks],
         }
+        if machine.split:
+            told["fields"] = {role: [f._asdict() for f in of] for role, of in machine.split.items()}
         typer.echo(json.dumps(told, indent=1, sort_keys=True))
     else:
-        _print(summary, machine.sensitivity)
+        _print(summary, machine)
         if own:
             _print_checks(checks)
     failed = [c for c in checks if not c.passed]
@@ -90,12 +92,12 @@ def schema() -> None:
     typer.echo(json.dumps(arch_schema(), indent=1))
 
 
-def _print(summary: MachineSummary, sensitivity: Sensitivity | None) -> None:
+def _print(summary: MachineSummary, machine: Machine) -> None:
     from accelsim.cli.console import results
     from accelsim.report.layout import paragraph
-    from accelsim.report.placement import dwell_table
+    from accelsim.report.placement import dwell_table, field_table
 
-    console = results()
+    console, sensitivity = results(), machine.sensitivity
     console.print(_overview(summary))
     console.print(_banks(summary))
     console.print(_costs(summary))
@@ -104,6 +106,8 @@ def _print(summary: MachineSummary, sensitivity: Sensitivity | None) -> None:
     for g in summary.groups:
         if g.techniques:
             console.print(paragraph(g.name, ", ".join(g.techniques)))
+    if machine.split:
+        console.print(field_table(machine.split, machine.formats))
     if sensitivity is not None:
         console.print(dwell_table(sensitivity, [g.name for g in summary.groups]))
     console.print(paragraph("sources", ", ".join(summary.sources) or "none"))

@@ -12,7 +12,7 @@ from rich.text import Text
 from accelsim.report.errors import error_grid
 from accelsim.report.layers import layer_costs
 from accelsim.report.layout import grid, paragraph
-from accelsim.report.placement import by_sensitivity
+from accelsim.report.placement import by_sensitivity, split
 from accelsim.trace import human
 from accelsim.words import PHASES, STALL_REASONS
 
@@ -37,6 +37,7 @@ def report(summary: Summary, skip: Summary, ops: pa.Table, top: int = 10) -> Ren
         bank_energy(summary),
         costliest_layers(summary, ops, top),
         capacity_use(summary),
+        *([split(summary["fields"])] if "fields" in summary else []),
         *([bit_errors(summary)] if "errors" in summary else []),
         *by_sensitivity(summary.get("placement"), summary.get("errors", {})),
         *footnotes(summary),
@@ -207,7 +208,10 @@ def bit_errors(summary: Summary) -> Group:
         f"{group}: {d['name']} at {d['temperature_k']:g} K" for group, d in errors["devices"].items()
     )
     rows = {**errors["by_role"], "all": errors["all"]}
-    return error_grid(f"Errors per bit read ({of})", "role", rows)
+    table = error_grid(f"Errors per bit read ({of})", "role", rows)
+    if "by_field" not in errors:
+        return table
+    return Group(table, error_grid("Errors per bit read, by bit field", "role, field", errors["by_field"]))
 
 
 def footnotes(summary: Summary) -> list[RenderableType]:

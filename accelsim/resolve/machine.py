@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 from typing import Literal, NamedTuple
 
 from accelsim.config.bitfields import bits_of
-from accelsim.words import Convention, Dataflow, Format, Role, Technology
+from accelsim.words import ROLES, Convention, Dataflow, Format, Role, Technology
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -360,6 +360,12 @@ class Machine:
                 if of == role and name:
                     found.append(BitField(name, bits_of(name, form), groups))
         return tuple(sorted(found, key=lambda field: -max(field.places)))
+
+    @property
+    def split(self) -> dict[Role, tuple[BitField, ...]]:
+        """The bit fields of the roles whose tensors are split."""
+        found = {role: self.fields_of(role) for role in ROLES}
+        return {role: fields for role, fields in found.items() if fields}
 
     @property
     def changes(self) -> dict[Role, Changes]:

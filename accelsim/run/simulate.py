@@ -40,7 +40,7 @@ from accelsim.run.errors import write_errors
 from accelsim.run.frozen import frozen_program
 from accelsim.run.gating import powered_shares
 from accelsim.run.pe_energy import gated_shares
-from accelsim.run.placement import told_placement
+from accelsim.run.placement import told_fields, told_placement
 from accelsim.run.plans import key_of, program_of
 from accelsim.run.summary import JSON_KEYS, summarize_run
 from accelsim.trace.folder import RunFolder
@@ -225,6 +225,7 @@ def _write(
         folder.write_extra("copies", copy_columns(recorder, COPIES))
     errors = write_errors(folder, machine, residencies, program, recorder.counts)
     summary = summarize_run(machine, graph, program, recorder, rows, energy, options) | errors
+    summary |= told_fields(program, recorder)
     if "mapping_from" not in options:
         summary |= told_placement(machine, graph, program)
     folder.write_summary(summary)

@@ -170,6 +170,11 @@ def _notes(machine: Machine, graph: Graph, program: Program, options: dict[str, 
             notes.append(f"{name}: refresh is taken to reset the time since the write, {what}")
     if machine.sensitivity is not None:
         notes += _tolerance_notes(machine.sensitivity, graph)
+    if any(b.data.bits for kernel in program.kernels for b in (*kernel.reads, *kernel.writes)):
+        notes.append(
+            "split tensors lie and move field by field, in DRAM too; bits are taken to change as often in "
+            "every field of a role"
+        )
     if machine.host_gap_ps:
         notes.append(
             f"a gap of {human.time(machine.host_gap_ps)} between steps counts in dwells and standing energy"

@@ -11,6 +11,7 @@ from accelsim.program.program import Program
 from accelsim.resolve.machine import BankGroup, Machine
 from accelsim.train.bittrue.ops import SUPPORTED
 from accelsim.train.bittrue.words import is_number
+from accelsim.words import ROLES
 
 _MANY = 6
 
@@ -51,6 +52,12 @@ def check_machine(machine: Machine, protect: Sequence[str] = ()) -> None:
         raise InputError(
             f"{machine.name}: no bank group of this machine names a device, so that no bit can flip; "
             "--set bank.NAME.device=mram-26us gives it one"
+        )
+    split = next((role for role in ROLES if machine.fields_of(role)), None)
+    if split is not None:
+        raise InputError(
+            f"{machine.name}: --bit-true does not model tensors that are split by bit fields: give "
+            f"placement.{split} a list of bank groups, or train without --bit-true"
         )
     for bank in erring:
         lacking = _lacking(bank, protect)
