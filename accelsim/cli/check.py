@@ -107,7 +107,7 @@ def _print(summary: MachineSummary, machine: Machine) -> None:
         if g.techniques:
             console.print(paragraph(g.name, ", ".join(g.techniques)))
     if machine.split:
-        console.print(field_table(machine.split, machine.formats))
+        console.print(field_table(machine))
     if sensitivity is not None:
         console.print(dwell_table(sensitivity, [g.name for g in summary.groups]))
     console.print(paragraph("sources", ", ".join(summary.sources) or "none"))

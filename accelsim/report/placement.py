@@ -12,7 +12,7 @@ from accelsim.report.layout import grid, paragraph
 from accelsim.trace import human
 
 if TYPE_CHECKING:
-    from accelsim.resolve.machine import BitField, Sensitivity
+    from accelsim.resolve.machine import Machine, Sensitivity
 
 Told = Mapping[str, Any]
 
@@ -34,11 +34,11 @@ def split(fields: Sequence[Told]) -> RenderableType:
     return grid("Placement by bit field", columns, rows, text_columns=3)
 
 
-def field_table(fields: Mapping[str, Sequence[BitField]], formats: Mapping[Any, Any]) -> RenderableType:
+def field_table(machine: Machine) -> RenderableType:
     """Return which bits of each role's tensors may lie in which groups."""
     rows = [
-        (role, str(formats[role]), f.name, str(f.bits), ", ".join(f.groups))
-        for role, of in fields.items()
+        (role, str(machine.formats[role]), f.name, str(f.bits), ", ".join(f.groups))
+        for role, of in machine.split.items()
         for f in of
     ]
     return grid("placement by bit field", ("role", "format", "field", "bits", "bank groups"), rows, 5)
