@@ -18,6 +18,7 @@ from accelsim.resolve.stored import stored_machine
 from accelsim.sweep.mix import as_overrides
 from accelsim.trace.runs import Run, open_run
 from accelsim.train.bittrue.check import check_machine
+from accelsim.train.experiment import Wish, train
 from accelsim.train.formats import FORMATS, field_bits
 from accelsim.train.laws import Read
 from accelsim.train.profile import RunProfile
@@ -229,3 +230,12 @@ def test_the_closed_loop_moves_fields(tmp_path: Path) -> None:
     moved = load_machine(str(tmp_path / "out.toml"))
     assert moved.placement == load_machine(str(tmp_path / "m.toml"), remedies.overrides(levels)).placement
     assert [f.groups for f in moved.fields_of("weight")] == [("sram",), ("sram",)]
+
+
+def test_another_storage_format_is_refused(tmp_path: Path) -> None:
+    """The fields are bits of the machine's format; nothing is written."""
+    machine(tmp_path, f'{HEAD}weight = {ONE}\n[bank.mram]\ndevice = "mram-26us"\n')
+    wish = Wish(arch=str(tmp_path / "m.toml"), workload="lenet5", options={"storage_format": "fp32"})
+    with pytest.raises(InputError, match=r"--storage-format fp32: .* splits weight by the bits of bf16"):
+        train(wish, tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -9,9 +11,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from accelsim.errors import MappingError
 from accelsim.graph.ir import Graph
 from accelsim.machine import run_program
 from accelsim.mapping import map_graph
+from accelsim.mapping.ladder import scenarios
+from accelsim.mapping.mapper import SHARES, planner_of
 from accelsim.program.program import Program
 from accelsim.resolve.machine import Machine
 from accelsim.run.columns import residency_columns
@@ -28,6 +33,7 @@ from tests.strategies import (
     machines,
     mapped,
     simulated,
+    step_graph,
     step_graphs,
     with_fields,
 )
@@ -180,3 +186,27 @@ def test_lock_step_reads_wait_for_the_slower_field() -> None:
     narrow, wide = time("int8", {}, ("slow",)), time("bf16", {}, ("slow",))
     assert time("bf16", {}, ("fast",)) * 3 < parted
     assert narrow <= parted <= narrow * 1.02 < wide
+
+
+def test_plans_of_split_tensors_are_the_best_of_all() -> None:
+    """What bounds leave out could not have been taken, and no kernel costs less than its bound."""
+    groups = bank("a", capacity=6 * 1024), bank("b", capacity=10 * 1024, write=5_000, technology="stt-mram")
+    on = machine(*groups, objective="dram", dma=(1_000, 4, 16))
+    on = with_fields(on, "bf16", {r: {"msb:9": ["a", "b"], "mantissa": ["b", "a"]} for r in ROLES})
+    graph = step_graph("perceptron")
+    planner = planner_of(graph, on, cyclic=True)
+    pairs = itertools.product(scenarios({name: b.capacity_bytes for name, b in on.banks.items()}), SHARES)
+    trials = [planner.trial(number, *pair) for number, pair in enumerate(pairs)]
+    keys = []
+    for trial in trials:
+        for costs, codes, free in trial.kernels:
+            cost = costs.cost(codes, free)
+            if cost is not None:
+                time, dram = costs.bound(codes)
+                assert time <= cost.time_ps
+                assert dram <= cost.dram_bytes
+        with suppress(MappingError):
+            keys.append((planner.cost(trial), trial.number))
+    key, _ = min(keys)
+    program = map_graph(graph, on)
+    assert key == (program.estimate_dram_bytes, program.estimate_ps)
