@@ -23,6 +23,7 @@ from accelsim.train.formats import FORMATS, field_bits
 from accelsim.train.laws import Read
 from accelsim.train.profile import RunProfile
 from accelsim.train.remedies import Remedies
+from tests.test_train_profile import activation
 
 ONE = '{ "sign+exponent" = ["sram"], mantissa = ["mram"] }'
 FORM = '[format]\nweight = "bf16"\nactivation = "bf16"\n'
@@ -198,16 +199,23 @@ def test_a_frozen_mapping_has_the_same_fields(runs: dict[str, Run]) -> None:
 
 
 def test_only_the_field_in_frail_cells_flips(runs: dict[str, Run]) -> None:
-    """Laws of reads are by field; masks beside a split activation do not spread over its bits."""
+    """Laws of reads are by field."""
     profile = RunProfile.load(runs["split"].path)
     (law,) = profile.laws(Read("weight", "conv2", "conv2", "forward", "conv2.weight"))
     by_field = {each.field: each.p_new for each in law.fields}
     assert by_field.keys() == {"sign+exponent", "mantissa"}
     assert by_field["sign+exponent"] == 0 < by_field["mantissa"]
-    laws = [law for key, law in profile._laws.items() if key[0] == "activation"]
-    fields = [{each.field for each in law.fields} for law in laws]
-    assert {"sign+exponent", "mantissa"} in fields
-    assert not any("all" in of and len(of) > 1 for of in fields)
+
+
+def test_masks_do_not_spread_over_the_bits_of_a_split_tensor() -> None:
+    """A mask that lies whole in frail cells, of the same layer and role, is not drawn in the numbers."""
+    mask = activation(copy_class="mask", tensor="0:mask", p_retention=0.25)
+    top, low = (activation(bit_field=name, copy_class=name) for name in ("sign+exponent", "mantissa"))
+    low = {**low, "p_retention": 0.125, "p_stored": 0.125, "p_total": 0.125}
+    (law,) = RunProfile([mask, top, low]).laws(Read("activation", "0", "1", "forward"))
+    assert {each.field: each.p_new for each in law.fields} == {"mantissa": 0.125, "sign+exponent": 0.0}
+    (alone,) = RunProfile([mask]).laws(Read("activation", "0", "1", "forward"))
+    assert [each.field for each in alone.fields] == ["all"]
 
 
 def test_bit_true_training_refuses_a_split_machine(tmp_path: Path) -> None:
