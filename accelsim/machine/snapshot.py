@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from accelsim.machine.drain import Drain, DrainFold, Item
 from accelsim.machine.fold_run import FoldRun
 from accelsim.machine.memory import Port
+from accelsim.machine.plugged import Guarded
 from accelsim.machine.state import KernelRun, State
 from accelsim.machine.stream import StreamRun
 from accelsim.program.jobs import Base
@@ -128,7 +129,9 @@ class Camera:
         ports = [
             self._port(port) for bank in state.banks.values() for port in (bank.read_port, bank.write_port)
         ]
-        return (*ports, self._port(state.dram.port), state.dram.standing(self.now))
+        own = [bank.standing(self.now) for bank in state.banks.values() if isinstance(bank, Guarded)]
+        wakes = tuple(bank.wakes for bank in state.banks.values())
+        return (*ports, *own, wakes, self._port(state.dram.port), state.dram.standing(self.now))
 
     def _port(self, port: Port) -> Shot:
         free = self._ago(port.free_ps)

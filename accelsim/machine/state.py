@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from accelsim.geometry import Box, reshape_box
-from accelsim.machine.memory import Access, Action, Bank, FlatDram, Port
+from accelsim.machine.memory import Access, Action, FlatDram, Port
+from accelsim.machine.plugged import bank_of, unsteady
 from accelsim.program.jobs import Base, TileJob, Transfer
 from accelsim.program.kernel_jobs import jobs_of
 from accelsim.program.nests import Jobs
@@ -172,14 +173,15 @@ class State:
     ) -> None:
         self.sim = sim
         self.observe = observe
-        self.skips = skips  # whether steady states are
         self.engines: Sequence[Metered] = ()
         self.machine = machine
         self.program = program
         self.recorder = recorder
         self.clock = Clock(machine.clock_hz)
         self.array = array_shape(machine)
-        self.banks = {n: Bank(sim, b, machine.granularity_bytes) for n, b in machine.banks.items()}
+        self.banks = {n: bank_of(sim, b, machine.granularity_bytes) for n, b in machine.banks.items()}
+        recorder.unsteady = [why for bank in self.banks.values() if (why := unsteady(bank))]
+        self.skips = skips and not recorder.unsteady  # whether steady states are
         beats = [b.lanes * b.word_bytes for b in machine.banks.values()]  # less would waste a beat's lanes
         self.dram = FlatDram(sim, machine.dram, max(machine.granularity_bytes, *beats))
         self.flushed = Counter(sim)  # kernels whose results and write-backs are through

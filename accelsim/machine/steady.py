@@ -77,6 +77,8 @@ class Steady:
         """Return why nothing of the kernel was skipped; empty if something was."""
         if self.skipped or self.folds_skipped:
             return ""
+        if self.state.recorder.unsteady:
+            return self.state.recorder.unsteady[0]
         if not self.state.skips:
             return "every tile simulated on demand"
         if self._traced():

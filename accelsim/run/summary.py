@@ -9,7 +9,7 @@ from accelsim import MODEL_VERSION
 from accelsim.graph.ir import Graph
 from accelsim.program.program import Program
 from accelsim.resolve.machine import Machine, Sensitivity
-from accelsim.resolve.summary import assumed_keys, sources_used
+from accelsim.resolve.summary import TINY, assumed_keys, sources_used, tiny_rows
 from accelsim.run.columns import OpRow
 from accelsim.run.energy import EnergyRow, sums
 from accelsim.sim import Clock
@@ -74,8 +74,21 @@ def summarize_run(
         "estimate": {"time_ps": program.estimate_ps, "dram_bytes": program.estimate_dram_bytes},
         "assumed": list(assumed_keys(machine)),
         "sources": list(sources_used(machine)),
-        "notes": [*_notes(machine, graph, program, options), *_dwell_notes(machine, recorder)],
+        "notes": [
+            *_notes(machine, graph, program, options),
+            *_plugin_notes(machine, recorder),
+            *_dwell_notes(machine, recorder),
+        ],
     }
+
+
+def _plugin_notes(machine: Machine, recorder: Recorder) -> list[str]:
+    """Return which plug-ins of the machine decide the result, and what they cost in simulated tiles."""
+    named = {f"bank.{n}": b.model_identity for n, b in machine.banks.items() if b.model}
+    if machine.policy:
+        named["placement"] = machine.policy_identity
+    notes = [f"{what} is that of plug-in {identity}" for what, identity in named.items()]
+    return notes + [f"every tile is simulated: {why}" for why in recorder.unsteady]
 
 
 def _stalls(rows: list[OpRow]) -> dict[str, int]:
@@ -168,6 +181,11 @@ def _notes(machine: Machine, graph: Graph, program: Program, options: dict[str, 
         if bank.refresh_model == "literature":
             what = "as papers on low-retention caches assume; thermal flips have no such memory"
             notes.append(f"{name}: refresh is taken to reset the time since the write, {what}")
+        rows = tiny_rows(machine, name)
+        if rows:
+            notes.append(
+                f"{name}: its macros come from rows of the array table flagged tiny ({rows}): {TINY}"
+            )
     if machine.sensitivity is not None:
         notes += _tolerance_notes(machine.sensitivity, graph)
     if any(b.data.bits for kernel in program.kernels for b in (*kernel.reads, *kernel.writes)):

@@ -99,6 +99,7 @@ class Recorder:
         self.tiles_skipped = 0
         self.folds_skipped = 0  # of tiles that were simulated in part
         self.no_period: dict[str, str] = {}  # op -> why none of its tiles were skipped
+        self.unsteady: list[str] = []  # banks that keep steady states from being skipped
         self.transactions = 0  # of bank and DRAM ports
         self.end_ps = 0
         self.window = Window()
