@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from accelsim.geometry import Axis, Operand
 from accelsim.program.program import Cut, Panel, Side
+from accelsim.resolve.machine import Content
 
 Array = NDArray[np.float64]
 Bool = NDArray[np.bool_]
@@ -48,6 +49,21 @@ class Part(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Rates:
+    """What decides a kernel's energy beside its traffic and its time.
+
+    Attributes:
+        contents: What the data of each operand look like, reads first.
+        shift_pj: One element's way through half of the array's rows.
+        clock_w: Power of the clock while the kernel has the array.
+    """
+
+    contents: tuple[Content, ...]
+    shift_pj: float
+    clock_w: float
+
+
+@dataclass(frozen=True, slots=True)
 class Problem:
     """A GEMM and what rides on it, wherever its operands are; equal problems have equal answers."""
 
@@ -62,6 +78,7 @@ class Problem:
     expanded: str
     expansion: tuple[int, int]
     rider_rate: int
+    rates: Rates | None = None  # where energies decide
 
     @property
     def batch(self) -> int:

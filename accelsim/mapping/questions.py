@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from accelsim.geometry import Operand
 from accelsim.graph.ir import Op
 from accelsim.mapping.kernels import Draft
-from accelsim.mapping.problem import Part, Piece, Problem
+from accelsim.mapping.problem import Part, Piece, Problem, Rates
 from accelsim.mapping.slab_nest import SlabProblem
 from accelsim.resolve.machine import Machine
 
@@ -17,7 +17,13 @@ def nameless(operand: Operand) -> Operand:
     return Operand("", operand.shape, operand.dims)
 
 
-def problem(draft: Draft, machine: Machine, reads: tuple[Piece, ...], writes: tuple[Piece, ...]) -> Problem:
+def problem(
+    draft: Draft,
+    machine: Machine,
+    reads: tuple[Piece, ...],
+    writes: tuple[Piece, ...],
+    rates: Rates | None = None,
+) -> Problem:
     """Return the question that the tile search of a GEMM answers."""
     gemm = draft.leader.gemm
     assert gemm is not None
@@ -33,6 +39,7 @@ def problem(draft: Draft, machine: Machine, reads: tuple[Piece, ...], writes: tu
         expanded=gemm.expanded or "",
         expansion=expansion(draft.leader, machine, reads),
         rider_rate=sum(machine.vector.cycles.get(f, 1) * c for f, c in rider_functions(draft)),
+        rates=rates,
     )
 
 

@@ -188,6 +188,33 @@ class Shape:
         period = np.where(going_on, max(array.rows, streamed.size), streamed.padded)
         return folds * period * self.p.batch + load + tail
 
+    @property
+    def emits(self) -> bool:
+        """Whether results, not operands, pass through the array's registers."""
+        return self.array.dataflow == "os"
+
+    def accumulated(self) -> Array:
+        """Return the read-modify-writes of the accumulator, those of spilled partial sums included."""
+        k = self.sides["k"]
+        points = self.points * self.p.batch
+        if not self.emits:
+            return points * k.row_blocks
+        return self._per_order(lambda order: np.where(self._psum_elements(order) > 0, points * k.count, 0.0))
+
+    def shifted(self) -> Array:
+        """Return the elements that pass through the array's registers: stationary ones, or results."""
+        if self.emits:
+            return np.full((1, 1, 1), self.points * self.p.batch)
+        rows, cols, streamed = (self.sides[self.over[x]] for x in ("rows", "cols", "streamed"))
+        every = float(rows.size * cols.size) * self.p.batch
+        again = every * streamed.count
+
+        def of(order: Order) -> Array:
+            along = order[-1] == self.over["streamed"] and not self.panel
+            return np.where(self.single_fold(), every, again) if along else again
+
+        return self._per_order(of)
+
     def allowed(self) -> Bool | None:
         """Return where the convention allows the cut: scale-sim does not split the streamed side."""
         if self.array.convention != "scale-sim":

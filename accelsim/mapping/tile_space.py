@@ -12,6 +12,7 @@ from accelsim.mapping.footprint import Footprint, blocks_per_result, rows_per_re
 from accelsim.mapping.ports import port_ps
 from accelsim.mapping.problem import SIDES, Array, Places, keeps
 from accelsim.mapping.tile_shape import Flow, Shape, beside
+from accelsim.mapping.traffic import Pick, Traffic
 from accelsim.program.folds import fold_tail
 
 MOST_SLOTS = 6  # of an operand whose tiles go innermost
@@ -202,6 +203,33 @@ class Space:
         zero = np.zeros((1, 1, 1))
         groups = sorted(set(reads) | set(writes))
         return [port_ps(self.machine.banks[g], reads.get(g, zero), writes.get(g, zero)) for g in groups]
+
+    def traffic(self, pick: Pick) -> Traffic:
+        """Return what moves where, of the combinations that ``pick`` takes from an array over all of them."""
+        shape, batch = self.shape, self.p.batch
+        found = Traffic()
+        for i, at in enumerate(self.read_at):
+            if at.place != "resident":
+                flow = shape.either_flow(i, at.place == "kept", self.holds[i])
+                found.fill(at.group, i, pick(flow.filled), pick(flow.moved) * batch)
+        array: dict[str, Array] = {}
+        self._array_reads(array)
+        for group, nbytes in array.items():
+            found.read(group, pick(nbytes))
+        total = shape.points * batch
+        for at, piece in zip(self.places.reads, self.p.reads, strict=True):
+            found.read(at.group, total * piece.element_bytes)
+        for i, (at, piece) in enumerate(zip(self.places.writes, self.p.writes, strict=True)):
+            nbytes = total * piece.element_bytes
+            found.write(at.group, len(self.read_at) + i, nbytes)
+            if at.place == "buffered":
+                found.drain(at.group, nbytes, pick(shape.moved_by_write(i)) * batch)
+        moved = pick(shape.partial_sums()[1])
+        found.read(self.places.psum_group, moved)
+        found.write(self.places.psum_group, len(self.read_at), moved)
+        found.accumulated = pick(shape.accumulated())
+        found.shifted = pick(shape.shifted()) + (moved / self.array.psum_bytes if shape.emits else 0.0)
+        return found
 
     def _array_reads(self, reads: dict[str, Array]) -> None:
         """Add what the array reads of its two operands."""

@@ -26,6 +26,7 @@ from accelsim.resolve import load_machine
 from accelsim.resolve.activity import load_activity, with_activity
 from accelsim.resolve.load import load_prices
 from accelsim.resolve.machine import Machine
+from accelsim.resolve.prices import gated_shares
 from accelsim.run.collector import seldom_collected
 from accelsim.run.columns import (
     energy_columns,
@@ -39,11 +40,10 @@ from accelsim.run.energy import energy_rows
 from accelsim.run.errors import write_errors
 from accelsim.run.frozen import frozen_program
 from accelsim.run.gating import powered_shares
-from accelsim.run.pe_energy import gated_shares
 from accelsim.run.placement import told_placement
-from accelsim.run.plans import key_of, program_of
+from accelsim.run.plans import key_of, mapped_of
 from accelsim.run.summary import JSON_KEYS, summarize_run
-from accelsim.trace.folder import RunFolder
+from accelsim.trace.folder import MAPPING, RunFolder
 from accelsim.trace.recorder import Part, Recorder
 from accelsim.trace.runs import open_run
 from accelsim.trace.schema import COPIES, ENERGY, OPS, RESIDENCIES, SPANS
@@ -162,11 +162,13 @@ def simulate(
     target = Path(out) if out is not None else None
     with RunFolder.create(target, name, run_id, force) as folder:
         with stages.stage("map") as report:
-            program = frozen or program_of(captured.graph, graph_hash, machine, cold=cold, progress=report)
+            mapped = frozen or mapped_of(captured.graph, graph_hash, machine, cold=cold, progress=report)
+            program = mapped.program
         with stages.stage("simulate") as report:
             recorder = run_program(machine, program, trace_tensors, report, exact=exact)
         with stages.stage("write"):
             told = {**options, "accumulate": int(captured.spec.get("accumulate", 1))}
+            folder.write_text(MAPPING, mapped.record)
             summary = _write(folder, machine, captured.graph, program, recorder, told)
             skip = _skip(recorder)
             manifest = _manifest(machine, captured, graph_hash, skip, command, decides)
