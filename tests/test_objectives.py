@@ -28,7 +28,7 @@ from tests.strategies import KIB, shipped_graph
 
 OBJECTIVES = ("time", "dram", "energy", "edp", "mram_writes")
 CASES = [("edge-hybrid", "lenet5", 4), ("edge-hybrid", "mlp", 16), ("edge-mram", "mlp", 8)]
-DEAR = ("bank.mram.write_energy=2000pJ",)
+DEAR = ("bank.mram.write_energy=20000pJ",)
 
 
 def _machine(arch: str, objective: str, *more: str) -> Machine:
