@@ -12,6 +12,7 @@ import numpy as np
 from accelsim.mapping.codes import BUFFERED, Codes
 from accelsim.mapping.dwells import Dwells
 from accelsim.mapping.energy import Prices
+from accelsim.mapping.given import Given
 from accelsim.mapping.goal import Goal
 from accelsim.mapping.kernels import Draft
 from accelsim.mapping.problem import Budget, Choice, Part, Piece, Places, Rates, Where
@@ -62,6 +63,7 @@ class Costs:
         compute_ps: int,
         prices: Prices,
         goal: Goal,
+        given: Given,
     ) -> None:
         self.draft = draft
         self.goal = goal
@@ -74,18 +76,24 @@ class Costs:
         self.capacity = [b.capacity_bytes for b in machine.banks.values()]
         operands = [o for o, _ in (*draft.reads, *draft.writes)]
         self.pieces = [Piece(nameless(o), lives[o.tensor].data.element_bytes) for o in operands]
-        may_hold = [dwells.for_buffers(lives[o.tensor], compute_ps) for o in operands]
+        leader = draft.leader.name
+        may_hold = [
+            (given.buffers[leader, o.tensor],)
+            if (leader, o.tensor) in given.buffers
+            else dwells.for_buffers(lives[o.tensor], compute_ps)
+            for o in operands
+        ]
         self.groups = [tuple(self.banks.index(g) for g in groups) for groups in may_hold]
         self.preferred = tuple(g[0] for g in self.groups)
         self.choices = tuple(dict.fromkeys(self.groups))
         regions = 2 * len(operands) + 1  # each rounded up to whole words
         self.slack = [regions * machine.banks[g].word_bytes for g in self.banks]
         reads, writes = tuple(self.pieces[: len(draft.reads)]), tuple(self.pieces[len(draft.reads) :])
-        op = draft.leader
+        op, imposed = draft.leader, given.nests.get(leader)
         self.lives = lives
         rates = self.rates if goal.extra else None
-        self.shape = tiles.shape(problem(draft, machine, reads, writes, rates)) if op.gemm else None
-        self.nest = None if op.gemm else slabs.nest(slab_problem(draft, machine, reads, writes))
+        self.shape = tiles.shape(problem(draft, machine, reads, writes, rates, imposed)) if op.gemm else None
+        self.nest = None if op.gemm else slabs.nest(slab_problem(draft, machine, reads, writes, imposed))
         self.known: dict[tuple[Codes, Budget, str], Cost | None] = {}
         self._bounds: dict[Codes, tuple[int, ...]] = {}
         self._searched: dict[tuple[Codes, tuple[int, ...]], _Searched] = {}
@@ -225,6 +233,28 @@ class Costs:
             return None
         amounts = self.slab_amounts(slab) if self.goal.extra else ()
         return Cost(slab.time_ps, slab.dram_bytes, searched.where, "", None, -1, slab, amounts)
+
+    def least_need(self, codes: Codes, free: Budget) -> dict[str, int] | None:
+        """Return the bytes per group of the tile that exceeds ``free`` least; None: no tile is allowed."""
+        found: list[tuple[float, dict[str, int]]] = []
+        for homes in self._all_homes(free):
+            where = self._where(codes, homes)
+            if self.shape is not None:
+                spaces = self.tiles.spaces(self.shape, self._places(where))
+                needs = [
+                    need for space in spaces if (need := space.least_need(self.budget(free))) is not None
+                ]
+            else:
+                assert self.nest is not None
+                reads = len(self.draft.reads)
+                needs = [self.slabs.least_need(self.slabs.slabs(self.nest, where[:reads], where[reads:]))]
+            for need in needs:
+                whole = {
+                    g: round(need.get(g, 0)) + slack for g, slack in zip(self.banks, self.slack, strict=True)
+                }
+                over = sum(max(0, whole[g] - n) for g, n in zip(self.banks, free, strict=True))
+                found.append((over, whole))
+        return min(found, key=lambda f: f[0])[1] if found else None
 
     def budget(self, free: Budget) -> Budget:
         """Return what of the bytes that are free tiles may take."""

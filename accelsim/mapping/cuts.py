@@ -103,6 +103,12 @@ def _twice(axes: tuple[Axis, ...], cut: Cut, width: int, grain: int) -> Twice:
     return Twice(candidate_of(axes, cut), candidate_of(axes, tiles), max(tiles_per_panel(axes, tiles, cut)))
 
 
+def twice_of(axes: tuple[Axis, ...], panels: Cut, tiles: Cut) -> Twice:
+    """Return a side cut into ``panels`` of ``tiles``."""
+    most = max(tiles_per_panel(axes, tiles, panels))
+    return Twice(candidate_of(axes, panels), candidate_of(axes, tiles), most)
+
+
 def _steps(axis: Axis, inner: int, quantum: int) -> list[int]:
     """Return the smallest steps that make 1, 2, ... 8, 10, 12, 14, 16, 20, ... tiles of the axis.
 

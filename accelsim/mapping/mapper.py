@@ -6,22 +6,29 @@ import math
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 
+from accelsim.config.mappingfile import MappingFileSpec
+from accelsim.config.origins import Origins
 from accelsim.errors import MappingError
 from accelsim.graph.ir import Graph
 from accelsim.mapping.assemble import assemble
 from accelsim.mapping.costs import rates_of
 from accelsim.mapping.energy import Prices
 from accelsim.mapping.explain import Explanation, Record
+from accelsim.mapping.given import Given
 from accelsim.mapping.goal import goal_of
+from accelsim.mapping.handmade import given_of
 from accelsim.mapping.kernels import Draft, drafts
 from accelsim.mapping.ladder import scenarios
 from accelsim.mapping.planner import Planner, Trial
+from accelsim.mapping.room import check_room
 from accelsim.mapping.storage import Life, lives
 from accelsim.mapping.tiling import TileSearch
 from accelsim.mapping.times import unit_ps
 from accelsim.program.program import Program
 from accelsim.resolve.machine import Machine
 from accelsim.resolve.shape import array_shape
+
+Hand = tuple[MappingFileSpec, Origins]
 
 SHARES = (0.5, 0.875)  # of a group that whole tensors may take; the rest is for tiles
 
@@ -51,14 +58,20 @@ def mapped(
     *,
     cold: bool = False,
     progress: Callable[[int, int], None] | None = None,
+    by_hand: Hand | None = None,
 ) -> tuple[Program, Record]:
     """Return the program of ``map_graph``, and what else the mapper had: ``mapping.json`` of a run.
 
+    ``by_hand`` is a mapping file, and where its keys stand.
+
     Raises:
         MappingError: if the scratchpad cannot hold a kernel's smallest tile.
+        ConfigError: if the mapping file does not fit the graph and the machine: every fault, a line each.
     """
-    planner = planner_of(graph, machine, cyclic=not cold and not graph.independent)
+    planner = planner_of(graph, machine, not cold and not graph.independent, by_hand)
     trials = _trials(planner)
+    if by_hand is not None:
+        check_room(planner, trials[0], by_hand[1])
     best = _searched(planner, trials, progress)
     return _assembled(planner, best, cold), Explanation(planner, best, trials).record()
 
@@ -72,6 +85,8 @@ def _trials(planner: Planner) -> list[Trial]:
     """Return all plans to be costed; the first has the whole machine to itself."""
     capacity = {n: b.capacity_bytes for n, b in planner.machine.banks.items()}
     pairs = [(limits, share) for limits in scenarios(capacity) for share in SHARES]
+    if planner.given:
+        pairs = [(capacity, 0.0), *pairs]  # as much room for given tiles as there may be
     trials: list[Trial] = []
     for pair in pairs:
         trials += planner.trials(*pair, first=len(trials))
@@ -93,13 +108,18 @@ def _searched(planner: Planner, trials: list[Trial], progress: Callable[[int, in
     return best[0]
 
 
-def planner_of(graph: Graph, machine: Machine, cyclic: bool) -> Planner:
-    """Return the planner of ``graph``; ``cyclic``: the step begins where the one before ended."""
+def planner_of(graph: Graph, machine: Machine, cyclic: bool, by_hand: Hand | None = None) -> Planner:
+    """Return the planner of ``graph``; ``cyclic``: the step begins where the one before ended.
+
+    Raises:
+        ConfigError: if the mapping file ``by_hand`` is at fault.
+    """
     kernels = drafts(graph, machine.mapping.fusion)
     known, prices = lives(graph, machine, kernels), Prices(machine)
     goal = goal_of(machine, _weight_w(machine, kernels, known, prices) if machine.mapping.priced else 0.0)
     tiles = TileSearch(machine, array_shape(machine), goal, prices if goal.extra else None)
-    return Planner(graph, machine, kernels, known, tiles, cyclic, prices, goal)
+    given = given_of(*by_hand, machine, kernels, known, cyclic) if by_hand is not None else Given()
+    return Planner(graph, machine, kernels, known, tiles, cyclic, prices, goal, given)
 
 
 def _weight_w(machine: Machine, kernels: list[Draft], known: Mapping[str, Life], prices: Prices) -> float:

@@ -12,6 +12,7 @@ from accelsim.mapping.costs import Cost, Costs
 from accelsim.mapping.dwells import Dwells
 from accelsim.mapping.energy import Prices
 from accelsim.mapping.gaps import Residency
+from accelsim.mapping.given import Given
 from accelsim.mapping.goal import Goal, Key
 from accelsim.mapping.kernels import Draft
 from accelsim.mapping.problem import Budget, Choice, Part
@@ -80,22 +81,24 @@ class Planner:
         cyclic: bool,
         prices: Prices,
         goal: Goal,
+        given: Given | None = None,
     ) -> None:
         self.graph = graph
         self.machine = machine
         self.array = tiles.array
         self.prices = prices
         self.goal = goal
+        self.given = given or Given()
         slabs = SlabSearch(machine)
         compute_ps = [unit_ps(machine, d) for d in drafts]
         dwells = Dwells(machine, lives, compute_ps)
         lives = self.lives = dwells.ordered(lives)
         self.bound_ps = max(1, sum(compute_ps))
         self.costs = [
-            Costs(d, machine, lives, tiles, slabs, dwells, ps, prices, goal)
+            Costs(d, machine, lives, tiles, slabs, dwells, ps, prices, goal, self.given)
             for d, ps in zip(drafts, compute_ps, strict=True)
         ]
-        self.residencies = ResidencyPlanner(lives, machine, dwells, cyclic)
+        self.residencies = ResidencyPlanner(lives, machine, dwells, cyclic, self.given.tensors)
         self.codes = CodeBook(drafts, machine, lives, self.residencies.gaps)
 
     # -- one plan --------------------------------------------------------------------------------

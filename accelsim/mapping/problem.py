@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accelsim.geometry import Axis, Operand
+from accelsim.mapping.given import Imposed
 from accelsim.program.program import Cut, Panel, Side
 from accelsim.resolve.machine import Content
 
@@ -79,6 +80,7 @@ class Problem:
     expansion: tuple[int, int]
     rider_rate: int
     rates: Rates | None = None  # where energies decide
+    imposed: Imposed | None = None
 
     @property
     def batch(self) -> int:
@@ -119,4 +121,6 @@ def keeps(problem: Problem, places: Places) -> list[tuple[bool, bool]]:
     """Return which of a and b may be held whole for the kernel beside what the plan keeps anyway."""
     a = [False, True] if places.a.place == "buffered" and problem.batch == 1 else [False]
     b = [False, True] if places.b.place == "buffered" and problem.batch == 1 else [False]
+    if problem.imposed is not None and problem.imposed.hold is not None:
+        a, b = (one if i in problem.imposed.hold else [False] for i, one in enumerate((a, b)))
     return list(itertools.product(a, b))

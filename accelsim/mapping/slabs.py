@@ -37,6 +37,9 @@ class Slabs:
         self.writes = writes
         often = tuple(i for i, at in enumerate(reads) if at.place == "buffered" and nest.walks[i] > 1)
         keeps = (often, ()) if often else ((),)  # first holding whole what several passes read
+        imposed = nest.problem.imposed
+        if imposed is not None and imposed.hold is not None:
+            keeps = (tuple(i for i in sorted(imposed.hold) if reads[i].place == "buffered"),)
         self.trials = [(i, keep) for keep in keeps for i in range(nest.first, len(nest.cuts))]
         self.held: list[_Held] = []  # of the trials so far
         self.costed: dict[int, SlabChoice] = {}  # by trial
@@ -82,6 +85,12 @@ class SlabSearch:
         if budget not in slabs.known:
             slabs.known[budget] = self._first_fit(slabs, budget)
         return slabs.known[budget]
+
+    def least_need(self, slabs: Slabs) -> dict[str, float]:
+        """Return the bytes per group that the last trial needs, the finest."""
+        number, keep = slabs.trials[-1]
+        held = self._held(slabs, slabs.nest.slab(number), keep)
+        return {group: float(held.need[i]) for group, i in self.number.items()}
 
     def _first_fit(self, slabs: Slabs, room: Budget) -> SlabChoice | None:
         for i, (number, keep) in enumerate(slabs.trials):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from accelsim.geometry import ceil_div
-from accelsim.mapping.cuts import candidates, cut_twice, cuts_to
+from accelsim.mapping.cuts import candidate_of, candidates, cut_twice, cuts_to, twice_of
 from accelsim.mapping.footprint import Cuts, CutSide, Footprint
 from accelsim.mapping.problem import ORDERS, PANEL_ORDERS, SIDES, Array, Bool, Problem
 from accelsim.program.folds import first_load, fold_tail
@@ -42,6 +42,8 @@ class Shape:
     ) -> None:
         self.panel = panel
         self.orders = PANEL_ORDERS if panel else ORDERS
+        if problem.imposed is not None and problem.imposed.order:
+            self.orders = tuple(order for order in self.orders if order == problem.imposed.order)
         self.machine = machine
         self.array = array
         self.p = problem
@@ -80,6 +82,12 @@ class Shape:
         Beside panels only what may keep the array's rate is of use: tiles of a whole array, thin along k.
         """
         axes, array = self.p.axes(side), self.array
+        imposed = self.p.imposed
+        given = imposed.cut(side) if imposed is not None else None
+        if given is not None:
+            if imposed is not None and imposed.panel is not None and side == self.panel:
+                return Cuts.twice((twice_of(axes, imposed.panel.cut, given),))
+            return Cuts.once((candidate_of(axes, given),) if axes else candidates(axes, 1))
         if self.panel is None:
             return Cuts.once(candidates(axes, quantum))
         if side == "k":

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from accelsim.mapping.energy import Prices
 from accelsim.mapping.goal import Goal
-from accelsim.mapping.problem import SIDES, Array, Bool, Budget, Choice, Places, Problem
+from accelsim.mapping.problem import PANEL_ORDERS, SIDES, Array, Bool, Budget, Choice, Places, Problem
 from accelsim.mapping.tile_shape import Order, Shape
 from accelsim.mapping.tile_space import Space
 from accelsim.mapping.traffic import Traffic
@@ -212,15 +212,21 @@ class TileSearch:
         key = (id(shape), places)
         tables = self._tables.get(key)
         if tables is None:
-            spaces = [Space(s, places) for s in self._nests(shape, places)]
+            spaces = self.spaces(shape, places)
             found = [_Near(space, self.prices) for space in spaces]
             tables = {r: Table(spaces, found, r, self.goal.weight_w) for r in self.goal.rankings}
             self._tables[key] = tables
         return tables
 
+    def spaces(self, shape: Shape, places: Places) -> list[Space]:
+        """Return all nests that are tried."""
+        return [Space(s, places) for s in self._nests(shape, places)]
+
     def _nests(self, shape: Shape, places: Places) -> list[Shape]:
         """Return the shapes of all nests that are tried."""
-        return [shape, *self._panels(shape, places)]
+        panels = self._panels(shape, places)
+        imposed = shape.p.imposed
+        return panels if panels and imposed is not None and imposed.panel is not None else [shape, *panels]
 
     def _panels(self, shape: Shape, places: Places) -> list[Shape]:
         """Return the shapes with a side cut twice: of use where both operands come through slots."""
@@ -228,8 +234,7 @@ class TileSearch:
             return []
         found = self._panel_shapes.get(id(shape))
         if found is None:
-            sides: tuple[Side, ...] = ("m", "n")
-            found = [Shape(self.machine, self.array, shape.p, s) for s in sides if shape.may_be_cut_twice(s)]
+            found = [Shape(self.machine, self.array, shape.p, s) for s in _panel_sides(shape)]
             self._panel_shapes[id(shape)] = found
         return found
 
@@ -242,6 +247,18 @@ def _first(found: list[_Near], ranking: str, weight_w: float) -> Array | None:
         return np.concatenate([f.mram for f in found])
     weight = weight_w if ranking == "edp" else 0.0
     return np.concatenate([f.energy + weight * f.time for f in found])
+
+
+def _panel_sides(shape: Shape) -> list[Side]:
+    """Return the sides that may have panels."""
+    imposed, sides = shape.p.imposed, [s for s in SIDES[:2] if shape.may_be_cut_twice(s)]
+    if imposed is None:
+        return sides
+    if imposed.panel is not None:
+        return [imposed.panel.side]
+    return (
+        [] if imposed.cuts or imposed.hold or (imposed.order and imposed.order not in PANEL_ORDERS) else sides
+    )
 
 
 def _taken(values: Array, size: tuple[int, ...], places: Int) -> Array:

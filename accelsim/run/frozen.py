@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from accelsim.config.mappingfile import stored_mapping
 from accelsim.errors import InputError
 from accelsim.graph.ir import Graph
 from accelsim.program.program import Program
@@ -33,11 +34,15 @@ def frozen_program(run: Run, graph: Graph, graph_hash: str, machine: Machine, co
     mapped_on = replace(
         mapped_on, banks={n: mapped_on.banks[n] for n in manifest.get("bank_order", mapped_on.banks)}
     )
-    if manifest.get("program") != key_of(graph_hash, mapped_on, cold):
+    by_hand, given_hash = None, ""
+    if "mapping_file" in manifest:
+        told = manifest["mapping_file"]
+        by_hand, given_hash = stored_mapping(told["given"], f"{where}: {told['name']}"), told["sha256"]
+    if manifest.get("program") != key_of(graph_hash, mapped_on, cold, given_hash):
         raise InputError(
             f"--mapping-from {where}: mapped by another version of accelsim or numpy; run it again"
         )
-    program, record = mapped_of(graph, graph_hash, mapped_on, cold=cold)
+    program, record = mapped_of(graph, graph_hash, mapped_on, cold=cold, by_hand=by_hand)
     faults = list(_misfits(program, mapped_on, machine))
     if faults:
         raise InputError(f"--mapping-from {where}: does not fit {machine.name}: {'; '.join(faults)}")

@@ -18,6 +18,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
+from accelsim.config.mappingfile import MappingFileSpec
+from accelsim.config.origins import Origins
 from accelsim.frontend.cache import default_folder
 from accelsim.graph.ir import Graph
 from accelsim.program import store
@@ -58,32 +60,38 @@ def mapped_of(
     cold: bool = False,
     progress: Callable[[int, int], None] | None = None,
     folder: Path | None = None,
+    by_hand: tuple[MappingFileSpec, Origins] | None = None,
 ) -> Mapped:
     """Return the program of ``graph`` on ``machine`` and its record, mapped now or before.
 
     Args:
         graph_hash: ``graph.store.content_hash`` of the graph.
         folder: Where entries are; ``programs`` in the user's cache folder if None.
+        by_hand: A mapping file, and where its keys stand.
 
     Raises:
+        ConfigError: if the mapping file does not fit.
         MappingError: if the scratchpad cannot hold a kernel's smallest tile.
     """
     folder = folder or default_folder() / "programs"
-    path = folder / (key_of(graph_hash, machine, cold) + SUFFIX)
+    path = folder / (key_of(graph_hash, machine, cold, by_hand[0].sha256 if by_hand else "") + SUFFIX)
     found = _load(path)
     if found is None:
         from accelsim.mapping import mapped
 
-        program, record = mapped(graph, machine, cold=cold, progress=progress)
+        program, record = mapped(graph, machine, cold=cold, progress=progress, by_hand=by_hand)
         found = Mapped(program, canonical_json(record))
         _save(path, found)
     return found
 
 
-def key_of(graph_hash: str, machine: Machine, cold: bool) -> str:
-    """Return the name of the entry. The order of a machine's banks counts, that of other keys does not."""
+def key_of(graph_hash: str, machine: Machine, cold: bool, given_hash: str = "") -> str:
+    """Return the name of the entry. The order of a machine's banks counts, that of other keys does not.
+
+    ``given_hash`` is of a mapping file.
+    """
     order = list(machine.banks)
-    what = [graph_hash, order, asdict(machine), cold, version("numpy"), _source_hash(PACKAGE)]
+    what = [graph_hash, order, asdict(machine), cold, version("numpy"), _source_hash(PACKAGE), given_hash]
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
 
 

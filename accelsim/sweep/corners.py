@@ -84,6 +84,7 @@ _VALUED: Final = (
     "--out",
     "--trace-tensor",
     "--mapping-from",
+    "--mapping",
     "--activity",
 )
 
