@@ -166,7 +166,7 @@ class Explanation:
         }
         if tile.panel is not None:
             side = tile.panel.side
-            found["panel"] = {side: size_of(axes[side], tile.panel.cut)}  # type: ignore[index]
+            found["panel"] = {side: size_of(axes[side], tile.panel.cut)}
         return found
 
     def _slab(self, costs: Costs, cost: Cost) -> Record:

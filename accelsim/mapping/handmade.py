@@ -234,9 +234,9 @@ class _Reading:
                 what = f"{draft.leader.name} has no such operand; {closest(glob, names)}"
                 self._fault((*keys, "buffers", glob), what, at_key=True)
         for name in names:
-            glob = _fitting(spec.buffers, name)
-            if glob is not None and self._is_group(spec.buffers[glob], name, (*keys, "buffers", glob)):
-                found[draft.leader.name, name] = spec.buffers[glob]
+            fits = _fitting(spec.buffers, name)
+            if fits is not None and self._is_group(spec.buffers[fits], name, (*keys, "buffers", fits)):
+                found[draft.leader.name, name] = spec.buffers[fits]
         return found
 
     def _is_group(self, group: str, tensor: str, keys: KeyPath, also: tuple[str, ...] = ()) -> bool:

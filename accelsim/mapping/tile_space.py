@@ -249,10 +249,10 @@ class Space:
         for at, piece in zip(self.places.reads, self.p.reads, strict=True):
             found.read(at.group, total * piece.element_bytes)
         for i, (at, piece) in enumerate(zip(self.places.writes, self.p.writes, strict=True)):
-            nbytes = total * piece.element_bytes
-            found.write(at.group, len(self.read_at) + i, nbytes)
+            size = total * piece.element_bytes
+            found.write(at.group, len(self.read_at) + i, size)
             if at.place == "buffered":
-                found.drain(at.group, nbytes, pick(shape.moved_by_write(i)) * batch)
+                found.drain(at.group, size, pick(shape.moved_by_write(i)) * batch)
         moved = pick(shape.partial_sums()[1])
         found.read(self.places.psum_group, moved)
         found.write(self.places.psum_group, len(self.read_at), moved)

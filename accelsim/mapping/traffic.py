@@ -36,9 +36,10 @@ class Traffic:
 
     def put(self, part: Traffic, places: list[int], size: int) -> None:
         """Put the entries of ``part`` at their places among ``size``."""
-        for mine, other in ((self.reads, part.reads), (self.writes, part.writes)):
-            for key in other:
-                mine[key] = _put(mine.get(key, 0.0), other[key], places, size)  # type: ignore[index, call-overload]
+        for group, nbytes in part.reads.items():
+            self.reads[group] = _put(self.reads.get(group, 0.0), nbytes, places, size)
+        for key, nbytes in part.writes.items():
+            self.writes[key] = _put(self.writes.get(key, 0.0), nbytes, places, size)
         for name in ("wires", "filled", "drained", "accumulated", "shifted"):
             setattr(self, name, _put(getattr(self, name), getattr(part, name), places, size))
 
