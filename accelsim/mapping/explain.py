@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
+from accelsim.geometry import Axis
 from accelsim.mapping.books import stretches
 from accelsim.mapping.codes import Codes
 from accelsim.mapping.costs import Cost, Costs
@@ -154,19 +155,18 @@ class Explanation:
         return {"m": points}
 
     def _gemm(self, costs: Costs, cost: Cost) -> Record:
-        tile = cost.tile
-        assert tile is not None
         gemm = costs.draft.leader.gemm
         assert gemm is not None
-        axes = dict(zip(SIDES, (gemm.m, gemm.n, gemm.k), strict=True))
+        assert cost.table is not None
+        cuts, order, panel, keep = cost.table.shown(cost.entry)
+        axes: dict[str, tuple[Axis, ...]] = dict(zip(SIDES, (gemm.m, gemm.n, gemm.k), strict=True))
         found: Record = {
-            "tile": {s: size_of(axes[s], cut) for s, cut in zip(SIDES, tile.cuts, strict=True)},
-            "order": "".join(tile.order),
-            "hold": [name for name, whole in zip("ab", tile.keep, strict=True) if whole],
+            "tile": {s: size_of(axes[s], cut) for s, cut in zip(SIDES, cuts, strict=True)},
+            "order": "".join(order),
+            "hold": [name for name, whole in zip("ab", keep, strict=True) if whole],
         }
-        if tile.panel is not None:
-            side = tile.panel.side
-            found["panel"] = {side: size_of(axes[side], tile.panel.cut)}
+        if panel is not None:
+            found["panel"] = {panel.side: size_of(axes[panel.side], panel.cut)}
         return found
 
     def _slab(self, costs: Costs, cost: Cost) -> Record:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from accelsim.geometry import Axis
@@ -14,6 +15,7 @@ def cut_of(axes: tuple[Axis, ...], points: int) -> Cut:
     return cuts_to(axes, [points])[0].cut
 
 
+@lru_cache(maxsize=4096)
 def size_of(axes: tuple[Axis, ...], cut: Cut) -> int | dict[str, Any]:
     """Return what ``cut_of`` makes ``cut`` of; where it cannot, the axis cut and the step along it."""
     if not axes:
@@ -25,6 +27,7 @@ def size_of(axes: tuple[Axis, ...], cut: Cut) -> int | dict[str, Any]:
     return {"axis": axes[cut.axis].name, "step": cut.step}
 
 
+@lru_cache(maxsize=4096)
 def points_of(axes: tuple[Axis, ...], cut: Cut) -> int:
     """Return the points of the largest tile of a cut."""
     return candidate_of(axes, cut).largest if axes else 1

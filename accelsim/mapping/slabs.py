@@ -36,7 +36,9 @@ class Slabs:
         self.reads = reads
         self.writes = writes
         often = tuple(i for i, at in enumerate(reads) if at.place == "buffered" and nest.walks[i] > 1)
-        keeps: tuple[tuple[int, ...], ...] = (often, ()) if often else ((),)  # first holding whole what several passes read
+        keeps: tuple[tuple[int, ...], ...] = (
+            (often, ()) if often else ((),)
+        )  # first holding whole what several passes read
         imposed = nest.problem.imposed
         if imposed is not None and imposed.hold is not None:
             keeps = (tuple(i for i in sorted(imposed.hold) if reads[i].place == "buffered"),)
