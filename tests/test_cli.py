@@ -20,8 +20,8 @@ from accelsim.trace import runs
 
 MakeRun = Callable[..., Path]
 COMMANDS = [
-    *("run", "report", "reprice", "ls", "timeline", "train", "sensitivity", "compare", "check"),
-    *("device", "errors", "pareto", "uncertainty", "breakeven", "schema", "sweep"),
+    *("run", "report", "mapping", "reprice", "ls", "timeline", "train", "sensitivity", "compare", "check"),
+    *("device", "errors", "pareto", "uncertainty", "breakeven", "schema", "sweep", "macros"),
 ]
 HEAVY = ["torch", "pyarrow", "numpy", "simpy", "networkx"]
 
