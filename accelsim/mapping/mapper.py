@@ -20,6 +20,7 @@ from accelsim.mapping.handmade import given_of
 from accelsim.mapping.kernels import Draft, drafts
 from accelsim.mapping.ladder import scenarios
 from accelsim.mapping.planner import Planner, Trial
+from accelsim.mapping.policy import placed
 from accelsim.mapping.room import check_room
 from accelsim.mapping.storage import Life, lives
 from accelsim.mapping.tiling import TileSearch
@@ -115,7 +116,7 @@ def planner_of(graph: Graph, machine: Machine, cyclic: bool, by_hand: Hand | Non
         ConfigError: if the mapping file ``by_hand`` is at fault.
     """
     kernels = drafts(graph, machine.mapping.fusion)
-    known, prices = lives(graph, machine, kernels), Prices(machine)
+    known, prices = placed(lives(graph, machine, kernels), machine), Prices(machine)
     goal = goal_of(machine, _weight_w(machine, kernels, known, prices) if machine.mapping.priced else 0.0)
     tiles = TileSearch(machine, array_shape(machine), goal, prices if goal.extra else None)
     given = given_of(*by_hand, machine, kernels, known, cyclic) if by_hand is not None else Given()
