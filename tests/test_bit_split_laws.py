@@ -17,6 +17,7 @@ from accelsim.machine import run_program
 from accelsim.mapping import map_graph
 from accelsim.mapping.ladder import scenarios
 from accelsim.mapping.mapper import SHARES, planner_of
+from accelsim.mapping.planner import Trial
 from accelsim.program.program import Program
 from accelsim.resolve.machine import Machine
 from accelsim.run.columns import residency_columns
@@ -196,15 +197,16 @@ def test_plans_of_split_tensors_are_the_best_of_all() -> None:
     graph = step_graph("perceptron")
     planner = planner_of(graph, on, cyclic=True)
     pairs = itertools.product(scenarios({name: b.capacity_bytes for name, b in on.banks.items()}), SHARES)
-    trials = [planner.trial(number, *pair) for number, pair in enumerate(pairs)]
+    trials: list[Trial] = []
+    for pair in pairs:
+        trials += planner.trials(*pair, first=len(trials))
     keys = []
     for trial in trials:
-        for costs, codes, free in trial.kernels:
-            cost = costs.cost(codes, free)
+        for costs, codes, *room in trial.kernels:
+            cost = costs.cost(codes, *room)
             if cost is not None:
-                time, dram = costs.bound(codes)
-                assert time <= cost.time_ps
-                assert dram <= cost.dram_bytes
+                assert costs.bound(codes)[0] <= cost.time_ps
+                assert costs.bound(codes)[1] <= cost.dram_bytes
         with suppress(MappingError):
             keys.append((planner.cost(trial), trial.number))
     key, _ = min(keys)

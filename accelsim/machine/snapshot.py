@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from accelsim.machine.drain import Drain, DrainFold, Item
 from accelsim.machine.fold_run import FoldRun
+from accelsim.machine.kernel_run import KernelRun
 from accelsim.machine.memory import Port
 from accelsim.machine.plugged import Guarded
-from accelsim.machine.state import KernelRun, State
+from accelsim.machine.state import State
 from accelsim.machine.stream import StreamRun
 from accelsim.program.jobs import Base
 from accelsim.sim import Tag
@@ -33,7 +34,7 @@ class Camera:
         self.state = state
         self.drain = drain
         self.run = run
-        self.now = 0
+        self.now = self.since = 0
         self.tile = 0
         self.place: int | None = None
         self.base = run.start
@@ -46,6 +47,7 @@ class Camera:
         state, start = self.state, self.run.start
         self.place = place
         self.now, self.tile = state.sim.now, units.tile
+        self.since = min(self.now, state.clock.edge(units.end))
         self.base = base.plus(start, -1)
         phase = self.now * state.machine.clock_hz % PS_PER_S
         return (
@@ -163,7 +165,8 @@ class Camera:
     def _fill_time(self, run: KernelRun, number: int) -> Shot:
         times = run.fill_times[number]
         arrived = times.arrived_ps - self.now if times.arrived_ps else None
-        return times.issued_ps - self.now, arrived, bool(times.done_ps), times.cause
+        issued = max(times.issued_ps, self.since)  # no wait for it begins sooner than the last element's end
+        return issued - self.now, arrived, bool(times.done_ps), times.cause
 
     def _event(self, after: int, tag: Tag) -> Shot:
         if tag is None or len(tag) == 1:

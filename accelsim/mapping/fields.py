@@ -16,9 +16,10 @@ MOST = 126  # homes that a byte tells apart, see ``codes``
 
 
 class Fields:
-    """The lives of all bit fields, by key, and the keys of every tensor."""
+    """The lives of all bit fields, by key, the keys of every tensor, and its life as a ``whole``."""
 
     def __init__(self, lives: Mapping[str, Life], machine: Machine) -> None:
+        self.whole = dict(lives)
         self.lives: dict[str, Life] = {}
         self.keys: dict[str, tuple[str, ...]] = {}
         for name, life in lives.items():
