@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from accelsim.config.bitfields import bits_of, split_fields
 from accelsim.errors import ConfigError, InputError
 from accelsim.reliability.sums import BIT
 from accelsim.report.errors import errors_of
+from accelsim.report.mapping import mapping_file
 from accelsim.resolve import load_machine
 from accelsim.resolve.machine import Machine
 from accelsim.resolve.stored import stored_machine
@@ -193,6 +195,25 @@ def test_a_frozen_mapping_has_the_same_fields(runs: dict[str, Run]) -> None:
     manifest = runs["split"].manifest
     names = [f.name for f in stored_machine(manifest["machine"], "m").fields_of("weight")]
     assert names == ["sign+exponent", "mantissa"]
+
+
+def test_mapping_files_place_whole_tensors(runs: dict[str, Run], tmp_path: Path) -> None:
+    """Neither is one read for a split machine, nor written from its run; ``mapping.json`` names the fields."""
+    run = runs["split"]
+    with pytest.raises(InputError, match="splits its tensors by bit fields"):
+        mapping_file(run)
+    (tmp_path / "map.toml").write_text('[tensor."conv1.weight"]\nplace = "dram"\n')
+    with pytest.raises(ConfigError, match=r"\[placement\] weight splits its tensors by bit fields"):
+        simulate(
+            str(run.path.parent / "split.toml"),
+            "lenet5",
+            batch=4,
+            mapping=tmp_path / "map.toml",
+            out=tmp_path / "no",
+        )
+    assert not (tmp_path / "no").exists()
+    tensors = json.loads((run.path / "mapping.json").read_text())["tensors"]
+    assert {"conv1.weight[sign+exponent]", "conv1.weight[mantissa]"} <= tensors.keys()
 
 
 # -- training

@@ -17,11 +17,16 @@ def mapping_file(run: Run) -> str:
     """Return the TOML text that imposes a run's tiles, orders and places, whole.
 
     Raises:
-        InputError: if the run has no ``mapping.json``.
+        InputError: if the run has no ``mapping.json``, or tensors that are split.
     """
     path = run.path / MAPPING
     if not path.is_file():
         raise InputError(f"{run.path}: has no {MAPPING}; run it again")
+    if "fields" in run.summary:
+        raise InputError(
+            f"{run.path}: its machine splits its tensors by bit fields; a mapping file places whole ones "
+            "(--mapping-from takes the mapping as it is)"
+        )
     record = json.loads(path.read_text(encoding="utf-8"))
     ops = {kernel["op"]: _op(kernel) for kernel in record["kernels"]}
     lines = [f"# {record['workload']} on {record['machine']}, as in {run.name}", "", "[op]"]
