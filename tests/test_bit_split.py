@@ -198,7 +198,7 @@ def test_a_frozen_mapping_has_the_same_fields(runs: dict[str, Run]) -> None:
 
 
 def test_mapping_files_place_whole_tensors(runs: dict[str, Run], tmp_path: Path) -> None:
-    """Neither is one read for a split machine, nor written from its run; ``mapping.json`` names the fields."""
+    """None is read for a split machine, or written from its run; ``mapping.json`` names the fields."""
     run = runs["split"]
     with pytest.raises(InputError, match="splits its tensors by bit fields"):
         mapping_file(run)
