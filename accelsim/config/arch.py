@@ -241,7 +241,11 @@ class Im2colSpec(Block):
     """``[im2col]``: the unit that unfolds convolution inputs."""
 
     line_buffer: Bytes = written("0 B")
-    """Bytes of the buffer that reuses overlapping windows; 0 B is none."""
+    """Bytes of the buffer that holds rows of an image between banks and array, so that overlapping windows
+    read them once; 0 B is none."""
+    energy: Picojoules | None = None
+    """One byte written to the buffer or read from it; default: of an access to an 8 KB SRAM of the compute
+    table at `node`."""
 
 
 class MappingSpec(Block):
@@ -251,12 +255,15 @@ class MappingSpec(Block):
         Literal["time", "dram"], later("energy", "edp", "mram_writes", use='"time" or "dram"')
     ] = "time"
     """What is minimised first; the other one breaks ties."""
-    fusion: Annotated[Literal["none", "epilogue"], later("epilogue+stats", use='"epilogue"')] = "epilogue"
-    """Whether elementwise ops ride on the drain of the op before."""
-    depthwise: Annotated[Literal["array"], later("vector", "diagonal", use='"array"')] = "array"
-    """Where depthwise convolutions run: on the array, one GEMM per channel."""
-    dgrad: Annotated[Literal["zero-insert"], later("decomposed", use='"zero-insert"')] = "zero-insert"
-    """How the input gradient of a strided convolution is computed."""
+    fusion: Literal["none", "epilogue", "epilogue+stats"] = "epilogue"
+    """What rides on the drain of the op before: elementwise ops, and with `epilogue+stats` also the sums of a
+    normalisation over what that op makes."""
+    depthwise: Literal["array", "vector", "diagonal"] = "array"
+    """Where depthwise convolutions run: on the array one channel at a time, on the vector unit, or on the
+    array with several channels side by side on diagonal blocks."""
+    dgrad: Literal["zero-insert", "decomposed"] = "zero-insert"
+    """How the input gradient of a strided convolution is computed: with zeros between the errors, or as one
+    dense GEMM for each phase of the stride."""
 
 
 class StaticSpec(Block):

@@ -107,7 +107,7 @@ class KernelRun:
         self.results = Counter(sim)  # complete in their banks
         self.write_backs = Counter(sim)
         self.fill_times: list[FillTimes] = []
-        self.parts = {p.op: Part(p.op, p.layer, p.phase) for p in kernel.parts}
+        self.parts = {p.op: Part(p.op, p.layer, p.phase) for p in (*kernel.parts, *kernel.sums)}
         self.slots: dict[SlotKey, TrackedCopy] = {}
         self.histograms: dict[tuple[bool, int], Histogram] = {}
         self.closed: list[dict[tuple[bool, int], dict[RowKey, Sums]]] = []  # histograms up to each turn

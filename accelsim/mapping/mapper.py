@@ -53,7 +53,7 @@ def map_graph(
 
 def planner_of(graph: Graph, machine: Machine, cyclic: bool) -> Planner:
     """Return the planner of ``graph``; ``cyclic``: the step begins where the one before ended."""
-    kernels = drafts(graph, machine.mapping.fusion)
+    kernels = drafts(graph, machine.mapping)
     array = array_shape(machine)
     return Planner(
         graph, machine, kernels, lives(graph, machine, kernels), TileSearch(machine, array), cyclic

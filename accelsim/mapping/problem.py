@@ -10,7 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from accelsim.geometry import Axis, Operand
+from accelsim.geometry import Axis, Operand, ceil_div
+from accelsim.mapping.im2col import Window
 from accelsim.program.program import Cut, Panel, Side
 
 Array = NDArray[np.float64]
@@ -60,13 +61,16 @@ class Problem:
     reads: tuple[Piece, ...]  # riders' operands
     writes: tuple[Piece, ...]
     expanded: str
-    expansion: tuple[int, int]
+    window: Window | None  # that a line buffer lies behind
     rider_rate: int
+    decomposed: bool = False  # into one dense GEMM per phase
+    together: int = 1  # channels side by side on the array's diagonal
 
     @property
     def batch(self) -> int:
-        """How many GEMMs of this shape there are."""
-        return math.prod(a.size for a in self.groups)
+        """How many GEMMs of this shape follow one another."""
+        *outer, last = [1, *(a.size for a in self.groups)]
+        return math.prod(outer) * ceil_div(last, self.together)
 
     def axes(self, side: Side) -> tuple[Axis, ...]:
         """Return the axes of one side."""

@@ -149,6 +149,8 @@ class TileSearch:
         """Return the shapes with a side cut twice: of use where both operands come through slots."""
         if places.a.place != "buffered" or places.b.place != "buffered":
             return []
+        if shape.p.decomposed or shape.p.together > 1:
+            return []
         found = self._panel_shapes.get(id(shape))
         if found is None:
             sides: tuple[Side, ...] = ("m", "n")

@@ -167,8 +167,10 @@ class Kernel:
         reads: Operands of the leader first (``a``, ``b`` of a GEMM), then those of the riders.
         rider_reads: Indices into ``reads`` that are read as results drain.
         writes: Results that are written; none of a tensor that only riders consume.
+        decomposed: A strided input gradient runs as one dense GEMM per phase, without inserted zeros.
         passes: Walks of a vector nest.
-        functions: Vector work per drained element, (part index, function, count).
+        functions: Vector work per drained element, (index into ``parts`` and then ``sums``, function, count).
+        sums: Of normalisations whose first pass rides here; the rest of them is the next kernel.
         write_back: Copies written to DRAM when the kernel is done.
     """
 
@@ -191,6 +193,8 @@ class Kernel:
     result_rows: int = 0  # points of the streamed side whose results leave at once; 0: a whole column block
     expanded: Literal["a", "b"] | None = None
     expansion: tuple[int, int] = (1, 1)  # array-side bytes = expanded bytes * first / second
+    decomposed: bool = False
+    sums: tuple[OpPart, ...] = ()
     mac_format: Format = "fp32"
     write_back: tuple[int, ...] = ()
     estimate_ps: int = 0

@@ -217,9 +217,9 @@ class MappingChoices:
     """What the mapper is told."""
 
     objective: Literal["time", "dram"]
-    fusion: Literal["none", "epilogue"]
-    depthwise: Literal["array"]
-    dgrad: Literal["zero-insert"]
+    fusion: Literal["none", "epilogue", "epilogue+stats"]
+    depthwise: Literal["array", "vector", "diagonal"]
+    dgrad: Literal["zero-insert", "decomposed"]
 
 
 Changes = tuple[float, float]  # shares of a written word's bits that go to 0, and to 1
@@ -327,6 +327,7 @@ class Machine:
     toggle: Mapping[Role, float] = field(default_factory=dict)
     content: Mapping[str, Content] = field(default_factory=dict)
     sensitivity: Sensitivity | None = None  # placement by it; None: by role alone
+    im2col_pj_per_byte: float = 0.0  # in or out of the line buffer
 
     @property
     def area_mm2(self) -> float:

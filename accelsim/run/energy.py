@@ -54,6 +54,8 @@ def price_pj(machine: Machine, component: str, action: str, role: str = "", laye
         return prices[fmt]  # type: ignore[index]
     if component == "accumulator":
         return machine.accumulator.rmw_pj
+    if component == "im2col":
+        return machine.im2col_pj_per_byte
     if component == "vector":
         return machine.vector.pj.get(action, machine.vector.pj["add"])
     if component == "noc":

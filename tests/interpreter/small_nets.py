@@ -176,3 +176,23 @@ class Selective(Blocks):
         x = checkpoint(self.blocks[0], self.stem(x), use_reentrant=False, context_fn=contexts)
         out: torch.Tensor = self.head(x)
         return out
+
+
+class Depthwise(nn.Module):
+    """Depthwise convolutions: strided, dilated, with two filters a channel, of one tap; a batch norm."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(5, 5, 1)
+        self.a = nn.Conv2d(5, 5, 3, stride=2, padding=1, groups=5, bias=False)
+        self.norm = nn.BatchNorm2d(5)
+        self.b = nn.Conv2d(5, 10, (3, 2), padding=1, dilation=(1, 2), groups=5)
+        self.c = nn.Conv2d(10, 10, 1, stride=(1, 2), groups=10)
+        self.head = nn.Linear(10, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return logits (batch, 5) for ``x`` (batch, 5, 9, 8)."""
+        x = functional.relu6(self.norm(self.a(self.stem(x))))
+        x = self.c(functional.relu6(self.b(x)))
+        out: torch.Tensor = self.head(x.mean((2, 3)))
+        return out
