@@ -163,6 +163,8 @@ def machine(
     line_buffer: int = 0,
     objective: str = "time",
     fusion: str = "epilogue",
+    depthwise: str = "array",
+    dgrad: str = "zero-insert",
     host_gap: int = 0,
     placement: dict[str, tuple[str, ...]] | None = None,
 ) -> Machine:
@@ -195,8 +197,8 @@ def machine(
         mapping=MappingChoices(
             objective=objective,  # type: ignore[arg-type]
             fusion=fusion,  # type: ignore[arg-type]
-            depthwise="vector",
-            dgrad="zero-insert",
+            depthwise=depthwise,  # type: ignore[arg-type]
+            dgrad=dgrad,  # type: ignore[arg-type]
         ),
         host_gap_ps=host_gap,
         formats=dict.fromkeys(ROLES),
@@ -250,7 +252,9 @@ def machines(draw: st.DrawFn, **fixed: Any) -> Machine:
         "lanes": draw(st.integers(1, 8)),
         "line_buffer": draw(st.sampled_from([0, 12, 4 * KIB])),
         "objective": draw(st.sampled_from(["time", "dram"])),
-        "fusion": draw(st.sampled_from(["none", "epilogue"])),
+        "fusion": draw(st.sampled_from(["none", "epilogue", "epilogue+stats"])),
+        "depthwise": draw(st.sampled_from(["array", "vector", "diagonal"])),
+        "dgrad": draw(st.sampled_from(["zero-insert", "decomposed"])),
         "placement": {r: tuple(draw(st.permutations(names))) for r in ROLES} if len(names) > 1 else None,
     }
     return machine(*groups, **{**drawn, **fixed})

@@ -28,7 +28,7 @@ Every key of a machine's TOML file. This page is made from the specs in `accelsi
 - `capacity`, `leakage` and `area` of a bank group are of the whole group, which count x subbanks macros
   share evenly. What a bank leaves out comes from the array table for a macro of that capacity: a monotone
   fit over capacity in log-log, never beyond the table; `accelsim check` prints how far the fit is off.
-- Names that are refused for now say so: `interleave = "line"`, `fusion = "epilogue+stats"` and the like.
+- Names that are refused for now say so: `interleave = "line"`, `model = "burst"` and the like.
 """
 
 

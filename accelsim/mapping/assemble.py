@@ -110,7 +110,7 @@ class _Assembly:
             psum=self._psum(),
             psum_role=writes[0].data.role if writes else "activation",
             expanded=gemm.expanded if gemm else None,
-            decomposed=bool(gemm) and is_decomposed(gemm, self.machine),
+            decomposed=gemm is not None and is_decomposed(gemm, self.machine),
             expansion=self._expansion(reads),
             mac_format=reads[0].data.element_format if gemm else "fp32",
             write_back=tuple(self.books.write_back.get(self.index, ())),

@@ -130,8 +130,9 @@ def _sum_up(op: Op, groups: list[_Group], made_by: dict[str, int]) -> tuple[int,
     """Let the first pass of a normalisation, its sums, ride on the kernel that makes what is summed.
 
     Return the inputs of ``op`` that the sums take there; none: they cannot. The vector unit keeps the sums
-    until ``op`` runs, so that no kernel between may sum anything up. What else the sums take point by point is read as results drain;
-    running statistics, which only the finished sums meet, wait for the normalisation's own kernel.
+    until ``op`` runs, so that no kernel between may sum anything up. What else the sums take point by point
+    is read as results drain; running statistics, which only the finished sums meet, wait for the
+    normalisation's own kernel.
     """
     if op.vector is None or len(op.vector.passes) < 2 or not op.aten.startswith(NORMS):
         return ()

@@ -62,6 +62,17 @@ def array_cycles(gemm: Gemm, machine: Machine) -> tuple[int, int]:
     return folds * groups, groups * period - max(pe.rows - found[-1].streamed, 0) + load + tail
 
 
+def least_macs(gemm: Gemm, machine: Machine) -> int:
+    """Return multiply-accumulates that the array does at least: none where the vector unit works instead."""
+    if machine.mapping.depthwise == "vector" and gemm.depthwise:
+        return 0
+    if not is_decomposed(gemm, machine):
+        return gemm.useful_macs
+    tile = whole((*gemm.m, *gemm.k))
+    phases = phases_of(strides_of(gemm.a, gemm.k), gemm.m, gemm.k, tile)
+    return gemm.extent("batch") * gemm.extent("n") * sum(p.points * p.depth for p in phases)
+
+
 def _dense(gemm: Gemm, machine: Machine) -> Sequence[Extents]:
     """Return the extents of the dense GEMMs that one group's GEMM falls into."""
     m, n, k = (gemm.extent(s) for s in ("m", "n", "k"))

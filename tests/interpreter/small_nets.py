@@ -178,21 +178,18 @@ class Selective(Blocks):
         return out
 
 
-class Depthwise(nn.Module):
-    """Depthwise convolutions: strided, dilated, with two filters a channel, of one tap; a batch norm."""
+class Strided(nn.Module):
+    """One convolution of any shape behind one of 1x1, so that it has an input gradient, and a batch norm."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self, kernel: list[int], stride: list[int], pad: int, dilation: int, groups: int, filters: int
+    ) -> None:
         super().__init__()
-        self.stem = nn.Conv2d(5, 5, 1)
-        self.a = nn.Conv2d(5, 5, 3, stride=2, padding=1, groups=5, bias=False)
-        self.norm = nn.BatchNorm2d(5)
-        self.b = nn.Conv2d(5, 10, (3, 2), padding=1, dilation=(1, 2), groups=5)
-        self.c = nn.Conv2d(10, 10, 1, stride=(1, 2), groups=10)
-        self.head = nn.Linear(10, 5)
+        self.stem = nn.Conv2d(4, 4, 1, bias=False)
+        shape = {"stride": stride, "padding": pad, "dilation": dilation, "groups": groups}
+        self.conv = nn.Conv2d(4, filters, kernel, bias=False, **shape)  # type: ignore[arg-type]
+        self.norm = nn.BatchNorm2d(filters)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return logits (batch, 5) for ``x`` (batch, 5, 9, 8)."""
-        x = functional.relu6(self.norm(self.a(self.stem(x))))
-        x = self.c(functional.relu6(self.b(x)))
-        out: torch.Tensor = self.head(x.mean((2, 3)))
-        return out
+        """Return logits (batch, channels) for ``x`` (batch, 4, h, w)."""
+        return self.norm(self.conv(self.stem(x))).relu().mean((2, 3))

@@ -13,6 +13,7 @@ from accelsim.train.bittrue.ops import SUPPORTED
 from accelsim.train.bittrue.words import is_number
 
 _MANY = 6
+_CARRIED_OUT = {"fusion": ("none", "epilogue"), "depthwise": ("array",), "dgrad": ("zero-insert",)}
 
 
 def check_graph(graph: Graph) -> None:
@@ -52,6 +53,17 @@ def check_machine(machine: Machine, protect: Sequence[str] = ()) -> None:
             f"{machine.name}: no bank group of this machine names a device, so that no bit can flip; "
             "--set bank.NAME.device=mram-26us gives it one"
         )
+    choices = machine.mapping
+    for key, value in (
+        ("fusion", choices.fusion),
+        ("depthwise", choices.depthwise),
+        ("dgrad", choices.dgrad),
+    ):
+        if value not in _CARRIED_OUT[key]:
+            known = " or ".join(f'"{v}"' for v in _CARRIED_OUT[key])
+            raise InputError(
+                f'{machine.name}: --bit-true does not carry out mapping.{key} = "{value}"; set it to {known}'
+            )
     for bank in erring:
         lacking = _lacking(bank, protect)
         if lacking:
