@@ -111,19 +111,25 @@ class _Assembly:
             psum_role=writes[0].data.role if writes else "activation",
             expanded=gemm.expanded if gemm else None,
             decomposed=gemm is not None and is_decomposed(gemm, self.machine),
-            expansion=self._expansion(reads),
+            **self._im2col(reads),
             mac_format=reads[0].data.element_format if gemm else "fp32",
             write_back=tuple(self.books.write_back.get(self.index, ())),
             estimate_ps=self.planned.time_ps,
             estimate_dram_bytes=self.planned.dram_bytes,
         )
 
-    def _expansion(self, reads: tuple[Binding, ...]) -> tuple[int, int]:
+    def _im2col(self, reads: tuple[Binding, ...]) -> dict[str, tuple[int, int]]:
         gemm = self.op.gemm
         if gemm is None:
-            return 1, 1
+            return {}
         element_bytes = reads["ab".index(gemm.expanded or "a")].data.element_bytes
-        return expansion(window_of(gemm, element_bytes, self.machine), self.sides, self.cuts)
+        window = window_of(gemm, element_bytes, self.machine)
+        if window is None:
+            return {}
+        return {
+            "expansion": expansion(window, self.sides, self.cuts),
+            "unfolding": window.columns_read,
+        }
 
     def _cuts(self) -> dict[Side, Cut]:
         if self.planned.slab is not None:

@@ -8,6 +8,7 @@ reads per window of kh x kw elements with strides sh, sw:
 - the window's rows fit: every element is read once, min(kh, sh) min(kw, sw) reads.
 
 An input gradient walks the errors with stride 1; zeros between them come from the unit, not from a bank.
+Behind the buffer lie registers of one window: of the buffer only its new columns are read.
 """
 
 from __future__ import annotations
@@ -91,6 +92,12 @@ class Window:
         everything = np.asarray(self.columns.reach, dtype=np.int64)
         return np.where(fits, self.rows.kept(lines) * self.columns.kept(everything), of), of
 
+    @property
+    def columns_read(self) -> Share:
+        """What is read from the buffer of what the array takes, as a fraction: a window's new columns."""
+        new = int(self.columns.kept(np.asarray(self.columns.reach, dtype=np.int64)))
+        return new * self.rows.taps, self.columns.per * self.rows.per
+
     def _elements(self, widths: Widths, but: tuple[str, ...]) -> Lines:
         """Return the elements of a tile along all dimensions but those of some axes."""
         total = np.ones((), dtype=np.int64)
@@ -119,12 +126,8 @@ def _slide(operand: Operand, axis: str, taps: int, stride: int, zeros: bool) -> 
     return Slide(taps, stride, reach, inverse and zeros, stride if inverse else 1)
 
 
-def expansion(
-    window: Window | None, sides: Mapping[Side, tuple[Axis, ...]], cuts: Mapping[Side, Cut]
-) -> Share:
+def expansion(window: Window, sides: Mapping[Side, tuple[Axis, ...]], cuts: Mapping[Side, Cut]) -> Share:
     """Return what the array reads of the expanded operand under some cuts, as a fraction."""
-    if window is None:
-        return 1, 1
 
     def widths(dim: DimMap, size: int) -> NDArray[np.float64]:
         one = Operand("", (size,), (dim,))

@@ -368,7 +368,8 @@ def _stream(kernel: Kernel, index: int, elements: int, booked: dict[str, Range] 
     binding = kernel.reads[index]
     nbytes, unfolded = elements * binding.data.element_bytes, 0
     if kernel.expanded == ("a", "b")[index] and kernel.expansion[0] != kernel.expansion[1]:
-        unfolded, nbytes = nbytes, ceil_div(nbytes * kernel.expansion[0], kernel.expansion[1])
+        unfolded = ceil_div(nbytes * kernel.unfolding[0], kernel.unfolding[1])
+        nbytes = ceil_div(nbytes * kernel.expansion[0], kernel.expansion[1])
     box = binding.operand.box(booked) if booked is not None else None
     return Stream(index, nbytes, box if box is not None and volume(box) else None, unfolded)
 

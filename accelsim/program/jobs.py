@@ -57,7 +57,7 @@ class Base:
 class Stream:
     """Bytes of a binding that a fold moves through a bank port; ``box`` is what the records book.
 
-    ``unfolded`` are the bytes that a line buffer makes of them for the array; 0: there is none between.
+    ``unfolded`` are the bytes that are read from a line buffer instead; 0: there is none between.
     """
 
     binding: int

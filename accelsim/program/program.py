@@ -193,6 +193,7 @@ class Kernel:
     result_rows: int = 0  # points of the streamed side whose results leave at once; 0: a whole column block
     expanded: Literal["a", "b"] | None = None
     expansion: tuple[int, int] = (1, 1)  # array-side bytes = expanded bytes * first / second
+    unfolding: tuple[int, int] = (1, 1)  # bytes read from a line buffer likewise
     decomposed: bool = False
     sums: tuple[OpPart, ...] = ()
     mac_format: Format = "fp32"
