@@ -245,7 +245,8 @@ def test_same_description_same_machine() -> None:
         ("scratchpad.interleave=line", '"line" is not supported yet; use "word"'),
         ("scratchpad.interleave=tile", '"tile" is not supported yet; use "word"'),
         ("scratchpad.granularity=0 B", 'expected at least 1, got "0 B"'),
-        ("mapping.depthwise=diagnoal", 'expected "array", "vector" or "diagonal", got "diagnoal"'),
+        ("mapping.depthwise=diagnoal", 'expected "array", "vector" or "diagonal", got "diagnoal", '
+         "did you mean diagonal?"),
         ("mapping.objective=edp", '"edp" is not supported yet; use "time" or "dram"'),
         ("dram.model=burst", '"burst" is not supported yet; use "flat"'),
         ("pe_array.dataflow=rs", 'expected "ws", "os" or "is", got "rs"'),
