@@ -74,6 +74,7 @@ class Bank:
         self.write_port = self.read_port if spec.ports == "1rw" else Port()
         self.code_bytes = spec.ecc.data_bits // 8 if spec.ecc is not None else 1
         self._read_delay = spec.read_latency_ps - spec.read_cycle_ps  # after the port is free again
+        self.wakes = False  # drowsy words of it, with the next access
         self._costs: dict[tuple[Action, int], tuple[int, int]] = {}
         self._write_cause: StallReason = "write_pulse" if spec.technology == "stt-mram" else "port_busy"
 
@@ -100,13 +101,23 @@ class Bank:
         return known
 
     def access(self, action: Action, nbytes: int) -> Access:
-        """Reserve a port for ``nbytes``, now."""
+        """Reserve a port for ``nbytes``, now; words that are to wake do so first."""
         now, hold = self.sim.now, self.cost(action, nbytes)[0]
+        if self.wakes:
+            self._wake()
         if action == "read":
             start, cause = self.read_port.reserve(now, hold, "port_busy")
             return Access(now, start, start + hold + self._read_delay, cause)
         start, cause = self.write_port.reserve(now, hold, self._write_cause)
         return Access(now, start, start + hold, cause)
+
+    def _wake(self) -> None:
+        """Keep the ports closed until the words have their voltage again."""
+        self.wakes = False
+        ports = (self.read_port,) if self.read_port is self.write_port else (self.read_port, self.write_port)
+        for port in ports if self.spec.wakeup_ps else ():
+            port.free_ps = max(port.free_ps, self.sim.now) + self.spec.wakeup_ps
+            port.cause = "wakeup"
 
     def ports(self) -> dict[str, Port]:
         """Return the ports by component name."""

@@ -128,7 +128,8 @@ class Camera:
         ports = [
             self._port(port) for bank in state.banks.values() for port in (bank.read_port, bank.write_port)
         ]
-        return (*ports, self._port(state.dram.port), state.dram.standing(self.now))
+        wakes = tuple(bank.wakes for bank in state.banks.values())
+        return (*ports, wakes, self._port(state.dram.port), state.dram.standing(self.now))
 
     def _port(self, port: Port) -> Shot:
         free = self._ago(port.free_ps)

@@ -37,8 +37,8 @@ _PRICES: Final = {  # of a machine: what decides energy, area or text, and neith
     "dram": ("read_pj_per_bit", "write_pj_per_bit", "background_mw"),
 }
 _BANK_PRICES: Final = (
-    *("read_pj", "write_pj", "leakage_mw", "area_mm2", "cell_current_a", "write_cell_pj"),
-    *("unchanged_cost", "changed_cost", "falling_cost", "write_retries", "gated_leakage"),
+    *("read_pj", "write_pj", "leakage_mw", "area_mm2", "cell_current_a", "cell_pulse_s", "write_cell_pj"),
+    *("unchanged_cost", "changed_cost", "falling_cost", "write_retries", "gated_leakage", "drowsy_leakage"),
 )
 
 
@@ -127,7 +127,8 @@ def _unpriced(bank: Any) -> dict[str, Any]:
     """Return the fields of a bank group to be reset; names that it has not are passed over."""
     names = {field.name for field in dataclasses.fields(bank)}
     reset: dict[str, Any] = {name: type(getattr(bank, name))(0) for name in _BANK_PRICES if name in names}
-    return reset | {"device": None, "cell": "", "power_gating": "none", "refresh_model": "physical"}
+    gating = bank.power_gating if bank.power_gating == "drowsy" else "none"  # waking takes time
+    return reset | {"device": None, "cell": "", "power_gating": gating, "refresh_model": "physical"}
 
 
 def timing_key(machine: Machine, work: Work) -> str:
