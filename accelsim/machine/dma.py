@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import simpy
 
 from accelsim.geometry import ceil_div
+from accelsim.machine.forms import fill_need
+from accelsim.machine.kernel_run import FillTimes, KernelRun
 from accelsim.machine.memory import Access, Action
-from accelsim.machine.state import FillTimes, KernelRun, State
-from accelsim.machine.transfers import Books, FillMark
+from accelsim.machine.state import State
+from accelsim.machine.transfers import FillMark, Move
 from accelsim.program.jobs import Transfer
 from accelsim.program.program import Binding
 from accelsim.sim import Steps, Tag
@@ -32,9 +34,11 @@ class DmaEngine:
         self.busy_ps = 0
         self.stalled_ps = 0
         self.run_: KernelRun | None = None
+        self.index = 0  # of the kernel in hand
         self.tile = 0  # the job in hand, counted as its kernel counts
         self.place = 0
-        self.chunk = 0
+        self.chunk = 0  # of the transfer in hand, to be moved next
+        self.move: Move | None = None  # the transfer in hand
         self.stage = ""
         self._landed: simpy.Event | None = None
         self._busy_since = -1
@@ -65,8 +69,11 @@ class DmaEngine:
         assert event.callbacks is not None
         event.callbacks.append(lambda _: then())
 
-    def _wait(self, event: simpy.Event, what: str, part: Part) -> Steps:
-        """Hold a descriptor back until ``event``; time with nothing in flight is a stall."""
+    def _wait(self, event: simpy.Event, what: str, run: KernelRun, which: int) -> Steps:
+        """Hold a descriptor of read binding ``which`` back until ``event``.
+
+        Time with nothing in flight is a stall.
+        """
         sim = self.state.sim
         sim.waiting[self.name] = what
         self._waiting_since = sim.now, self._busy(sim.now)
@@ -76,6 +83,7 @@ class DmaEngine:
         if stalled > 0:
             self.stalled_ps += stalled
             now = sim.stamp(sim.now)
+            part = run.parts[run.kernel.reads[which].op]  # of the kernel that it is by now
             self.state.recorder.stall_span(self.name, "dependency", part, now - stalled, now)
 
     def _busy(self, now: int) -> int:
@@ -116,6 +124,11 @@ class DmaEngine:
             landed,
         )
 
+    @property
+    def done(self) -> bool:
+        """Return whether all of the program's transfers have been served."""
+        return self.stage == "done"
+
     def waits_for(self, current: KernelRun) -> int | None:
         """Return how many tiles of ``current`` must be done before the engine goes on, or None."""
         for counter in (current.consumed, current.tiles):
@@ -131,7 +144,18 @@ class DmaEngine:
         """
         if self.stage in ("", "done") or not (inside or self.run_ is not current):
             return False
-        return not self.blocked(current)
+        return not self.amid and not self.blocked(current)
+
+    @property
+    def amid(self) -> bool:
+        """Return whether it is in the middle of a transfer, its next chunk waiting for one to land."""
+        return self.stage == "slot" and self._landed is not None and not self._landed.triggered
+
+    def move_on(self, chunks: int, figures: Sequence[int], ps: int) -> None:
+        """Leave out so many chunks of the transfer in hand, which took ``ps`` and add ``figures``."""
+        assert self.move is not None
+        self.chunk += chunks
+        self.move.repeat(figures, ps)
 
     def blocked(self, current: KernelRun) -> bool:
         """Return whether the engine waits for a counter, with nothing in flight."""
@@ -164,32 +188,32 @@ class DmaEngine:
         recorder.count("dram", action, part, role, dram_bytes * 8)
         recorder.dram(action, part, dram_bytes)
 
-    def _bank_access(self, books: Books, binding: Binding, action: Action, nbytes: int) -> Access:
+    def _bank_access(self, move: Move, binding: Binding, action: Action, nbytes: int) -> Access:
         """Move one chunk through a bank's port."""
         bank = self.state.banks[binding.group]
         access = bank.access(action, nbytes)
         busy, words = bank.cost(action, nbytes)
         if action == "write":
-            books.narrow += bank.narrow(nbytes)
-        books.bank.add(access, max(access.done_ps, access.start_ps + busy), busy, words, nbytes)
+            move.narrow += bank.narrow(nbytes)
+        move.bank.add(access, max(access.done_ps, access.start_ps + busy), busy, words, nbytes)
         return access
 
-    def _dram_access(self, books: Books, action: Action, nbytes: int) -> Access:
+    def _dram_access(self, move: Move, action: Action, nbytes: int) -> Access:
         """Move one chunk over DRAM's channel."""
         access = self.state.dram.access(action, nbytes)
         end = access.done_ps - (self.state.machine.dram.latency_ps if action == "read" else 0)
-        books.dram.add(access, end, end - access.start_ps, 1, nbytes)
+        move.dram.add(access, end, end - access.start_ps, 1, nbytes)
         return access
 
-    def _close(self, run: KernelRun, binding: Binding, books: Books, fills: bool) -> None:
+    def _close(self, run: KernelRun, binding: Binding, move: Move, fills: bool) -> None:
         """Enter what a transfer moved: words of its bank, and a span each of bank and DRAM."""
         state, part, tensor = self.state, run.parts[binding.op], binding.data.tensor
         into: Action = "write" if fills else "read"
-        words = books.bank.count
+        words = move.bank.count
         state.recorder.count(f"spad.{binding.group}", into, part, binding.data.role, words)
-        state.recorder.count(f"spad.{binding.group}", "rmw", part, binding.data.role, books.narrow)
-        books.bank.tell(state, state.bank_component(binding.group, into), into, part, tensor)
-        books.dram.tell(state, "dram", "read" if fills else "write", part, tensor)
+        state.recorder.count(f"spad.{binding.group}", "rmw", part, binding.data.role, move.narrow)
+        move.bank.tell(state, state.bank_component(binding.group, into), into, part, tensor)
+        move.dram.tell(state, "dram", "read" if fills else "write", part, tensor)
 
     def _dram_bytes(self, job: Transfer) -> int:
         burst = self.state.machine.dma.burst_bytes
@@ -217,56 +241,60 @@ class FillEngine(DmaEngine):
     def run(self) -> Steps:
         """Serve the fills of all kernels in order."""
         state = self.state
-        for index in range(len(state.program.kernels)):
-            if not any(b.place != "resident" for b in state.program.kernels[index].reads):
-                continue
-            run = self.run_ = state.kernel(index)
-            self.tile = run.next_fill(0)
-            while self.tile < run.count:
-                for place in range(len(run.job(self.tile).fills)):
-                    self.place = place
-                    yield from self._ready(run)
-                    yield from self._fill(run)
-                self.tile = run.next_fill(self.tile + 1)
+        while self.index < len(state.program.kernels):
+            if any(b.place != "resident" for b in state.program.kernels[self.index].reads):
+                yield from self._kernel(state.kernel(self.index))
+            self.index += 1
         self.stage = "done"
+
+    def _kernel(self, run: KernelRun) -> Steps:
+        self.run_ = run
+        self.tile = run.next_fill(0)
+        while self.tile < run.count:
+            for place in range(len(run.job(self.tile).fills)):
+                self.place = place
+                yield from self._ready(run)
+                yield from self._fill(run)
+            self.tile = run.next_fill(self.tile + 1)
 
     def _ready(self, run: KernelRun) -> Steps:
         fill = run.job(self.tile).fills[self.place]
         binding = run.kernel.reads[fill.binding]
-        part = run.parts[binding.op]
-        need = max(binding.free_after, binding.ready_after) + 1
+        need = fill_need(binding)
+        self.state.asked(run, fill.binding)
         if self.state.flushed.value < need:
             what = f"kernel {need - 1} to be written back before {binding.data.tensor} is filled"
             self.stage = "flush"
-            yield from self._wait(self.state.flushed.reached(need, (self.name,)), what, part)
+            yield from self._wait(self.state.flushed.reached(need, (self.name,)), what, run, fill.binding)
         rides = fill.binding in run.kernel.rider_reads  # read as results drain
         tiles = run.tiles if rides else run.consumed
         wait = run.job(self.tile).fills[self.place].wait_tile
         if tiles.value <= wait:
             what = f"tile {wait} of {run.kernel.leader.op} to free a buffer"
             self.stage = "tile"
-            yield from self._wait(tiles.reached(wait + 1, (self.name,)), what, part)
+            yield from self._wait(tiles.reached(wait + 1, (self.name,)), what, run, fill.binding)
 
     def _fill(self, run: KernelRun) -> Steps:
         state = self.state
         fill = run.job(self.tile).fills[self.place]
         number = len(run.fill_times)
         run.fill_times.append(FillTimes(state.sim.now))
-        chunks = self._chunks(fill, run.kernel.reads[fill.binding])
-        left = [len(chunks)]
+        move = Move(self._chunks(fill, run.kernel.reads[fill.binding]), state.sim.now)
         part = run.parts[run.kernel.reads[fill.binding].op]
         self._count(part, run.kernel.reads[fill.binding].data.role, "read", self._dram_bytes(fill))
         self.stage = "descriptor"
         yield state.sim.delay(state.machine.dma.descriptor_latency_ps, (self.name,))
-        at = FillMark(number, self.tile, self.place, fill.binding, Books())
-        for chunk, (dram_bytes, bank_bytes) in enumerate(chunks):
-            self.chunk = chunk
+        at = FillMark(number, self.tile, self.place, fill.binding, move)
+        self.move, self.chunk = move, 0
+        while self.chunk < len(move.chunks):
             yield from self._slot()
-            access = self._dram_access(at.books, "read", dram_bytes)
+            dram_bytes, bank_bytes = move.chunks[self.chunk]
+            self.chunk += 1
+            access = self._dram_access(at.move, "read", dram_bytes)
             tag = ("arrive", run, "fill", number, bank_bytes)
-            self._at(access.done_ps, tag, self._arrive(run, at, bank_bytes, left))
+            self._at(access.done_ps, tag, self._arrive(run, at, bank_bytes))
 
-    def _arrive(self, run: KernelRun, fill: FillMark, nbytes: int, left: list[int]) -> Callable[[], None]:
+    def _arrive(self, run: KernelRun, fill: FillMark, nbytes: int) -> Callable[[], None]:
         """Return what happens when a chunk has come from DRAM: it is written into its bank."""
         binding = run.kernel.reads[fill.binding]
 
@@ -276,14 +304,14 @@ class FillEngine(DmaEngine):
             if nbytes == 0:
                 written = Access(times.arrived_ps, times.arrived_ps, times.arrived_ps, None)
             else:
-                written = self._bank_access(fill.books, binding, "write", nbytes)
+                written = self._bank_access(fill.move, binding, "write", nbytes)
             times.cause = written.cause
             self._at(written.done_ps, ("fill landed", run, "fill", fill.number), landed)
 
         def landed() -> None:
             self._land()
-            left[0] -= 1
-            if left[0] == 0:
+            fill.move.left -= 1
+            if fill.move.left == 0:
                 self._filled(run, fill)
 
         return arrived
@@ -300,12 +328,11 @@ class FillEngine(DmaEngine):
         else:
             slot = state.slot_copy(run, binding, fill.binding, fill.ordinal, fill.box, out=False)
             slot.write_whole(state.sim.stamp(now))
-        self._close(run, binding, at.books, fills=True)
-        access = Access(times.issued_ps, times.issued_ps, now, None)
+        self._close(run, binding, at.move, fills=True)
+        issued = at.move.issued_ps
+        access = Access(issued, issued, now, None)
         part = run.parts[binding.op]
-        state.span(
-            self.name, "fill", part, binding.data.tensor, access, now, now - times.issued_ps, 1, fill.nbytes
-        )
+        state.span(self.name, "fill", part, binding.data.tensor, access, now, now - issued, 1, fill.nbytes)
         done = run.fills.value
         while done < len(run.fill_times) and run.fill_times[done].done_ps:
             done += 1

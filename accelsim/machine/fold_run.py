@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from accelsim.geometry import ceil_div
 from accelsim.machine.drain import DrainFold
+from accelsim.machine.kernel_run import KernelRun
 from accelsim.machine.memory import Access
-from accelsim.machine.state import KernelRun, State, What
+from accelsim.machine.state import State, What
 from accelsim.machine.stream import StreamRun
 from accelsim.program.jobs import Fold, Stream, TileJob
 from accelsim.program.program import Binding

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from accelsim.machine.drain import Drain, DrainFold, Item
 from accelsim.machine.fold_run import FoldRun
+from accelsim.machine.kernel_run import KernelRun
 from accelsim.machine.memory import Port
-from accelsim.machine.state import KernelRun, State
+from accelsim.machine.plugged import Guarded
+from accelsim.machine.state import State
 from accelsim.machine.stream import StreamRun
 from accelsim.program.jobs import Base
 from accelsim.sim import Tag
@@ -32,7 +34,7 @@ class Camera:
         self.state = state
         self.drain = drain
         self.run = run
-        self.now = 0
+        self.now = self.since = 0
         self.tile = 0
         self.place: int | None = None
         self.base = run.start
@@ -45,6 +47,7 @@ class Camera:
         state, start = self.state, self.run.start
         self.place = place
         self.now, self.tile = state.sim.now, units.tile
+        self.since = min(self.now, state.clock.edge(units.end))
         self.base = base.plus(start, -1)
         phase = self.now * state.machine.clock_hz % PS_PER_S
         return (
@@ -128,8 +131,9 @@ class Camera:
         ports = [
             self._port(port) for bank in state.banks.values() for port in (bank.read_port, bank.write_port)
         ]
+        own = [bank.standing(self.now) for bank in state.banks.values() if isinstance(bank, Guarded)]
         wakes = tuple(bank.wakes for bank in state.banks.values())
-        return (*ports, wakes, self._port(state.dram.port), state.dram.standing(self.now))
+        return (*ports, *own, wakes, self._port(state.dram.port), state.dram.standing(self.now))
 
     def _port(self, port: Port) -> Shot:
         free = self._ago(port.free_ps)
@@ -161,7 +165,8 @@ class Camera:
     def _fill_time(self, run: KernelRun, number: int) -> Shot:
         times = run.fill_times[number]
         arrived = times.arrived_ps - self.now if times.arrived_ps else None
-        return times.issued_ps - self.now, arrived, bool(times.done_ps), times.cause
+        issued = max(times.issued_ps, self.since)  # no wait for it begins sooner than the last element's end
+        return issued - self.now, arrived, bool(times.done_ps), times.cause
 
     def _event(self, after: int, tag: Tag) -> Shot:
         if tag is None or len(tag) == 1:

@@ -202,6 +202,11 @@ class Kernel:
     estimate_dram_bytes: int = 0
 
     @property
+    def accounts(self) -> tuple[OpPart, ...]:
+        """All ops that something in this kernel is done for."""
+        return (*self.parts, *self.sums)
+
+    @property
     def leader(self) -> OpPart:
         """The op that the others ride on."""
         return self.parts[0]
