@@ -8,13 +8,17 @@ from typing import Any
 import simpy
 
 from accelsim.geometry import ceil_div
-from accelsim.machine.memory import Access, Action
-from accelsim.machine.state import FillTimes, KernelRun, State
+from accelsim.machine.bookings import FillTimes
+from accelsim.machine.layout import At
+from accelsim.machine.memory import Access, Action, Service
+from accelsim.machine.state import KernelRun, State
 from accelsim.machine.transfers import Books, FillMark
 from accelsim.program.jobs import Transfer
 from accelsim.program.program import Binding
 from accelsim.sim import Steps, Tag
 from accelsim.trace.recorder import Part
+
+Chunk = tuple[At | None, int, tuple[Any, ...] | None]  # where its transfer begins, bytes before, whose it is
 
 
 class DmaEngine:
@@ -36,6 +40,7 @@ class DmaEngine:
         self.place = 0
         self.chunk = 0
         self.stage = ""
+        self.where: tuple[Any, ...] = ()  # of its transfer: the banks that it passes, where that matters
         self._landed: simpy.Event | None = None
         self._busy_since = -1
         self._waiting_since: tuple[int, int] | None = None
@@ -114,6 +119,7 @@ class DmaEngine:
             self.chunk,
             self.in_flight,
             landed,
+            self.where,
         )
 
     def waits_for(self, current: KernelRun) -> int | None:
@@ -164,15 +170,29 @@ class DmaEngine:
         recorder.count("dram", action, part, role, dram_bytes * 8)
         recorder.dram(action, part, dram_bytes)
 
-    def _bank_access(self, books: Books, binding: Binding, action: Action, nbytes: int) -> Access:
+    def _place(self, run: KernelRun, binding: Binding, job: Transfer, begun: tuple[int, ...]) -> At | None:
+        """Return where a transfer goes, if that matters; ``begun`` counts those of each binding before."""
+        self.where = ()
+        if run.places is None:
+            return None
+        ordinal = job.ordinal + (begun[job.binding] if begun and job.binding >= 0 else 0)
+        at = run.places.of_transfer(binding, job, ordinal)
+        self.where = run.places.key(binding, at)
+        return at
+
+    def _bank_access(
+        self, books: Books, binding: Binding, action: Action, nbytes: int, chunk: Chunk
+    ) -> Service:
         """Move one chunk through a bank's port."""
         bank = self.state.banks[binding.group]
-        access = bank.access(action, nbytes)
-        busy, words = bank.cost(action, nbytes)
-        if action == "write":
-            books.narrow += bank.narrow(nbytes)
-        books.bank.add(access, max(access.done_ps, access.start_ps + busy), busy, words, nbytes)
-        return access
+        served = bank.serve(action, nbytes, *chunk)
+        access, busy = served.access, served.busy_ps
+        books.narrow += served.narrow
+        books.buffered += served.buffered
+        books.forwarded += served.forwarded
+        end = max(access.done_ps, access.start_ps + busy) if bank.plain else access.done_ps
+        books.bank.add(access, end, busy, served.words, nbytes)
+        return served
 
     def _dram_access(self, books: Books, action: Action, nbytes: int) -> Access:
         """Move one chunk over DRAM's channel."""
@@ -188,6 +208,8 @@ class DmaEngine:
         words = books.bank.count
         state.recorder.count(f"spad.{binding.group}", into, part, binding.data.role, words)
         state.recorder.count(f"spad.{binding.group}", "rmw", part, binding.data.role, books.narrow)
+        buffer = words, books.buffered, books.forwarded
+        state.count_buffer(binding.group, part, binding.data.role, *buffer)
         books.bank.tell(state, state.bank_component(binding.group, into), into, part, tensor)
         books.dram.tell(state, "dram", "read" if fills else "write", part, tensor)
 
@@ -256,32 +278,47 @@ class FillEngine(DmaEngine):
         left = [len(chunks)]
         part = run.parts[run.kernel.reads[fill.binding].op]
         self._count(part, run.kernel.reads[fill.binding].data.role, "read", self._dram_bytes(fill))
+        where = self._place(run, run.kernel.reads[fill.binding], fill, run.start.filled)
+        plain = state.banks[run.kernel.reads[fill.binding].group].plain
         self.stage = "descriptor"
         yield state.sim.delay(state.machine.dma.descriptor_latency_ps, (self.name,))
-        at = FillMark(number, self.tile, self.place, fill.binding, Books())
+        at, moved = FillMark(number, self.tile, self.place, fill.binding, Books(), where), 0
         for chunk, (dram_bytes, bank_bytes) in enumerate(chunks):
             self.chunk = chunk
             yield from self._slot()
             access = self._dram_access(at.books, "read", dram_bytes)
-            tag = ("arrive", run, "fill", number, bank_bytes)
-            self._at(access.done_ps, tag, self._arrive(run, at, bank_bytes, left))
+            about = () if plain else (moved, self.where)
+            tag = ("arrive", run, "fill", number, bank_bytes, *about)
+            self._at(access.done_ps, tag, self._arrive(run, at, bank_bytes, left, moved))
+            moved += bank_bytes
 
-    def _arrive(self, run: KernelRun, fill: FillMark, nbytes: int, left: list[int]) -> Callable[[], None]:
+    def _arrive(
+        self, run: KernelRun, fill: FillMark, nbytes: int, left: list[int], moved: int
+    ) -> Callable[[], None]:
         """Return what happens when a chunk has come from DRAM: it is written into its bank."""
         binding = run.kernel.reads[fill.binding]
 
         def arrived() -> None:
             times = run.fill_times[fill.number]
-            times.arrived_ps = self.state.sim.now
-            if nbytes == 0:
-                written = Access(times.arrived_ps, times.arrived_ps, times.arrived_ps, None)
-            else:
-                written = self._bank_access(fill.books, binding, "write", nbytes)
+            now = times.arrived_ps = self.state.sim.now
+            name = run, "fill", fill.number
+            served = Service(Access(now, now, now, None), 0, 0)
+            if nbytes:
+                served = self._bank_access(
+                    fill.books, binding, "write", nbytes, (fill.where, moved, ("fill", *name))
+                )
+            written = served.access
             times.cause = written.cause
-            self._at(written.done_ps, ("fill landed", run, "fill", fill.number), landed)
+            left[0] += len(served.entries)  # of a write buffer, whose words have yet to come to the cells
+            self._at(written.done_ps, ("fill landed", *name), landed)
+            for buffer, entry in served.entries:
+                self.state.banks[binding.group].when_written(buffer, entry, ("fill written", *name), done)
 
         def landed() -> None:
             self._land()
+            done()
+
+        def done() -> None:
             left[0] -= 1
             if left[0] == 0:
                 self._filled(run, fill)

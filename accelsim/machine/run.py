@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from accelsim.machine.bookings import Touch
 from accelsim.machine.dma import FillEngine
 from accelsim.machine.memory import Port
-from accelsim.machine.state import State, Touch
+from accelsim.machine.state import State
 from accelsim.machine.unit import Units
 from accelsim.machine.upkeep import keep_up
 from accelsim.machine.writeback import WriteBackEngine
@@ -70,7 +71,7 @@ class Steal:
 
 
 def _steal(state: State, steal: Steal) -> None:
-    state.banks[steal.group].write_port.reserve(state.sim.now, steal.hold_ps, "scrub")
+    state.banks[steal.group].take(0, steal.hold_ps, "scrub")
 
 
 def _within(port: Port, end_ps: int) -> int:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from functools import cached_property
 
 from accelsim.geometry import Box, reshape_box
+from accelsim.machine.bookings import Booking, FillTimes, Metered, SlotAccess, SlotKey, Touch, What
+from accelsim.machine.layout import At, bank_map
 from accelsim.machine.memory import Access, Action, Bank, FlatDram, Port
+from accelsim.machine.places import Key, Places
+from accelsim.program.fills import Int
 from accelsim.program.jobs import Base, TileJob, Transfer
 from accelsim.program.kernel_jobs import jobs_of
 from accelsim.program.nests import Jobs
@@ -17,77 +20,9 @@ from accelsim.resolve.shape import array_shape
 from accelsim.sim import Clock, Counter, Sim
 from accelsim.trace.copies import CopyKey, Histogram, Reader, RowKey, Sums, TrackedCopy
 from accelsim.trace.recorder import Part, Recorder, SpanRow
-from accelsim.words import Phase, StallReason
+from accelsim.words import Phase
 
-
-@dataclass(slots=True)
-class FillTimes:
-    """When a fill was issued, its last data arrived from DRAM, and what its last bank write waited for."""
-
-    issued_ps: int
-    arrived_ps: int = 0
-    done_ps: int = 0
-    cause: StallReason | None = None
-
-
-SlotKey = tuple[bool, int, int]  # written?, binding, ordinal of the transfer
 REMEMBERED = 64  # jobs that a kernel's processes may come back to
-
-
-What = tuple[str, int]  # "load", "streams", "riders", "writes" of a fold, or "fills" of a tile; which of them
-
-
-class Booking(NamedTuple):
-    """One access of a copy in a bank by a fold of a tile of the kernel; ``reader`` None: a write."""
-
-    run: KernelRun
-    tile: int
-    place: int
-    what: What
-    binding: Binding
-    box: Box
-    at_ps: int
-    reader: Reader | None
-
-
-class SlotAccess(NamedTuple):
-    """One access of a buffer slot by a fold; the box begins at its corner; ``reader`` None: a write."""
-
-    run: KernelRun
-    tile: int
-    place: int
-    what: What
-    key: SlotKey
-    box: Box
-    at_ps: int
-    reader: Reader | None
-
-
-class Touch(NamedTuple):
-    """One access of a copy in a bank, as it is booked: what an observer of the run is told.
-
-    ``kind`` and ``which`` name it among what fold ``place`` of a tile moves (``load``, ``streams``,
-    ``riders``, ``writes``), or among the tile's ``fills``. Of ``backs`` there is no tile: ``moved`` is what
-    is written back from a slot; ``which`` is the copy that is evicted where it is -1 else.
-    """
-
-    kernel: int
-    tile: int
-    place: int
-    kind: str
-    which: int
-    at_ps: int
-    moved: Transfer | None = None
-
-
-class Metered(Protocol):
-    """What has busy and stalled times that grow with every period."""
-
-    def meters(self) -> tuple[int, int]:
-        """Return the busy and the stalled time up to now."""
-
-    def add_meters(self, busy_ps: int, stalled_ps: int) -> None:
-        """Add what skipped periods would have added."""
 
 
 class KernelRun:
@@ -97,9 +32,10 @@ class KernelRun:
     were skipped, which ``start`` sums up.
     """
 
-    def __init__(self, sim: Sim, kernel: Kernel, jobs: Jobs) -> None:
+    def __init__(self, sim: Sim, kernel: Kernel, jobs: Jobs, places: Places | None = None) -> None:
         self.kernel = kernel
         self.jobs = jobs
+        self.places = places  # None: no bank serves by address
         self.start = Base(0, 0, 0, 0, (0,) * len(kernel.reads), (0,) * len(kernel.writes))
         self.fills = Counter(sim)  # finished, as a prefix in order of issue
         self.consumed = Counter(sim)  # tiles whose leader's operands have been read
@@ -113,6 +49,7 @@ class KernelRun:
         self.closed: list[dict[tuple[bool, int], dict[RowKey, Sums]]] = []  # histograms up to each turn
         self.backs_done: list[bool] = []
         self._built: dict[int, TileJob] = {}
+        self._placed: dict[int, tuple[list[dict[Key, At]], list[int]]] = {}  # of jobs: where, and kinds
 
     @property
     def part(self) -> Part:
@@ -132,6 +69,31 @@ class KernelRun:
                 del self._built[next(iter(self._built))]
             job = self._built[index] = self.jobs.job(index + self.start.tiles, self.start)
         return job
+
+    @cached_property
+    def signatures(self) -> Int:
+        """Numbers per tile, of all: equal ones mean jobs that differ only in what decides nothing."""
+        found = self.jobs.signatures
+        return found if self.places is None else self.places.alike_tiles(found)
+
+    def kinds(self, index: int) -> list[int]:
+        """Return numbers per fold of job ``index``; folds of equal ones differ in nothing that counts."""
+        return self.job(index).kinds if self.places is None else self._place(index)[1]
+
+    def at(self, index: int, place: int, key: Key) -> At | None:
+        """Return where what fold ``place`` of job ``index`` moves as ``key`` begins, if that matters."""
+        return self._place(index)[0][place].get(key) if self.places is not None else None
+
+    def _place(self, index: int) -> tuple[list[dict[Key, At]], list[int]]:
+        assert self.places is not None
+        found = self._placed.get(index)
+        if found is None:
+            if len(self._placed) >= REMEMBERED:
+                del self._placed[next(iter(self._placed))]
+            job = self.job(index)
+            at = self.places.of_folds(job, self.start)
+            found = self._placed[index] = at, self.places.alike_folds(job.kinds, at)
+        return found
 
     def next_fill(self, index: int) -> int:
         """Return the first tile from ``index`` on that begins with a fill; ``count`` if none does."""
@@ -156,6 +118,7 @@ class KernelRun:
         """Count from ``base`` further on: the jobs that follow are put together anew."""
         self.start = self.start.plus(base)
         self._built.clear()
+        self._placed.clear()
 
 
 class State:
@@ -179,7 +142,11 @@ class State:
         self.recorder = recorder
         self.clock = Clock(machine.clock_hz)
         self.array = array_shape(machine)
-        self.banks = {n: Bank(sim, b, machine.granularity_bytes) for n, b in machine.banks.items()}
+        front = machine.interleave, machine.line_bytes, machine.skew
+        self.banks = {
+            n: Bank(sim, b, machine.granularity_bytes, bank_map(*front, b)) for n, b in machine.banks.items()
+        }
+        self.buffered = any(b.buffered for b in self.banks.values())
         beats = [b.lanes * b.word_bytes for b in machine.banks.values()]  # less would waste a beat's lanes
         self.dram = FlatDram(sim, machine.dram, max(machine.granularity_bytes, *beats))
         self.flushed = Counter(sim)  # kernels whose results and write-backs are through
@@ -194,7 +161,10 @@ class State:
             kernel = self.program.kernels[index]
             vector = self.machine.vector
             jobs = jobs_of(kernel, self.array, vector.cycles, vector.lanes)
-            run = self._runs[index] = KernelRun(self.sim, kernel, jobs)
+            places = None
+            if self.machine.interleave != "word":
+                places = Places(kernel, jobs, self.program.copies, self.banks)
+            run = self._runs[index] = KernelRun(self.sim, kernel, jobs, places)
         return run
 
     def forget(self, index: int) -> None:
@@ -371,6 +341,15 @@ class State:
                 nbytes,
             )
         )
+
+    def count_buffer(
+        self, group: str, part: Part, role: str, words: int, buffered: int, forwarded: int
+    ) -> None:
+        """Count words written into a write buffer, read from it for the cells, and read by others."""
+        component = f"spad.{group}.buffer"
+        self.recorder.count(component, "write", part, role, buffered)
+        self.recorder.count(component, "drain", part, role, words if buffered else 0)
+        self.recorder.count(component, "forward", part, role, forwarded)
 
     def bank_component(self, group: str, action: Action) -> str:
         """Return the component name of a group's port."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from accelsim.machine.layout import At
 from accelsim.machine.memory import Access, Action
 from accelsim.machine.state import State
 from accelsim.program.jobs import Transfer
@@ -48,22 +49,25 @@ class Tally:
 class Books:
     """The tallies of one transfer."""
 
-    __slots__ = ("bank", "dram", "narrow")
+    __slots__ = ("bank", "buffered", "dram", "forwarded", "narrow")
 
     def __init__(self) -> None:
         self.narrow = 0  # code words of the bank written in part
+        self.buffered = 0  # words that a write buffer took
+        self.forwarded = 0  # words that it gave
         self.bank = Tally()
         self.dram = Tally()
 
 
 class FillMark(NamedTuple):
-    """A fill under way: its number, its tile and place there, its binding, its books."""
+    """A fill under way: its number, its tile and place there, its binding, its books, where it goes."""
 
     number: int
     tile: int
     place: int
     binding: int
     books: Books
+    where: At | None
 
 
 class BackMark(NamedTuple):

@@ -88,7 +88,8 @@ class WriteBackEngine(DmaEngine):
         number = len(run.backs_done)
         run.backs_done.append(False)
         chunks = self._chunks(job, binding)
-        left = [len(chunks)]
+        left, moved = [len(chunks)], 0
+        where = self._place(run, binding, job, run.start.written)
         self._count(part, binding.data.role, "write", self._dram_bytes(job))
         self.stage = "descriptor"
         yield state.sim.delay(state.machine.dma.descriptor_latency_ps, (self.name,))
@@ -99,7 +100,8 @@ class WriteBackEngine(DmaEngine):
             now = state.sim.now
             read = Access(now, now, now, None)
             if bank_bytes:
-                read = self._bank_access(books, binding, "read", bank_bytes)
+                read = self._bank_access(books, binding, "read", bank_bytes, (where, moved, None)).access
+            moved += bank_bytes
             mark = BackMark(issued, number, read.done_ps, job, books)
             tag = ("leave", run, "back", number, dram_bytes)
             self._at(read.done_ps, tag, self._leave(run, binding, dram_bytes, left, mark))

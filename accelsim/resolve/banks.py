@@ -11,6 +11,7 @@ from accelsim.config.origins import Fault, Origins
 from accelsim.config.positions import KeyPath
 from accelsim.device.macros import SOURCE, Macro, NotInTable, Series, macro_leakage_mw, series
 from accelsim.resolve.cells import PS_PER_S, CellWrite, cell_of, cell_write, technique_faults
+from accelsim.resolve.front import note_front, with_front
 from accelsim.resolve.ledger import Ledger
 from accelsim.resolve.machine import BankGroup
 from accelsim.resolve.techniques import (
@@ -96,7 +97,9 @@ def resolve_bank(
     note_techniques(name, bank, ledger)
     _note(name, bank, values, given, ledger)
     _note_residuals(name, bank, capacity, values, given, where.spec, ledger)
-    group = with_techniques(_group(name, bank, capacity, values, write, where.spec.clock), bank, where.spec)
+    bare = _group(name, bank, capacity, values, write, where.spec.clock)
+    group = with_techniques(with_front(bare, bank, where.spec), bank, where.spec)
+    note_front(group, bank, ledger)
     what = upkeep_fault(group)
     key = "scrub_interval" if group.scrub_ps else "refresh_interval"
     return [where.fault(name, key, what)] if what else group

@@ -12,6 +12,8 @@ from typing import Literal
 
 from accelsim.words import Convention, Dataflow, Format, Role, Technology
 
+Interleave = Literal["word", "line", "tile"]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sourced:
@@ -126,6 +128,30 @@ class Ecc:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WriteBuffer:
+    """A buffer of words before the cells of each bank.
+
+    Attributes:
+        entries: Words that it holds, per bank.
+        high, low: Levels in words: from ``high`` on the cells are written before anything is read, down to
+            ``low``.
+        coalescing: A write of a word that is in the buffer takes no other entry.
+        forwarding: A read of a word that is in the buffer is served from there.
+        cycle_ps: Of a beat's way in, or out to a reader.
+        access_pj: Of a word written to an entry, or read from it.
+    """
+
+    entries: int
+    high: int
+    low: int
+    coalescing: bool
+    forwarding: bool
+    cycle_ps: int
+    access_pj: float
+    area_mm2: float = 0.0  # of all buffers of the group; in its ``area_mm2``, too
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BankGroup:
     """``count`` equal banks of ``subbanks`` macros each. Word energies and cycles are one macro's.
 
@@ -176,6 +202,7 @@ class BankGroup:
     max_dwell_ps: int = 0
     power_gating: Literal["none", "empty", "idle"] = "none"
     gated_leakage: float = 0.0
+    buffer: WriteBuffer | None = None
 
     @property
     def lanes(self) -> int:
@@ -327,6 +354,9 @@ class Machine:
     toggle: Mapping[Role, float] = field(default_factory=dict)
     content: Mapping[str, Content] = field(default_factory=dict)
     sensitivity: Sensitivity | None = None  # placement by it; None: by role alone
+    interleave: Interleave = "word"
+    line_bytes: int = 0  # of ``interleave = "line"``
+    skew: int = 0
 
     @property
     def area_mm2(self) -> float:

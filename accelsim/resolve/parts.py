@@ -80,6 +80,9 @@ def assemble(
         toggle={role: spec.toggle_rate.get(role, TOGGLE) for role in ROLES},
         content={role: _content(spec, role) for role in ROLES},
         sensitivity=sensitivity,
+        interleave=spec.scratchpad.interleave,
+        line_bytes=spec.scratchpad.line if spec.scratchpad.interleave == "line" else 0,
+        skew=spec.scratchpad.skew,
     )
 
 

@@ -265,6 +265,12 @@ def _techniques(bank: BankGroup) -> tuple[str, ...]:
         found.append(
             f"power gating ({bank.power_gating}), {100 * bank.gated_leakage:g} % of the leakage left"
         )
+    if bank.buffer is not None:
+        b = bank.buffer
+        found.append(
+            f"write buffer of {b.entries} words a bank, {b.area_mm2:.2g} mm2, full at {b.high}, down to {b.low}"
+            f"{', coalesces' * b.coalescing}{', forwards' * b.forwarding}"
+        )
     if bank.max_dwell_ps:
         found.append(f"data lie at most {bank.max_dwell_ps / 1e6:.4g} us")
     return tuple(found)

@@ -31,7 +31,7 @@ PRICES: Final = frozenset(  # last parts of the keys that no time and no place d
         *("mac_pj", "rmw_pj", "pj", "read_pj", "write_pj", "write_cell_pj", "unchanged_cost", "changed_cost"),
         *("falling_cost", "register_pj_per_bit", "clock_pj", "content"),
         *("leakage_mw", "area_mm2", "pj_per_bit", "read_pj_per_bit", "write_pj_per_bit", "background_mw"),
-        *("static_mw", "toggle", "sources", "name", "node_nm", "temperature_k"),
+        *("access_pj", "static_mw", "toggle", "sources", "name", "node_nm", "temperature_k"),
     )
 )
 EXTRA: Final = ("errors.parquet", "copies.parquet")  # where the run has them
