@@ -100,6 +100,8 @@ class Layout:
 
     def one_bank(self, over: BankMap) -> int | None:
         """Return the bank in which the whole walk lies; None: there are several."""
+        if over.banks == 1:
+            return 0
         if over.skew or len(self.extents) > 1:
             return None
         low = self.extents[0][0] + self.corner

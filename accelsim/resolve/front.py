@@ -64,23 +64,21 @@ def buffer_mm2(bank: BankSpec, node_nm: int) -> float:
 
 
 def with_front(group: BankGroup, bank: BankSpec, spec: ArchSpec) -> BankGroup:
-    """Return the group with what stands before its macros; an ``area`` that is given is of all but buffers."""
-    levels, buffer = doublings(bank), _buffer(bank, group, spec)
-    factor = 1 + bank.mux_energy * levels
+    """Return the group with what stands before its macros; ``area``, if given, is of all but buffers."""
+    levels, buffer = doublings(bank), _buffer(bank, spec)
+    more = bank.mux_energy * levels
     area = group.area_mm2 if bank.area is not None else group.area_mm2 * mux_area(bank)
     return replace(
         group,
         read_latency_ps=group.read_latency_ps + levels * bank.mux_latency.ps(spec.clock),
-        read_pj=group.read_pj * factor,
-        write_pj=group.write_cell_pj + (group.write_pj - group.write_cell_pj) * factor
-        if levels
-        else group.write_pj,
+        read_pj=group.read_pj * (1 + more),
+        write_pj=group.write_pj + (group.write_pj - group.write_cell_pj) * more,
         area_mm2=area + buffer.area_mm2 if buffer is not None else area,
         buffer=buffer,
     )
 
 
-def _buffer(bank: BankSpec, group: BankGroup, spec: ArchSpec) -> WriteBuffer | None:
+def _buffer(bank: BankSpec, spec: ArchSpec) -> WriteBuffer | None:
     given = bank.write_buffer
     if given is None or not given.entries:
         return None

@@ -268,7 +268,7 @@ def _techniques(bank: BankGroup) -> tuple[str, ...]:
     if bank.buffer is not None:
         b = bank.buffer
         found.append(
-            f"write buffer of {b.entries} words a bank, {b.area_mm2:.2g} mm2, full at {b.high}, down to {b.low}"
+            f"write buffer of {b.entries} words a bank, {b.area_mm2:.2g} mm2, marks at {b.high} and {b.low}"
             f"{', coalesces' * b.coalescing}{', forwards' * b.forwarding}"
         )
     if bank.max_dwell_ps:
