@@ -20,9 +20,13 @@ from accelsim.errors import ConfigError
 from accelsim.machine import Touch, run_program
 from accelsim.machine.layout import At, BankMap, Layout, bank_map, boxed, contiguous
 from accelsim.machine.memory import Access, Bank
+from accelsim.machine.places import Key, Places
 from accelsim.mapping import map_graph
+from accelsim.program.kernel_jobs import jobs_of
+from accelsim.program.nests import START
 from accelsim.resolve import load_machine
 from accelsim.resolve.machine import BankGroup, Interleave, WriteBuffer
+from accelsim.resolve.shape import array_shape
 from accelsim.run.energy import price_pj
 from accelsim.sim import Sim, Steps
 from accelsim.trace.recorder import Recorder
@@ -410,6 +414,48 @@ def test_loops_over_banks_are_skipped_exactly(interleave: Interleave, front: Wri
     on = replace(on, interleave=interleave, line_bytes=64)
     recorder = agree(on, map_graph(gemms((512, 64, 64)), on))
     assert recorder.tiles_skipped + recorder.folds_skipped > 0
+
+
+def _passed(at: At, over: BankMap) -> list[int]:
+    """The banks of a stream's first bytes; 64 are a stationary operand's, the fewest that a fold moves."""
+    return at.layout.banks(at.start + np.arange(64), over).tolist()  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(("interleave", "skew"), [("line", 0), ("line", 1), ("tile", 0)])
+def test_tiles_that_are_alike_pass_the_same_banks(interleave: Interleave, skew: int) -> None:
+    """What a period relies on: equal numbers of tiles, or of folds in a tile, mean equal banks, word by word.
+
+    With lines they tell apart what the nest alone takes for alike.
+    """
+    on = machine(group("sram", capacity=3 * 1024, count=3, word=4), rows=4, cols=4, accumulator=256)
+    on = replace(on, interleave=interleave, line_bytes=24, skew=skew)
+    program = map_graph(gemms((96, 40, 24)), on)
+    sim = Sim()
+    banks = {"sram": made(sim, on.banks["sram"], interleave, 24, skew)}
+    over = banks["sram"].map
+    assert over is not None
+    (kernel,) = program.kernels
+    jobs = jobs_of(kernel, array_shape(on), on.vector.cycles, on.vector.lanes)
+    places = Places(kernel, jobs, program.copies, banks)
+    numbers = places.alike_tiles(jobs.signatures).tolist()
+    told_apart = len(set(numbers)) - len(set(jobs.signatures.tolist()))
+    assert told_apart > 0 if interleave == "line" else told_apart == 0  # slots lie in one bank each, or recur
+    passed: dict[int, list[list[tuple[Key, list[int]]]]] = {}
+    for i, number in enumerate(numbers):
+        job = jobs.job(i)
+        at = places.of_folds(job, START)
+        ours = [
+            [(k, a.layout.banks(a.start + np.arange(64), over).tolist()) for k, a in f.items()] for f in at
+        ]
+        assert passed.setdefault(number, ours) == ours
+        kinds = places.alike_folds(job.kinds, at)
+        begins: dict[int, list[tuple[Key, list[int]]]] = {}
+        for kind, fold in zip(kinds, ours, strict=True):
+            begun = [
+                (k, banks[: 4 * 4 * 4]) for k, banks in fold
+            ]  # a load's bytes, the least that a fold moves
+            assert begins.setdefault(kind, begun) == begun
+    assert len(passed) < len(numbers)
 
 
 def test_density_is_lost_to_subbanks() -> None:
