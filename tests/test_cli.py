@@ -21,7 +21,7 @@ from accelsim.trace import runs
 MakeRun = Callable[..., Path]
 COMMANDS = [
     *("run", "report", "reprice", "ls", "timeline", "train", "sensitivity", "compare", "check"),
-    *("device", "errors", "pareto", "uncertainty", "breakeven", "schema", "sweep"),
+    *("device", "errors", "pareto", "uncertainty", "breakeven", "schema", "sweep", "macros"),
 ]
 HEAVY = ["torch", "pyarrow", "numpy", "simpy", "networkx"]
 

@@ -20,7 +20,7 @@ from accelsim.trace.schema import EXTRA_TABLES, TABLES
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 CONSOLE = re.compile(r"^```console\n(.*?)^```", re.MULTILINE | re.DOTALL)
-FILE = re.compile(r"^```(?:toml|python)\n# file: (\S+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+FILE = re.compile(r"^```(?:toml|python|text)\n# file: (\S+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 GENERATED = "<!-- from here on: generated"
 
 

@@ -30,7 +30,7 @@ QUANTITIES = ("read_ns", "read_cycle_ns", "write_ns", "read_pj", "write_pj", "le
 
 def rows() -> list[dict[str, str]]:
     found: list[dict[str, str]] = []
-    for path in sorted((shipped("arch") / "macros").glob("*.csv")):
+    for path in sorted((shipped("arch") / "macros").glob("*_min64.csv")):
         found += csv.DictReader(x for x in path.read_text().splitlines() if not x.startswith("#"))
     return [row for row in found if row["roadmap"] != "LSTP"]
 
@@ -101,7 +101,7 @@ def test_known_macros() -> None:
             "word",
             "the array table has no 96 bit at 22 nm LOP, only 64 bit, 128 bit, 256 bit, 512 bit",
         ),
-        (("rram", 22, "LOP", 256), "macro", 'the array table has no cell "rram"'),
+        (("rram", 22, "LOP", 256), "macro", 'the array table has no cell "rram", only sram, stt34, stt54'),
     ],
 )
 def test_only_what_the_table_has(key: tuple[Any, ...], at: str, message: str) -> None:

@@ -37,7 +37,9 @@ def test_a_point_has_the_figures_of_a_run(tmp_path: Path) -> None:
     """Also where its simulation was made for another point, with other prices."""
     sweep = load_sweep(str(write_sweep(tmp_path)))
     (work,) = capture(sweep).of(sweep.machine)
-    overrides = [(), ("temperature=300 K",), ("bank.mram.device=mram-1s", "bank.mram.power_gating=idle")]
+    drowsy = ("bank.sram.power_gating=drowsy", "bank.sram.wakeup_latency=1 us")
+    idle = ("bank.mram.device=mram-1s", "bank.mram.power_gating=idle")
+    overrides = [(), ("temperature=300 K",), idle, drowsy]
     jobs = [Job(str(i), load_machine("edge-hybrid", o), work) for i, o in enumerate(overrides)]
     for job, o in zip(jobs, overrides, strict=True):
         (outcome,) = evaluate([job])
@@ -46,7 +48,7 @@ def test_a_point_has_the_figures_of_a_run(tmp_path: Path) -> None:
         assert outcome.error == ""
         assert {k: v for k, v in (outcome.figures or {}).items() if k in wanted} == wanted
     assert timing_key(jobs[0].machine, work) == timing_key(jobs[1].machine, work)
-    assert len({point_id(job.machine, work) for job in jobs}) == 3
+    assert len({point_id(job.machine, work) for job in jobs}) == 4
 
 
 def test_a_worker_does_not_grow(tmp_path: Path) -> None:

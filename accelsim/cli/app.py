@@ -18,6 +18,7 @@ import accelsim
 from accelsim.cli.check import check, schema
 from accelsim.cli.device import device
 from accelsim.cli.errors import errors
+from accelsim.cli.macros import app as macros
 from accelsim.cli.pareto import pareto
 from accelsim.cli.reports import compare, ls, report, reprice
 from accelsim.cli.run import run
@@ -78,6 +79,7 @@ app.command(**_example('accelsim check tpu-like-hybrid --set "clock=1.2 GHz"'))(
 app.command(**_example("accelsim device mram-1s --temperature '300 K' --temperature '350 K'"))(device)
 app.command(**_example("accelsim errors runs/demo --device mram=mram-10ms --temperature '350 K'"))(errors)
 app.add_typer(sweeps, name="sweep")
+app.add_typer(macros, name="macros")
 app.command(**_example("accelsim pareto equal-area --x energy_pj --y cycles --html front.html"))(pareto)
 app.command(**_example("accelsim uncertainty runs/sram runs/mram --prices prices.toml"))(uncertainty)
 app.command(**_example("accelsim breakeven runs/mram runs/sram --over leakage,write_energy"))(breakeven)

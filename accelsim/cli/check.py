@@ -34,15 +34,35 @@ Self = Annotated[
 ]
 
 
-def check(arch: Arch, overrides: Overrides = None, own: Self = False, as_json: Json = False) -> None:
+Against = Annotated[
+    str | None,
+    typer.Option(
+        "--macros-against",
+        metavar="TABLE",
+        help="Also print what changes with another array table: a shipped one, or a .csv file.",
+    ),
+]
+
+
+def check(
+    arch: Arch,
+    overrides: Overrides = None,
+    own: Self = False,
+    macros_against: Against = None,
+    as_json: Json = False,
+) -> None:
     """Check the machine ARCH and print what it comes to: rates, banks, area, sources."""
     from dataclasses import asdict
 
     from accelsim.resolve import load_machine
+    from accelsim.resolve.load import load_against
     from accelsim.resolve.summary import summarize
 
     machine = load_machine(arch, overrides or ())
     summary = summarize(machine)
+    other = None
+    if macros_against is not None:
+        other = summarize(load_against(arch, overrides or (), macros_against))
     checks = _self_checks(machine) if own else []
     if as_json:
         told = {
@@ -50,9 +70,13 @@ def check(arch: Arch, overrides: Overrides = None, own: Self = False, as_json: J
             "sensitivity": asdict(machine.sensitivity) if machine.sensitivity else None,
             "self_checks": [{**asdict(c), "passed": c.passed} for c in checks],
         }
+        if other is not None:
+            told["macros_against"] = {"table": macros_against, "groups": [asdict(g) for g in other.groups]}
         typer.echo(json.dumps(told, indent=1, sort_keys=True))
     else:
         _print(summary, machine.sensitivity)
+        if other is not None:
+            _print_against(summary, other, macros_against or "")
         if own:
             _print_checks(checks)
     failed = [c for c in checks if not c.passed]
@@ -64,6 +88,13 @@ def _self_checks(machine: Machine) -> list[Check]:
     from accelsim.run.selfcheck import self_checks
 
     return self_checks(machine)
+
+
+def _print_against(summary: MachineSummary, other: MachineSummary, table: str) -> None:
+    from accelsim.cli.console import results
+    from accelsim.report.macros import against
+
+    results().print(against(summary, other, table))
 
 
 def _print_checks(checks: list[Check]) -> None:
@@ -94,6 +125,7 @@ def _print(summary: MachineSummary, sensitivity: Sensitivity | None) -> None:
     from accelsim.cli.console import results
     from accelsim.report.layout import paragraph
     from accelsim.report.placement import dwell_table
+    from accelsim.resolve.summary import TINY
 
     console = results()
     console.print(_overview(summary))
@@ -104,6 +136,9 @@ def _print(summary: MachineSummary, sensitivity: Sensitivity | None) -> None:
     for g in summary.groups:
         if g.techniques:
             console.print(paragraph(g.name, ", ".join(g.techniques)))
+        if g.tiny_rows:
+            told = f"macros from rows of the array table flagged tiny ({g.tiny_rows}): {TINY}"
+            console.print(paragraph(g.name, told))
     if sensitivity is not None:
         console.print(dwell_table(sensitivity, [g.name for g in summary.groups]))
     console.print(paragraph("sources", ", ".join(summary.sources) or "none"))

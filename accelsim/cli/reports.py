@@ -40,7 +40,9 @@ def report(run: RunName, top: Top = 10, actions: Actions = None) -> None:
 
 def reprice(
     run: RunName,
-    arch: Annotated[str, typer.Option("--arch", metavar="ARCH", help="The machine whose prices are taken.")],
+    arch: Annotated[
+        str | None, typer.Option("--arch", metavar="ARCH", help="The machine whose prices are taken.")
+    ] = None,
     overrides: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set a key of that machine.")
     ] = None,
@@ -48,9 +50,34 @@ def reprice(
         Path | None, typer.Option(help="The new run folder; else runs/<arch>_<workload>-...")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace another run at --out.")] = False,
+    ert: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Instead of --arch: an energy reference table of Accelergy (.yaml)."
+        ),
+    ] = None,
+    mapping: Annotated[
+        Path | None,
+        typer.Option("--map", metavar="FILE", help="Which of its actions price which of ours (.toml)."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="With --ert: print one JSON object.")] = False,
 ) -> None:
-    """Price a run's counts on another machine, without simulating; refused where its timing would differ."""
+    """Price a run's counts on another machine, without simulating; refused where its timing would differ.
+
+    With --ert: by an energy reference table of Accelergy; prints the energies and writes nothing.
+    """
     import sys
+
+    if (arch is None) == (ert is None):
+        raise typer.BadParameter("give one of --arch and --ert", param_hint="--arch")
+    if ert is not None:
+        if overrides or out is not None or force:
+            raise typer.BadParameter("--set, --out and --force go with --arch", param_hint="--ert")
+        _reprice_by_table(run, ert, mapping, as_json)
+        return
+    assert arch is not None
+    if mapping is not None or as_json:
+        raise typer.BadParameter("goes with --ert", param_hint="--json" if as_json else "--map")
 
     from accelsim.cli.console import results
     from accelsim.report import report as tables
@@ -63,6 +90,22 @@ def reprice(
     new = open_run(path)
     results().print(tables(new.summary, new.manifest["skip"], new.table("ops")))
     typer.echo(f"run folder: {path}")
+
+
+def _reprice_by_table(run: str, ert: Path, mapping: Path | None, as_json: bool) -> None:
+    import json
+
+    from accelsim.cli.console import results
+    from accelsim.report.ert import ert_json, ert_tables
+    from accelsim.run.ert import ert_prices
+    from accelsim.trace.runs import open_run
+
+    found = open_run(run)
+    prices = ert_prices(found, ert, mapping)
+    if as_json:
+        typer.echo(json.dumps(ert_json(found.name, str(ert), prices), indent=1, sort_keys=True))
+    else:
+        results().print(ert_tables(f"{found.name}, priced by {ert}", prices))
 
 
 def ls(

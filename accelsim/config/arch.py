@@ -149,11 +149,13 @@ class BankSpec(Block):
     """Bits of one access of one macro."""
     ports: Literal["1rw", "1r1w"] = "1rw"
     """One port for both, or one for reads and one for writes, of each macro."""
-    macro: Literal["sram", "stt34", "stt54"] | None = None
-    """Cell of the array table, at `node`; default `sram`, or `stt34` for stt-mram. Fills what the keys
-    below leave out."""
-    flavour: Literal["HP", "LOP"] = "LOP"
-    """Transistors of the array table."""
+    macro_table: Text = ""
+    """Array table of this group; empty: the machine's."""
+    macro: Text | None = None
+    """Cell of the array table, at `node`: `sram`, `stt34`, `stt54`, or one of an own table (those of sram
+    begin with `sram`); default `sram`, or `stt34` for stt-mram. Fills what the keys below leave out."""
+    flavour: Literal["HP", "LOP", "LSTP"] = "LOP"
+    """Transistors of the array table; the shipped ones have HP and LOP."""
     read_latency: Time | None = None
     """From the request to the data of a word; from the table: its read time."""
     read_cycle: Time | None = None
@@ -205,11 +207,17 @@ class BankSpec(Block):
     elsewhere. Or `"ber:1e-6"`: the time after which the device has flipped that share of the bits."""
     write_retries: Annotated[int, Strict(), Field(ge=0, le=100)] = 0
     """Every write is verified by a read and tried again up to so many times."""
-    power_gating: Literal["none", "empty", "idle"] = "none"
+    power_gating: Literal["none", "empty", "idle", "drowsy"] = "none"
     """What is off: `empty` words of the group during each op, or also the whole group during ops that do not
-    touch it (`idle`; stt-mram only, as sram would lose its content)."""
+    touch it (`idle`; stt-mram only, as sram would lose its content). `drowsy`, for sram: `empty`, and
+    words that hold data but are not used keep them at a lower voltage."""
     gated_leakage: Share = 0.1
     """Share of the leakage that remains where power is off."""
+    drowsy_leakage: Share = 0.15
+    """Share of the leakage that remains of words that are drowsy."""
+    wakeup_latency: Time = written("1 cycle")
+    """What the first access of the group waits when an op begins for which drowsy words wake (stall reason
+    `wakeup`)."""
     iso_area: Flag | None = None
     """Solve this group's capacity under `iso_area_with`; default: the stt-mram groups, if no group says
     true."""
@@ -348,6 +356,9 @@ class ArchSpec(Spec):
     temperature: Kelvin = written("350 K")
     """Of the whole machine; the array table's leakage law holds from 300 K to 400 K (flavour HP: to 350
     K)."""
+    macro_table: Text = "nvsim-min64"
+    """Array table of the bank groups: `nvsim-min64`, `nvsim-read-edp`, or a `.csv` file, relative to the file
+    that names it (`accelsim macros import`)."""
     iso_area_with: Text = ""
     """Name or path of a machine: the capacity of the iso_area groups is solved so that all banks together
     take at most its bank area."""

@@ -50,11 +50,12 @@ class Cell:
 
 def cell(name: str) -> Cell:
     """Return the cell ``name`` of the array table: ``stt34`` or ``stt54``."""
-    return _cells()[name]
+    return cells()[name]
 
 
 @lru_cache(maxsize=1)
-def _cells() -> dict[str, Cell]:
+def cells() -> dict[str, Cell]:
+    """Return the shipped cells by name."""
     found = tomli.loads((shipped("arch") / "macros" / "cells.toml").read_text())
     return {
         name: Cell(

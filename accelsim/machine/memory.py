@@ -133,6 +133,7 @@ class Bank:
         self.plain = not many and not self.buffered
         self.code_bytes = spec.ecc.data_bits // 8 if spec.ecc is not None else 1
         self._read_delay = spec.read_latency_ps - spec.read_cycle_ps  # after the port is free again
+        self.wakes = False  # drowsy words of it, with the next access
         self._costs: dict[tuple[Action, int], tuple[int, int]] = {}
 
     def words(self, nbytes: int) -> int:
@@ -164,7 +165,7 @@ class Bank:
     def serve(
         self, action: Action, nbytes: int, at: At | None = None, moved: int = 0, space: Hashable = None
     ) -> Service:
-        """Reserve ports for ``nbytes``, now, and say what it comes to.
+        """Reserve ports for ``nbytes``, now, and say what it comes to; words that are to wake do so first.
 
         Args:
             at: Where the stream begins that they are of; None: at the group's first word.
@@ -172,6 +173,8 @@ class Bank:
             space: Name of what is written, or read, for the write buffer: words of one space are counted
                 from where it begins. None: what nobody else writes or reads while it is there.
         """
+        if self.wakes:
+            self._wake()
         if not self.plain:
             return self._serve_parts(action, nbytes, at, moved, space)
         now = self.sim.now
@@ -274,6 +277,17 @@ class Bank:
                 start, waited = server.read_port.reserve(now, reading_ps, cause)
             taken.append(Taken(start, server.write_port.reserve(now, writing_ps, cause)[0], waited))
         return max(taken, key=lambda t: t[:2])
+
+    def _wake(self) -> None:
+        """Keep the ports closed until the words have their voltage again."""
+        self.wakes = False
+        if not self.spec.wakeup_ps:
+            return
+        for server in self.servers:
+            server.settle(self.sim.now)
+        for port in self.ports().values():
+            port.free_ps = max(port.free_ps, self.sim.now) + self.spec.wakeup_ps
+            port.cause = "wakeup"
 
     def ports(self) -> dict[str, Port]:
         """Return the ports by component name."""

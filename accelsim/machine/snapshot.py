@@ -135,11 +135,10 @@ class Camera:
     def _memories(self) -> Shot:
         state = self.state
         servers = [server for bank in state.banks.values() for server in bank.servers]
-        buffers = tuple(
-            self._buffer(s.buffer) for s in servers if s.buffer is not None
-        )  # may use their ports
+        buffers = tuple(self._buffer(s.buffer) for s in servers if s.buffer is not None)  # first: use ports
         ports = [self._port(port) for s in servers for port in (s.read_port, s.write_port)]
-        return (*ports, self._port(state.dram.port), state.dram.standing(self.now), buffers)
+        wakes = tuple(bank.wakes for bank in state.banks.values())
+        return (*ports, wakes, self._port(state.dram.port), state.dram.standing(self.now), buffers)
 
     def _buffer(self, buffer: Buffer) -> Shot:
         *entrance, entries = buffer.standing(self.now)

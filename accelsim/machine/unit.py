@@ -19,6 +19,7 @@ from accelsim.machine.steady import Steady
 from accelsim.program.folds import fold_tail
 from accelsim.program.gemm_folds import accumulator_use
 from accelsim.program.jobs import Fold, Result
+from accelsim.program.occupancy import woken
 from accelsim.sim import Steps
 from accelsim.words import StallReason
 
@@ -34,6 +35,9 @@ class Units:
     def run(self) -> Steps:
         """Execute the program."""
         for index in range(len(self.state.program.kernels)):
+            for group in woken(self.state.program, index):
+                bank = self.state.banks[group]
+                bank.wakes |= bank.spec.power_gating == "drowsy"
             steps = KernelSteps(self.state, self.drain, self.engines, self.state.kernel(index))
             yield from steps.run()
 

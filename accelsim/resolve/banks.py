@@ -9,11 +9,12 @@ from typing import Final
 from accelsim.config.arch import ArchSpec, BankSpec
 from accelsim.config.origins import Fault, Origins
 from accelsim.config.positions import KeyPath
-from accelsim.device.macros import SOURCE, Macro, NotInTable, Series, macro_leakage_mw, series
-from accelsim.resolve.cells import PS_PER_S, CellWrite, cell_of, cell_write, technique_faults
+from accelsim.device.macros import Macro, MacroTable, NotInTable, Series
+from accelsim.resolve.cells import PS_PER_S, CellWrite, cell_write, technique_faults
 from accelsim.resolve.front import note_front, with_front
 from accelsim.resolve.ledger import Ledger
 from accelsim.resolve.machine import BankGroup
+from accelsim.resolve.tables import cell_of, table_of
 from accelsim.resolve.techniques import (
     data_capacity,
     ecc_of,
@@ -23,6 +24,7 @@ from accelsim.resolve.techniques import (
 )
 
 Values = dict[str, float | int]
+TINY_ROWS: Final = "tiny_rows"  # last part of the key of a note on degenerate rows of the table
 
 _KEYS: Final = (
     ("read_latency", "ps"),
@@ -58,19 +60,24 @@ class Where:
         return self.origins.fault(("bank", name, key), what)
 
 
-def series_of(bank: BankSpec, spec: ArchSpec) -> Series:
+def series_of(bank: BankSpec, table: MacroTable, spec: ArchSpec) -> Series:
     """Return the array table's macros for ``bank``."""
-    return series(cell_of(bank), spec.node, bank.flavour, bank.word * 8)
+    return table.find(cell_of(bank), spec.node, bank.flavour, bank.word * 8)
 
 
 def resolve_bank(
     name: str, bank: BankSpec, capacity: int, where: Where, ledger: Ledger
 ) -> BankGroup | list[Fault]:
-    """Return the bank group ``name`` at ``capacity`` bytes, or what is wrong with it."""
+    """Return the bank group ``name`` at ``capacity`` bytes, or what is wrong with it.
+
+    Raises:
+        ConfigError: Its array table cannot be read.
+    """
     faults = _shape_faults(name, bank, capacity, where) + technique_faults(name, bank, where.origins)
     if faults:
         return faults
-    write = cell_write(bank, where.spec, where.origins, name)
+    table = table_of(name, bank, where.spec, where.origins)
+    write = cell_write(bank, table, where.spec, where.origins, name)
     if isinstance(write, list):
         return write
     values = _explicit(bank, where.spec.clock)
@@ -79,8 +86,10 @@ def resolve_bank(
     given = tuple(values)
     if any(key not in values for key, _ in _KEYS):
         try:
-            table = _from_table(bank, capacity, where.spec, write, with_leakage="leakage" not in values)
-            values = table | values
+            filled = _from_table(
+                bank, table, capacity, where.spec, write, with_leakage="leakage" not in values
+            )
+            values = filled | values
         except NotInTable as exc:
             return [where.fault(name, exc.key, str(exc))]
     zero = [key for key in ("read_cycle", "write_cycle") if not values[key]]
@@ -95,8 +104,8 @@ def resolve_bank(
         for s in write.sources:
             ledger.note(("bank", name, "device", s.key), s.value, s.unit, s.source)
     note_techniques(name, bank, ledger)
-    _note(name, bank, values, given, ledger)
-    _note_residuals(name, bank, capacity, values, given, where.spec, ledger)
+    _note(name, bank, table, values, given, ledger)
+    _note_fit(name, bank, table, capacity, values, given, where.spec, ledger)
     bare = _group(name, bank, capacity, values, write, where.spec.clock)
     group = with_techniques(with_front(bare, bank, where.spec), bank, where.spec)
     note_front(group, bank, ledger)
@@ -143,20 +152,21 @@ def _group(
         area_mm2=float(values["area"]),
         cell=cell_of(bank),
         cell_current_a=write.available_a if write is not None else 0.0,
+        cell_pulse_s=write.cell.set_pulse_s if write is not None else 0.0,
         write_cell_pj=min(float(values["write_energy"]), cells_pj),
         device=write.device if write is not None else None,
         ecc=ecc,
     )
 
 
-def macro_of(bank: BankSpec, capacity: int, spec: ArchSpec) -> Macro:
+def macro_of(bank: BankSpec, table: MacroTable, capacity: int, spec: ArchSpec) -> Macro:
     """Return the array table's macro of which ``bank`` has count x subbanks."""
-    return series_of(bank, spec).macro(capacity // (bank.count * bank.subbanks))
+    return series_of(bank, table, spec).macro(capacity // (bank.count * bank.subbanks), spec.temperature)
 
 
 def _shape_faults(name: str, bank: BankSpec, capacity: int, where: Where) -> list[Fault]:
     faults = []
-    if (bank.technology == "sram") != (cell_of(bank) == "sram"):
+    if (bank.technology == "sram") != cell_of(bank).startswith("sram"):
         fits = "stt34 or stt54" if bank.technology == "stt-mram" else "sram"
         what = f'"{bank.macro}" is not a cell of technology "{bank.technology}"; use {fits}'
         faults.append(where.fault(name, "macro", what))
@@ -180,13 +190,19 @@ def _explicit(bank: BankSpec, clock_hz: int) -> Values:
 
 
 def _from_table(
-    bank: BankSpec, capacity: int, spec: ArchSpec, write: CellWrite | None, *, with_leakage: bool
+    bank: BankSpec,
+    table: MacroTable,
+    capacity: int,
+    spec: ArchSpec,
+    write: CellWrite | None,
+    *,
+    with_leakage: bool,
 ) -> Values:
     """Return the values of the array table; a cycle is at least one clock period.
 
     A device's pulse and cell energy take the place of the cell's own.
     """
-    macro, lanes = macro_of(bank, capacity, spec), bank.count * bank.subbanks
+    macro, lanes = macro_of(bank, table, capacity, spec), bank.count * bank.subbanks
     period = _period(spec)
     write_ns = macro.write_ns + (write.longer_ns if write is not None else 0.0)
     write_pj = macro.write_pj + (bank.word * 8 * write.dearer_pj if write is not None else 0.0)
@@ -199,7 +215,8 @@ def _from_table(
         "area": lanes * macro.area_mm2 + (write.added_mm2(capacity, spec.node) if write is not None else 0.0),
     }
     if with_leakage:
-        values["leakage"] = lanes * macro_leakage_mw(macro, spec.node, bank.flavour, spec.temperature)
+        one = series_of(bank, table, spec).leakage_mw(capacity // lanes, spec.temperature)
+        values["leakage"] = lanes * one
     return values
 
 
@@ -213,34 +230,41 @@ def _ps(ns: float) -> int:
     return math.ceil(round(ns * 1000, 6))
 
 
-def _note(name: str, bank: BankSpec, values: Values, given: tuple[str, ...], ledger: Ledger) -> None:
+def _note(
+    name: str, bank: BankSpec, table: MacroTable, values: Values, given: tuple[str, ...], ledger: Ledger
+) -> None:
     for key, unit in _KEYS:
         keys: KeyPath = ("bank", name, key)
         if key not in given:
-            ledger.note(keys, values[key], unit, SOURCE)
+            ledger.note(keys, values[key], unit, table.source)
         elif key == "read_cycle" and bank.read_cycle is None:
             ledger.written(keys, values[key], unit, as_for=("bank", name, "read_latency"))
         else:
             ledger.written(keys, values[key], unit)
 
 
-def _note_residuals(
+def _note_fit(
     name: str,
     bank: BankSpec,
+    table: MacroTable,
     capacity: int,
     values: Values,
     given: tuple[str, ...],
     spec: ArchSpec,
     ledger: Ledger,
 ) -> None:
-    """Note how far the fit is from the table's own values, where it decides on a number."""
+    """Note how far the fit is from the table's values, where it decides on a number, and degenerate rows."""
     period = _period(spec)
     fitted = {
         key: column
         for key, column in _COLUMNS.items()
         if key not in given and not (key.endswith("_cycle") and values[key] == period)
     }
-    residuals = macro_of(bank, capacity, spec).residuals if fitted else {}
+    if not fitted:
+        return
+    macro = macro_of(bank, table, capacity, spec)
     for key, column in fitted.items():
-        if residuals[column]:
-            ledger.note(("bank", name, key, "fit_residual"), residuals[column], "1", SOURCE)
+        if macro.residuals[column]:
+            ledger.note(("bank", name, key, "fit_residual"), macro.residuals[column], "1", table.source)
+    if macro.tiny:
+        ledger.note(("bank", name, "macro", TINY_ROWS), ", ".join(macro.tiny), "", table.source)

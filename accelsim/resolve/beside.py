@@ -10,7 +10,7 @@ from accelsim.config.positions import KeyPath
 
 def beside(name: str, origins: Origins, keys: KeyPath) -> str:
     """Return a shipped name as it is, or the path as seen from the file that names it."""
-    if "/" not in name and not name.endswith(".toml"):
+    if "/" not in name and not name.endswith((".toml", ".csv")):
         return name
     label = origins.source_label(keys) or ""
     path = Path(label).parent / name

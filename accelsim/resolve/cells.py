@@ -8,11 +8,13 @@ from typing import Final
 
 from accelsim.config.arch import ArchSpec, BankSpec
 from accelsim.config.origins import Fault, Origins
-from accelsim.device.cells import Cell, cell
+from accelsim.device.cells import Cell
+from accelsim.device.macros import MacroTable
 from accelsim.errors import ConfigError, InputError
 from accelsim.resolve.beside import beside
 from accelsim.resolve.device import described_device, share_of
 from accelsim.resolve.machine import Device, Sourced
+from accelsim.resolve.tables import cell_of, mram_cell
 from accelsim.units import LIFETIME, UnitError
 
 PS_PER_S: Final = 10**12
@@ -55,23 +57,27 @@ class CellWrite:
         return self.cell.added_mm2(self.width_scale, capacity_bytes * 8, node_nm)
 
 
-def cell_of(bank: BankSpec) -> str:
-    """Return the cell of the array table that ``bank`` uses."""
-    return bank.macro or ("sram" if bank.technology == "sram" else "stt34")
-
-
-def added_mm2(bank: BankSpec, capacity_bytes: int, node_nm: int) -> float:
+def added_mm2(bank: BankSpec, table: MacroTable, capacity_bytes: int, node_nm: int) -> float:
     """Return by how much a group's cells are larger than its macro's own."""
-    if bank.technology == "sram":
-        return 0.0
-    return cell(cell_of(bank)).added_mm2(bank.access_width_scale, capacity_bytes * 8, node_nm)
+    own = mram_cell(bank, table) if bank.technology != "sram" else None
+    return own.added_mm2(bank.access_width_scale, capacity_bytes * 8, node_nm) if own is not None else 0.0
 
 
-def cell_write(bank: BankSpec, spec: ArchSpec, origins: Origins, name: str) -> CellWrite | list[Fault] | None:
-    """Return how cells of an STT-MRAM group are written, None for SRAM, or what is wrong with the device."""
+def cell_write(
+    bank: BankSpec, table: MacroTable, spec: ArchSpec, origins: Origins, name: str
+) -> CellWrite | list[Fault] | None:
+    """Return how cells of an STT-MRAM group are written, or what is wrong with the device.
+
+    None: SRAM, or a macro of whose cells the array table says nothing.
+    """
     if bank.technology == "sram":
         return None
-    own = cell(cell_of(bank))
+    own = mram_cell(bank, table)
+    wrong = _unknown_cell(bank, table) if own is None else _unknown_width(bank, own)
+    if wrong:
+        return [origins.fault(("bank", name, key), what) for key, what in wrong]
+    if own is None:
+        return None
     if not bank.device:
         return CellWrite(own, None, bank.access_width_scale)
     try:
@@ -86,6 +92,29 @@ def cell_write(bank: BankSpec, spec: ArchSpec, origins: Origins, name: str) -> C
     write = CellWrite(own, replace(device, cell_ohm=own.path_ohm / width), width, sources)
     fault = _drive_fault(write)
     return [origins.fault(("bank", name, "device"), fault)] if fault else write
+
+
+def _unknown_cell(bank: BankSpec, table: MacroTable) -> list[tuple[str, str]]:
+    """Return what is wrong where the array table does not say how the macro writes its cells."""
+    name = cell_of(bank)
+    there = dict.fromkeys(cell for cell, *_ in table.series)
+    if name not in there:
+        return [("macro", f'{table.label} has no cell "{name}", only {", ".join(there)}')]
+    given = {
+        "device": bool(bank.device),
+        "differential_write": bank.differential_write,
+        "access_width_scale": bank.access_width_scale != 1,
+    }
+    needs = "--cell-current, --cell-pulse and --cell-energy"
+    what = f'needs the write of cell "{name}", of which {table.label} says nothing; import it with {needs}'
+    return [(key, what) for key, is_on in given.items() if is_on]
+
+
+def _unknown_width(bank: BankSpec, own: Cell) -> list[tuple[str, str]]:
+    if bank.access_width_scale == 1 or own.access_width_f:
+        return []
+    what = f'needs the access width of cell "{own.name}"; import it with --cell-access-width'
+    return [("access_width_scale", what)]
 
 
 def _drive_fault(write: CellWrite) -> str:
@@ -119,12 +148,14 @@ def _device_faults(bank: BankSpec) -> list[tuple[str, str]]:
     for key in ("early_termination", "write_retries"):
         if getattr(bank, key) and not bank.device:
             wrong.append((key, "has no effect without a device, whose error rate decides"))
-    if bank.power_gating == "idle" and (bank.scrub_interval or bank.refresh_interval):
+    if bank.power_gating in ("idle", "drowsy") and (bank.scrub_interval or bank.refresh_interval):
         wrong.append(("power_gating", 'scrub and refresh need power at all times; use "empty"'))
     if bank.differential_write and not mram:
         wrong.append(("differential_write", "is for stt-mram"))
     if bank.power_gating == "idle" and not mram:
-        wrong.append(("power_gating", 'sram loses its content without power; use "empty"'))
+        wrong.append(("power_gating", 'sram loses its content without power; use "drowsy" or "empty"'))
+    if bank.power_gating == "drowsy" and mram:
+        wrong.append(("power_gating", 'stt-mram keeps its content without power; use "idle"'))
     return wrong
 
 

@@ -18,6 +18,7 @@ from accelsim.resolve.cells import added_mm2
 from accelsim.resolve.front import buffer_mm2, mux_area
 from accelsim.resolve.ledger import Ledger
 from accelsim.resolve.machine import Machine
+from accelsim.resolve.tables import table_of
 from accelsim.resolve.techniques import area_factor
 from accelsim.units import size_text
 
@@ -84,10 +85,11 @@ def _fixed_area(where: Where, groups: dict[str, BankSpec]) -> float:
 
 def _macro_bytes(where: Where, other: Machine, groups: dict[str, BankSpec], left: float) -> int:
     """Return the largest macro, in bytes, of which all of ``groups`` fit in ``left`` mm2."""
-    tables = {}
+    tables, macros = {}, {}
     for name, bank in groups.items():
+        macros[name] = table_of(name, bank, where.spec, where.origins)
         try:
-            tables[name] = series_of(bank, where.spec)
+            tables[name] = series_of(bank, macros[name], where.spec)
         except NotInTable as exc:
             raise error([where.fault(name, exc.key, str(exc))]) from None
     low = max(table.capacities[0] for table in tables.values())
@@ -98,7 +100,10 @@ def _macro_bytes(where: Where, other: Machine, groups: dict[str, BankSpec], left
         return sum(
             area_factor(b)
             * mux_area(b)
-            * (lanes[n] * tables[n].area_mm2(size) + added_mm2(b, lanes[n] * size, where.spec.node))
+            * (
+                lanes[n] * tables[n].area_mm2(size)
+                + added_mm2(b, macros[n], lanes[n] * size, where.spec.node)
+            )
             for n, b in groups.items()
         )
 

@@ -10,6 +10,7 @@ from typing import Any
 from accelsim.config.arch import ArchSpec
 from accelsim.config.document import load_spec
 from accelsim.config.locate import find
+from accelsim.config.machinefile import toml
 from accelsim.config.origins import Origins, error
 from accelsim.errors import InputError
 from accelsim.resolve.banks import Where, resolve_bank
@@ -33,6 +34,19 @@ def load_machine(name_or_path: str, overrides: Sequence[str] = ()) -> Machine:
         ConfigError: Every fault of the description, a line each.
     """
     return _load(find("arch", name_or_path), overrides, ())
+
+
+def load_against(name_or_path: str, overrides: Sequence[str], table: str) -> Machine:
+    """Return the machine with all its bank groups from array table ``table``, also those that name their own.
+
+    Raises:
+        InputError: As ``load_machine``.
+    """
+    path = find("arch", name_or_path)
+    spec, _ = load_spec(path, ArchSpec, overrides=overrides, resolve_name=partial(find, "arch"))
+    value = toml(table)
+    own = [f"bank.{toml(name)}.macro_table={value}" for name, bank in spec.bank.items() if bank.macro_table]
+    return _load(path, (*overrides, f"macro_table={value}", *own), ())
 
 
 def load_prices(name_or_path: str, overrides: Sequence[str] = ()) -> dict[str, dict[str, Any]]:

@@ -171,6 +171,8 @@ class BankGroup:
         write_retries: Times that a failed write is tried again.
         max_dwell_ps: Data that would lie longer are not kept here by the mapping; 0: no limit.
         gated_leakage: Share of the leakage that remains where power is gated.
+        drowsy_leakage: Share of the leakage that remains of words that are drowsy.
+        wakeup_ps: What the first access waits after an op has begun for which drowsy words wake.
     """
 
     name: str
@@ -188,7 +190,8 @@ class BankGroup:
     leakage_mw: float  # of the whole group
     area_mm2: float
     cell: str = ""  # of the array table
-    cell_current_a: float = 0.0  # that its access transistor gives
+    cell_current_a: float = 0.0  # that its access transistor gives; 0: of no STT-MRAM cell, or unknown
+    cell_pulse_s: float = 0.0  # the macro's own
     write_cell_pj: float = 0.0
     unchanged_cost: float = 1.0
     changed_cost: float = 1.0
@@ -200,8 +203,10 @@ class BankGroup:
     refresh_model: Literal["physical", "literature"] = "physical"
     write_retries: int = 0
     max_dwell_ps: int = 0
-    power_gating: Literal["none", "empty", "idle"] = "none"
+    power_gating: Literal["none", "empty", "idle", "drowsy"] = "none"
     gated_leakage: float = 0.0
+    drowsy_leakage: float = 1.0
+    wakeup_ps: int = 0
     buffer: WriteBuffer | None = None
 
     @property

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from accelsim.device.cells import cell
 from accelsim.device.laws import laws, mean_rate
 from accelsim.device.mtj import thermal_stability_at
+from accelsim.resolve.banks import TINY_ROWS
 from accelsim.resolve.drive import LEAST_WER, WER, largest_delta
 from accelsim.resolve.ledger import ASSUMED, CHOICE
 from accelsim.resolve.machine import BankGroup, Device, Machine
 from accelsim.resolve.techniques import upkeep_share
 from accelsim.words import FORMAT_BYTES, Role
 
+TINY = "degenerate subarrays; area, leakage and energy are too high, times too short"
 _WIDEST = 4  # bytes of an element where the workload decides on the format: torch's default, fp32
 
 
@@ -36,6 +37,7 @@ class GroupSummary:
     leakage_mw: float
     area_mm2: float
     fit_residual: float  # largest of its numbers from the array table; 0 is exact
+    tiny_rows: str  # capacities of degenerate rows of the array table that its macros are made of
     techniques: tuple[str, ...]
     device: DeviceSummary | None
     macro: MacroSummary | None  # of stt-mram
@@ -167,6 +169,11 @@ def _element(machine: Machine, role: Role) -> int:
     return FORMAT_BYTES[fmt] if fmt else _WIDEST
 
 
+def tiny_rows(machine: Machine, group: str) -> str:
+    """Return the capacities of degenerate rows of the array table behind a group; empty: none."""
+    return next((str(s.value) for s in machine.sources if s.key == f"bank.{group}.macro.{TINY_ROWS}"), "")
+
+
 def _group(machine: Machine, bank: BankGroup) -> GroupSummary:
     bits, per_s = bank.word_bytes * 8, bank.lanes * bank.word_bytes * 10**12
     prefix = f"bank.{bank.name}."
@@ -192,6 +199,7 @@ def _group(machine: Machine, bank: BankGroup) -> GroupSummary:
         leakage_mw=bank.leakage_mw,
         area_mm2=bank.area_mm2,
         fit_residual=max(residuals, default=0.0),
+        tiny_rows=tiny_rows(machine, bank.name),
         techniques=_techniques(bank),
         device=_device(bank),
         macro=_macro(machine, bank),
@@ -222,7 +230,7 @@ def _delta(device: Device) -> float:
 
 def _macro(machine: Machine, bank: BankGroup) -> MacroSummary | None:
     """Return what the macro's own pulse writes, at its device's error rate and critical current."""
-    if bank.technology == "sram":
+    if not bank.cell_current_a:
         return None
     device = bank.device
     wer, per_delta, intrinsic = WER, None, None
@@ -232,7 +240,7 @@ def _macro(machine: Machine, bank: BankGroup) -> MacroSummary | None:
         intrinsic = device.intrinsic_time_s
     largest = largest_delta(
         bank.cell_current_a,
-        cell(bank.cell).set_pulse_s,
+        bank.cell_pulse_s,
         wer,
         ic0_per_delta_a=per_delta,
         intrinsic_time_s=intrinsic,
@@ -264,6 +272,10 @@ def _techniques(bank: BankGroup) -> tuple[str, ...]:
     if bank.power_gating != "none":
         found.append(
             f"power gating ({bank.power_gating}), {100 * bank.gated_leakage:g} % of the leakage left"
+        )
+    if bank.power_gating == "drowsy":
+        found.append(
+            f"drowsy words leak {100 * bank.drowsy_leakage:g} % and wake in {bank.wakeup_ps / 1000:g} ns"
         )
     if bank.buffer is not None:
         b = bank.buffer

@@ -65,6 +65,8 @@ def note_techniques(name: str, bank: BankSpec, ledger: Ledger) -> None:
     """Note the numbers that techniques rest on, where they are in use."""
     if bank.power_gating != "none":
         ledger.written(("bank", name, "gated_leakage"), bank.gated_leakage, "1")
+    if bank.power_gating == "drowsy":
+        _note_drowsy(name, bank, ledger)
     if bank.ecc != "none":
         ledger.written(("bank", name, "ecc_latency"), float(bank.ecc_latency.amount), "ps or cycles")
     if area_factor(bank) > 1:
@@ -72,6 +74,16 @@ def note_techniques(name: str, bank: BankSpec, ledger: Ledger) -> None:
         ledger.note(("bank", name, "circuits", "area"), area_factor(bank) - 1, "1", source)
     if bank.early_termination:
         ledger.note(("bank", name, "early_termination", "stops_after"), STOPS_AFTER, "1", ASSUMED)
+
+
+def _note_drowsy(name: str, bank: BankSpec, ledger: Ledger) -> None:
+    """Note what drowsy words leak and how long they wake; the default leakage is a published one."""
+    keys = ("bank", name, "drowsy_leakage")
+    if "drowsy_leakage" in bank.model_fields_set:
+        ledger.written(keys, bank.drowsy_leakage, "1")
+    else:
+        ledger.note(keys, bank.drowsy_leakage, "1", "drowsy-sram")
+    ledger.written(("bank", name, "wakeup_latency"), float(bank.wakeup_latency.amount), "ps or cycles")
 
 
 def check_bits(data_bits: int) -> int:
@@ -104,6 +116,7 @@ def data_capacity(capacity: int, bank: BankSpec, ecc: Ecc | None) -> int:
 
 def with_techniques(group: BankGroup, bank: BankSpec, spec: ArchSpec) -> BankGroup:
     """Return the bare group with all that its keys ask for, from the cells outwards."""
+    drowsy = bank.power_gating == "drowsy"
     group = replace(
         group,
         scrub_ps=bank.scrub_interval.ps(spec.clock) if bank.scrub_interval else 0,
@@ -113,6 +126,8 @@ def with_techniques(group: BankGroup, bank: BankSpec, spec: ArchSpec) -> BankGro
         power_gating=bank.power_gating,
         area_mm2=group.area_mm2 if bank.area is not None else group.area_mm2 * area_factor(bank),
         gated_leakage=bank.gated_leakage if bank.power_gating != "none" else 0.0,
+        drowsy_leakage=bank.drowsy_leakage if drowsy else 1.0,
+        wakeup_ps=bank.wakeup_latency.ps(spec.clock) if drowsy else 0,
     )
     if group.ecc is not None:
         group = with_check_bits(group, group.ecc)

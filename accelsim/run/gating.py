@@ -1,14 +1,15 @@
-"""Which share of its leakage each bank group draws during each op, where power is gated.
+"""Which share of its leakage each bank group draws during each op, where power is gated or words are drowsy.
 
 The schedule is known beforehand: banks are taken to be woken in time, and words to lie together so that what
-is empty can be off.
+is empty can be off. Drowsy words wait for their voltage in the simulation (``machine.memory``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
-from accelsim.program.program import Kernel, Program, Region
+from accelsim.program.occupancy import covered, occupied, used
+from accelsim.program.program import Kernel, Program
 from accelsim.resolve.machine import BankGroup, Machine
 from accelsim.run.energy import STEP_END
 from accelsim.trace.recorder import Recorder
@@ -25,36 +26,29 @@ def powered_shares(machine: Machine, program: Program, recorder: Recorder) -> di
             continue
         touched = {part.op for (component, _, part, _) in recorder.counts if component == f"spad.{bank.name}"}
         for kernel in program.kernels:
-            on = _occupied(program, program.kernels[kernel.index : kernel.index + 2], kernel.index, bank)
+            near = program.kernels[kernel.index : kernel.index + 2]
+            on, drowsy = _held(program, near, kernel.index, bank)
             if bank.power_gating == "idle" and not _touched(program, kernel, touched):
                 on = 0.0
-            shares[kernel.leader.op, bank.name] = _drawn(bank, on)
-        last = len(program.kernels) - 1
-        held = 0.0 if bank.power_gating == "idle" else _occupied(program, (), last, bank)
-        shares[STEP_END, bank.name] = _drawn(bank, held)
+            shares[kernel.leader.op, bank.name] = _drawn(bank, on, drowsy)
+        on = 0.0 if bank.power_gating == "idle" else _held(program, (), len(program.kernels) - 1, bank)[0]
+        shares[STEP_END, bank.name] = _drawn(bank, on, on if bank.power_gating == "drowsy" else 0.0)
     return shares
 
 
-def _drawn(bank: BankGroup, on: float) -> float:
-    return on + (1 - on) * bank.gated_leakage
+def _drawn(bank: BankGroup, on: float, drowsy: float) -> float:
+    """Return the share drawn of a group of which ``on`` is not off, ``drowsy`` of it at a lower voltage."""
+    return on - drowsy + drowsy * bank.drowsy_leakage + (1 - on) * bank.gated_leakage
 
 
-def _occupied(program: Program, kernels: Sequence[Kernel], index: int, bank: BankGroup) -> float:
-    """Return the share of a group that holds copies of kernel ``index``, or buffers of ``kernels``."""
-    regions = [c.region for c in program.copies if c.first <= index <= c.last]
-    for one in kernels:
-        regions += [slot for b in (*one.reads, *one.writes) for slot in b.slots]
-        regions += [one.psum.region] if one.psum is not None and one.psum.region is not None else []
-    return _covered(r for r in regions if r.group == bank.name) / bank.capacity_bytes
-
-
-def _covered(regions: Iterable[Region]) -> int:
-    """Return the bytes that lie in any of the regions."""
-    end = total = 0
-    for low, size in sorted(extent for region in regions for extent in region.extents):
-        total += max(0, low + size - max(low, end))
-        end = max(end, low + size)
-    return total
+def _held(program: Program, kernels: Sequence[Kernel], index: int, bank: BankGroup) -> tuple[float, float]:
+    """Return the shares of a group that hold data during a kernel, and that are drowsy meanwhile."""
+    held = occupied(program, kernels, index, bank.name)
+    size = covered(held)
+    if bank.power_gating != "drowsy":
+        return size / bank.capacity_bytes, 0.0
+    awake = used(program, index, bank.name)
+    return size / bank.capacity_bytes, (covered([*held, *awake]) - covered(awake)) / bank.capacity_bytes
 
 
 def _touched(program: Program, kernel: Kernel, ops: set[str]) -> bool:

@@ -9,7 +9,7 @@ from accelsim import MODEL_VERSION
 from accelsim.graph.ir import Graph
 from accelsim.program.program import Program
 from accelsim.resolve.machine import Machine, Sensitivity
-from accelsim.resolve.summary import assumed_keys, sources_used
+from accelsim.resolve.summary import TINY, assumed_keys, sources_used, tiny_rows
 from accelsim.run.columns import OpRow
 from accelsim.run.energy import EnergyRow, sums
 from accelsim.sim import Clock
@@ -168,6 +168,11 @@ def _notes(machine: Machine, graph: Graph, program: Program, options: dict[str, 
         if bank.refresh_model == "literature":
             what = "as papers on low-retention caches assume; thermal flips have no such memory"
             notes.append(f"{name}: refresh is taken to reset the time since the write, {what}")
+        rows = tiny_rows(machine, name)
+        if rows:
+            notes.append(
+                f"{name}: its macros come from rows of the array table flagged tiny ({rows}): {TINY}"
+            )
     if machine.sensitivity is not None:
         notes += _tolerance_notes(machine.sensitivity, graph)
     if machine.host_gap_ps:

@@ -60,7 +60,8 @@ def standing_mw(machine: Machine) -> float:
 def ungated_mw(machine: Machine) -> float:
     """Return the power that stands even where bank groups are gated."""
     gated = math.fsum(
-        b.leakage_mw * (1 if b.power_gating == "none" else b.gated_leakage) for b in machine.banks.values()
+        b.leakage_mw * (1 if b.power_gating == "none" else min(b.gated_leakage, b.drowsy_leakage))
+        for b in machine.banks.values()
     )
     return gated + machine.dram.background_mw + machine.static_mw
 

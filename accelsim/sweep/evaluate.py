@@ -37,8 +37,8 @@ _PRICES: Final = {  # of a machine: what decides energy, area or text, and neith
     "dram": ("read_pj_per_bit", "write_pj_per_bit", "background_mw"),
 }
 _BANK_PRICES: Final = (
-    *("read_pj", "write_pj", "leakage_mw", "area_mm2", "cell_current_a", "write_cell_pj"),
-    *("unchanged_cost", "changed_cost", "falling_cost", "write_retries", "gated_leakage"),
+    *("read_pj", "write_pj", "leakage_mw", "area_mm2", "cell_current_a", "cell_pulse_s", "write_cell_pj"),
+    *("unchanged_cost", "changed_cost", "falling_cost", "write_retries", "gated_leakage", "drowsy_leakage"),
 )
 
 
@@ -129,7 +129,8 @@ def _unpriced(bank: Any) -> dict[str, Any]:
     reset: dict[str, Any] = {name: type(getattr(bank, name))(0) for name in _BANK_PRICES if name in names}
     if bank.buffer is not None:
         reset["buffer"] = replace(bank.buffer, access_pj=0.0, area_mm2=0.0)
-    return reset | {"device": None, "cell": "", "power_gating": "none", "refresh_model": "physical"}
+    gating = bank.power_gating if bank.power_gating == "drowsy" else "none"  # waking takes time
+    return reset | {"device": None, "cell": "", "power_gating": gating, "refresh_model": "physical"}
 
 
 def timing_key(machine: Machine, work: Work) -> str:

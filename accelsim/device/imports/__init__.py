@@ -1,0 +1,1 @@
+"""Result files of array models, read as rows of an array table."""
