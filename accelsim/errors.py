@@ -27,6 +27,10 @@ class GraphError(InputError):
     """A model cannot be captured or lowered."""
 
 
+class PluginError(InputError):
+    """A plug-in is missing, broken or at fault; the message names it and its distribution."""
+
+
 class MappingError(InputError):
     """A program does not fit the machine."""
 

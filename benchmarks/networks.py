@@ -21,7 +21,7 @@ from typing import Any
 from measure import Cost, Others, circumstances, measured, say, table, told
 
 STAGES = ("capture", "map", "simulate", "write")
-TILES = ("tiles_simulated", "tiles_skipped", "folds_skipped")
+TILES = ("tiles_simulated", "tiles_skipped", "folds_skipped", "kernels_skipped")
 Record = dict[str, Any]
 
 

@@ -138,7 +138,7 @@ def _summary(machine: str, scale: int) -> dict[str, Any]:
     }
 
 
-SKIP = {"tiles_simulated": 12, "tiles_skipped": 0, "folds_skipped": 0, "no_period": {}}
+SKIP = {"tiles_simulated": 12, "tiles_skipped": 0, "folds_skipped": 0, "kernels_skipped": 0, "no_period": {}}
 
 
 MakeRun = Callable[..., Path]

@@ -22,7 +22,7 @@ from accelsim.resolve.machine import Machine
 from accelsim.run import simulate
 from accelsim.trace.recorder import Recorder
 from tests.nests import programs
-from tests.strategies import convs, fronted, gemms, machines, shipped_graph, step_graph
+from tests.strategies import convs, fronted, gemms, machines, mapped, shipped_graph, step_graph
 
 
 def books(recorder: Recorder) -> dict[str, Any]:
@@ -37,6 +37,15 @@ def books(recorder: Recorder) -> dict[str, Any]:
         "dram": recorder.dram_bytes,
         "tiles": recorder.tiles + recorder.tiles_skipped,
     }
+
+
+def busy_by_op(recorder: Recorder) -> dict[tuple[str, str, str, str], int]:
+    """Return what the spans say that every component did for every op and tensor."""
+    sums: dict[tuple[str, str, str, str], int] = {}
+    for s in recorder.spans:
+        key = s.component, s.category, s.part.op, s.tensor
+        sums[key] = sums.get(key, 0) + s.busy_ps * s.repeat
+    return sums
 
 
 def agree(on: Machine, program: Program, steals: Sequence[Steal] = ()) -> Recorder:
@@ -120,6 +129,42 @@ def test_random_nests_agree(data: st.DataObject, graph: Graph, on: Machine) -> N
     event("tiles skipped" if recorder.tiles_skipped else "no tiles skipped")
     event("folds skipped" if recorder.folds_skipped else "no folds skipped")
     event(f"interleave {on.interleave}, {sum(b.buffer is not None for b in on.banks.values())} buffers")
+
+
+small = st.integers(2, 24)
+towers = st.one_of(
+    st.tuples(small, small, small).map(lambda s: gemms(*[s] * 9)),
+    st.tuples(small, small, small, small).map(lambda s: gemms(*[s[:3], s[1:]] * 6)),
+    st.just("tower").map(step_graph),
+)
+
+
+@pytest.mark.filterwarnings("ignore:Generating overly large repr")  # of a strategy's arguments
+@settings(many, max_examples=30)
+@given(towers, steady_machines)
+def test_random_blocks_agree(graph: Graph, on: Machine) -> None:
+    """Alike kernels one after the other, or in blocks, on any machine."""
+    recorder = agree(on, mapped(graph, on))
+    event("kernels skipped" if recorder.kernels_skipped else "no kernels skipped")
+
+
+def test_repeated_blocks_are_skipped() -> None:
+    """Layers that follow each other are simulated a few times, forward, backward and in the update."""
+    on = load_machine("edge-hybrid", ())
+    program = map_graph(step_graph("tower"), on)
+    recorder = agree(on, program)
+    assert recorder.kernels_skipped > len(program.kernels) // 4
+    exact = run_program(on, program, exact=True)
+    assert busy_by_op(recorder) == busy_by_op(exact)
+
+
+@pytest.mark.parametrize(("period_ps", "some"), [(499_999_937, True), (1_000_003, False)])
+def test_rare_events_bound_repeated_blocks(period_ps: int, some: bool) -> None:
+    """What takes a bank at intervals is simulated whenever it does; blocks are skipped between."""
+    on = load_machine("edge-sram", ("bank.sram.capacity=64 KiB", "bank.sram.count=1", "bank.sram.subbanks=1"))
+    program = map_graph(gemms(*[(96, 64, 64)] * 40), on)
+    recorder = agree(on, program, [Steal("sram", period_ps, 7_001)])
+    assert (recorder.kernels_skipped > 0) == some
 
 
 SAME = ("ops.parquet", "energy.parquet", "residencies.parquet", "summary.json")

@@ -139,6 +139,9 @@ class BankSpec(Block):
 
     technology: Technology
     """What the cells are."""
+    model: Text = ""
+    """Name of an installed plug-in that times the group's ports ([plug-ins](plugins.md)); empty: the built-in
+    banks."""
     capacity: SomeBytes
     """Of the whole group: count x subbanks macros share it evenly."""
     count: CountOrZero = 1
@@ -319,9 +322,10 @@ class PlacementSpec(Spec):
     """``[placement]``: the bank groups for each role, in order of preference; default: all, in the order of
     the file; an empty list is DRAM only."""
 
-    policy: Literal["roles", "sensitivity"] = "roles"
+    policy: Text = "roles"
     """`roles`: the lists below as they are; `sensitivity`: the cheapest group whose errors training
-    tolerates for as long as the data lie there; the lists say which groups may be taken."""
+    tolerates for as long as the data lie there; the lists say which groups may be taken. Or the name of an
+    installed plug-in ([plug-ins](plugins.md)); the lists are for the tensors that it leaves out."""
     sensitivity: Text = ""
     """What training tolerates: a file of `accelsim sensitivity`, relative to the file that names it."""
     input: tuple[Text, ...] | None = None

@@ -5,11 +5,14 @@ Importing this package imports no torch; capturing a model that is not in the ca
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from accelsim import plugins
 from accelsim.config.document import shown
+from accelsim.config.faults import did_you_mean
 from accelsim.config.locate import find
 from accelsim.errors import InputError
 from accelsim.frontend import cache as stored
@@ -85,22 +88,40 @@ def _topology(path: Path, batch: int | None, accumulate: int | None, phase: str)
 
 def _model(workload: specs.Workload, phase: str, folder: Path) -> Captured:
     spec = {**workload.spec.model_dump(mode="json"), "name": workload.name, "phase": phase}
-    key = stored.key_of(spec, str(workload.path.resolve()), phase)
+    lowered_by = _plugins(workload)
+    made_with = {**spec, "plugins": [p.identity for p in lowered_by.values()]}
+    key = stored.key_of(made_with, str(workload.path.resolve()), phase)
     found = stored.load(folder, key)
     if found is not None:
         return Captured(found[0], spec, found[1], True)
-    graph, files = _capture(workload, phase)
+    graph, files = _capture(workload, phase, lowered_by)
     stored.save(folder, key, graph, files)
     return Captured(graph, spec, files, False)
 
 
-def _capture(workload: specs.Workload, phase: str) -> tuple[Graph, stored.Files]:
+def _plugins(workload: specs.Workload) -> dict[str, plugins.Plugin]:
+    """Return the plug-ins that the workload names, by the op that each lowers."""
+    found = {}
+    for name in workload.spec.lowering:
+        plugin = plugins.find(plugins.LOWERING, name)
+        if plugin is None:
+            hint = did_you_mean(name, plugins.names(plugins.LOWERING))
+            hint = hint or f"; there are: {plugins.listed(plugins.LOWERING)}"
+            what = f'no installed plug-in ({plugins.LOWERING}) lowers "{name}"{hint}'
+            raise workload.fault("lowering", what)
+        found[name] = plugin
+    return found
+
+
+def _capture(
+    workload: specs.Workload, phase: str, lowered_by: Mapping[str, plugins.Plugin]
+) -> tuple[Graph, stored.Files]:
     from accelsim.frontend.capture import capture  # torch comes with these two
     from accelsim.frontend.lower.walk import lower
 
     imports = stored.Imports()
     step = capture(workload, phase)
-    graph = lower(step, workload.name, workload.spec.batch)
+    graph = lower(step, workload.name, workload.spec.batch, lowered_by)
     graph = replace(graph, notes=(*graph.notes, *_notes(workload.spec, phase)))
     own = [workload.path, *map(Path, workload.labels)]
     if workload.model_file:

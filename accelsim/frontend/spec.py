@@ -78,6 +78,8 @@ class WorkloadSpec(Spec):
     """Of the model's output against a target of its shape; ``output``: the model returns the loss."""
     dtype: FloatFormat = "fp32"
     """What the model is built in."""
+    lowering: tuple[str, ...] = ()
+    """Ops that installed plug-ins lower, by their names (``"mylib.fused_gate"``)."""
     optimizer: OptimizerSpec = OptimizerSpec()
     checkpoint: CheckpointSpec = CheckpointSpec()
 

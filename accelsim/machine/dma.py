@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import simpy
 
 from accelsim.geometry import ceil_div
-from accelsim.machine.bookings import FillTimes
-from accelsim.machine.layout import At
+from accelsim.machine.forms import fill_need
+from accelsim.machine.kernel_run import FillTimes, KernelRun
 from accelsim.machine.memory import Access, Action, Service
-from accelsim.machine.state import KernelRun, State
-from accelsim.machine.transfers import Books, FillMark
+from accelsim.machine.state import State
+from accelsim.machine.transfers import FillMark, Move
 from accelsim.program.jobs import Transfer
 from accelsim.program.program import Binding
 from accelsim.sim import Steps, Tag
 from accelsim.trace.recorder import Part
-
-Chunk = tuple[At | None, int, tuple[Any, ...] | None]  # where its transfer begins, bytes before, whose it is
 
 
 class DmaEngine:
@@ -36,9 +34,11 @@ class DmaEngine:
         self.busy_ps = 0
         self.stalled_ps = 0
         self.run_: KernelRun | None = None
+        self.index = 0  # of the kernel in hand
         self.tile = 0  # the job in hand, counted as its kernel counts
         self.place = 0
-        self.chunk = 0
+        self.chunk = 0  # of the transfer in hand, to be moved next
+        self.move: Move | None = None  # the transfer in hand
         self.stage = ""
         self.where: tuple[Any, ...] = ()  # of its transfer: the banks that it passes, where that matters
         self._landed: simpy.Event | None = None
@@ -70,8 +70,11 @@ class DmaEngine:
         assert event.callbacks is not None
         event.callbacks.append(lambda _: then())
 
-    def _wait(self, event: simpy.Event, what: str, part: Part) -> Steps:
-        """Hold a descriptor back until ``event``; time with nothing in flight is a stall."""
+    def _wait(self, event: simpy.Event, what: str, run: KernelRun, which: int) -> Steps:
+        """Hold a descriptor of read binding ``which`` back until ``event``.
+
+        Time with nothing in flight is a stall.
+        """
         sim = self.state.sim
         sim.waiting[self.name] = what
         self._waiting_since = sim.now, self._busy(sim.now)
@@ -81,6 +84,7 @@ class DmaEngine:
         if stalled > 0:
             self.stalled_ps += stalled
             now = sim.stamp(sim.now)
+            part = run.parts[run.kernel.reads[which].op]  # of the kernel that it is by now
             self.state.recorder.stall_span(self.name, "dependency", part, now - stalled, now)
 
     def _busy(self, now: int) -> int:
@@ -122,6 +126,11 @@ class DmaEngine:
             self.where,
         )
 
+    @property
+    def done(self) -> bool:
+        """Return whether all of the program's transfers have been served."""
+        return self.stage == "done"
+
     def waits_for(self, current: KernelRun) -> int | None:
         """Return how many tiles of ``current`` must be done before the engine goes on, or None."""
         for counter in (current.consumed, current.tiles):
@@ -137,7 +146,19 @@ class DmaEngine:
         """
         if self.stage in ("", "done") or not (inside or self.run_ is not current):
             return False
-        return not self.blocked(current)
+        return not self.amid and not self.blocked(current)
+
+    @property
+    def amid(self) -> bool:
+        """Return whether it is in the middle of a transfer, its next chunk waiting for one to land."""
+        waits = self._landed is not None and not self._landed.triggered
+        return self.state.plain and self.stage == "slot" and waits
+
+    def move_on(self, chunks: int, figures: Sequence[int], ps: int) -> None:
+        """Leave out so many chunks of the transfer in hand, which took ``ps`` and add ``figures``."""
+        assert self.move is not None
+        self.chunk += chunks
+        self.move.repeat(figures, ps)
 
     def blocked(self, current: KernelRun) -> bool:
         """Return whether the engine waits for a counter, with nothing in flight."""
@@ -170,48 +191,48 @@ class DmaEngine:
         recorder.count("dram", action, part, role, dram_bytes * 8)
         recorder.dram(action, part, dram_bytes)
 
-    def _place(self, run: KernelRun, binding: Binding, job: Transfer, begun: tuple[int, ...]) -> At | None:
-        """Return where a transfer goes, if that matters; ``begun`` counts those of each binding before."""
+    def _place(
+        self, run: KernelRun, binding: Binding, job: Transfer, begun: tuple[int, ...], move: Move
+    ) -> None:
+        """Set where a transfer goes, if that matters; ``begun`` counts those of each binding before."""
         self.where = ()
-        if run.places is None:
-            return None
-        ordinal = job.ordinal + (begun[job.binding] if begun and job.binding >= 0 else 0)
-        at = run.places.of_transfer(binding, job, ordinal)
-        self.where = run.places.key(binding, at)
-        return at
+        if run.places is not None:
+            ordinal = job.ordinal + (begun[job.binding] if begun and job.binding >= 0 else 0)
+            move.where = run.places.of_transfer(binding, job, ordinal)
+            self.where = run.places.key(binding, move.where)
 
     def _bank_access(
-        self, books: Books, binding: Binding, action: Action, nbytes: int, chunk: Chunk
+        self, move: Move, binding: Binding, action: Action, nbytes: int, moved: int, space: Hashable = None
     ) -> Service:
-        """Move one chunk through a bank's port."""
+        """Move one chunk through a bank's port, ``moved`` bytes of the transfer having gone before."""
         bank = self.state.banks[binding.group]
-        served = bank.serve(action, nbytes, *chunk)
+        served = bank.serve(action, nbytes, move.where, moved, space)
         access, busy = served.access, served.busy_ps
-        books.narrow += served.narrow
-        books.buffered += served.buffered
-        books.forwarded += served.forwarded
+        move.narrow += served.narrow
+        move.buffered += served.buffered
+        move.forwarded += served.forwarded
         end = max(access.done_ps, access.start_ps + busy) if bank.plain else access.done_ps
-        books.bank.add(access, end, busy, served.words, nbytes)
+        move.bank.add(access, end, busy, served.words, nbytes)
         return served
 
-    def _dram_access(self, books: Books, action: Action, nbytes: int) -> Access:
+    def _dram_access(self, move: Move, action: Action, nbytes: int) -> Access:
         """Move one chunk over DRAM's channel."""
         access = self.state.dram.access(action, nbytes)
         end = access.done_ps - (self.state.machine.dram.latency_ps if action == "read" else 0)
-        books.dram.add(access, end, end - access.start_ps, 1, nbytes)
+        move.dram.add(access, end, end - access.start_ps, 1, nbytes)
         return access
 
-    def _close(self, run: KernelRun, binding: Binding, books: Books, fills: bool) -> None:
+    def _close(self, run: KernelRun, binding: Binding, move: Move, fills: bool) -> None:
         """Enter what a transfer moved: words of its bank, and a span each of bank and DRAM."""
         state, part, tensor = self.state, run.parts[binding.op], binding.data.tensor
         into: Action = "write" if fills else "read"
-        words = books.bank.count
+        words = move.bank.count
         state.recorder.count(f"spad.{binding.group}", into, part, binding.data.role, words)
-        state.recorder.count(f"spad.{binding.group}", "rmw", part, binding.data.role, books.narrow)
-        buffer = words, books.buffered, books.forwarded
+        state.recorder.count(f"spad.{binding.group}", "rmw", part, binding.data.role, move.narrow)
+        buffer = words, move.buffered, move.forwarded
         state.count_buffer(binding.group, part, binding.data.role, *buffer)
-        books.bank.tell(state, state.bank_component(binding.group, into), into, part, tensor)
-        books.dram.tell(state, "dram", "read" if fills else "write", part, tensor)
+        move.bank.tell(state, state.bank_component(binding.group, into), into, part, tensor)
+        move.dram.tell(state, "dram", "read" if fills else "write", part, tensor)
 
     def _dram_bytes(self, job: Transfer) -> int:
         burst = self.state.machine.dma.burst_bytes
@@ -239,62 +260,64 @@ class FillEngine(DmaEngine):
     def run(self) -> Steps:
         """Serve the fills of all kernels in order."""
         state = self.state
-        for index in range(len(state.program.kernels)):
-            if not any(b.place != "resident" for b in state.program.kernels[index].reads):
-                continue
-            run = self.run_ = state.kernel(index)
-            self.tile = run.next_fill(0)
-            while self.tile < run.count:
-                for place in range(len(run.job(self.tile).fills)):
-                    self.place = place
-                    yield from self._ready(run)
-                    yield from self._fill(run)
-                self.tile = run.next_fill(self.tile + 1)
+        while self.index < len(state.program.kernels):
+            if any(b.place != "resident" for b in state.program.kernels[self.index].reads):
+                yield from self._kernel(state.kernel(self.index))
+            self.index += 1
         self.stage = "done"
+
+    def _kernel(self, run: KernelRun) -> Steps:
+        self.run_ = run
+        self.tile = run.next_fill(0)
+        while self.tile < run.count:
+            for place in range(len(run.job(self.tile).fills)):
+                self.place = place
+                yield from self._ready(run)
+                yield from self._fill(run)
+            self.tile = run.next_fill(self.tile + 1)
 
     def _ready(self, run: KernelRun) -> Steps:
         fill = run.job(self.tile).fills[self.place]
         binding = run.kernel.reads[fill.binding]
-        part = run.parts[binding.op]
-        need = max(binding.free_after, binding.ready_after) + 1
+        need = fill_need(binding)
+        self.state.asked(run, fill.binding)
         if self.state.flushed.value < need:
             what = f"kernel {need - 1} to be written back before {binding.data.tensor} is filled"
             self.stage = "flush"
-            yield from self._wait(self.state.flushed.reached(need, (self.name,)), what, part)
+            yield from self._wait(self.state.flushed.reached(need, (self.name,)), what, run, fill.binding)
         rides = fill.binding in run.kernel.rider_reads  # read as results drain
         tiles = run.tiles if rides else run.consumed
         wait = run.job(self.tile).fills[self.place].wait_tile
         if tiles.value <= wait:
             what = f"tile {wait} of {run.kernel.leader.op} to free a buffer"
             self.stage = "tile"
-            yield from self._wait(tiles.reached(wait + 1, (self.name,)), what, part)
+            yield from self._wait(tiles.reached(wait + 1, (self.name,)), what, run, fill.binding)
 
     def _fill(self, run: KernelRun) -> Steps:
         state = self.state
         fill = run.job(self.tile).fills[self.place]
         number = len(run.fill_times)
         run.fill_times.append(FillTimes(state.sim.now))
-        chunks = self._chunks(fill, run.kernel.reads[fill.binding])
-        left = [len(chunks)]
+        move = Move(self._chunks(fill, run.kernel.reads[fill.binding]), state.sim.now)
         part = run.parts[run.kernel.reads[fill.binding].op]
         self._count(part, run.kernel.reads[fill.binding].data.role, "read", self._dram_bytes(fill))
-        where = self._place(run, run.kernel.reads[fill.binding], fill, run.start.filled)
+        self._place(run, run.kernel.reads[fill.binding], fill, run.start.filled, move)
         plain = state.banks[run.kernel.reads[fill.binding].group].plain
         self.stage = "descriptor"
         yield state.sim.delay(state.machine.dma.descriptor_latency_ps, (self.name,))
-        at, moved = FillMark(number, self.tile, self.place, fill.binding, Books(), where), 0
-        for chunk, (dram_bytes, bank_bytes) in enumerate(chunks):
-            self.chunk = chunk
+        at = FillMark(number, self.tile, self.place, fill.binding, move)
+        self.move, self.chunk = move, 0
+        while self.chunk < len(move.chunks):
             yield from self._slot()
-            access = self._dram_access(at.books, "read", dram_bytes)
-            about = () if plain else (moved, self.where)
+            dram_bytes, bank_bytes = move.chunks[self.chunk]
+            self.chunk += 1
+            access = self._dram_access(at.move, "read", dram_bytes)
+            about = () if plain else (move.moved, self.where)
             tag = ("arrive", run, "fill", number, bank_bytes, *about)
-            self._at(access.done_ps, tag, self._arrive(run, at, bank_bytes, left, moved))
-            moved += bank_bytes
+            self._at(access.done_ps, tag, self._arrive(run, at, bank_bytes, move.moved))
+            move.moved += bank_bytes
 
-    def _arrive(
-        self, run: KernelRun, fill: FillMark, nbytes: int, left: list[int], moved: int
-    ) -> Callable[[], None]:
+    def _arrive(self, run: KernelRun, fill: FillMark, nbytes: int, moved: int) -> Callable[[], None]:
         """Return what happens when a chunk has come from DRAM: it is written into its bank."""
         binding = run.kernel.reads[fill.binding]
 
@@ -304,12 +327,10 @@ class FillEngine(DmaEngine):
             name = run, "fill", fill.number
             served = Service(Access(now, now, now, None), 0, 0)
             if nbytes:
-                served = self._bank_access(
-                    fill.books, binding, "write", nbytes, (fill.where, moved, ("fill", *name))
-                )
+                served = self._bank_access(fill.move, binding, "write", nbytes, moved, ("fill", *name))
             written = served.access
             times.cause = written.cause
-            left[0] += len(served.entries)  # of a write buffer, whose words have yet to come to the cells
+            fill.move.left += len(served.entries)  # of a write buffer: words yet to come to the cells
             self._at(written.done_ps, ("fill landed", *name), landed)
             for buffer, entry in served.entries:
                 self.state.banks[binding.group].when_written(buffer, entry, ("fill written", *name), done)
@@ -319,8 +340,8 @@ class FillEngine(DmaEngine):
             done()
 
         def done() -> None:
-            left[0] -= 1
-            if left[0] == 0:
+            fill.move.left -= 1
+            if fill.move.left == 0:
                 self._filled(run, fill)
 
         return arrived
@@ -337,12 +358,11 @@ class FillEngine(DmaEngine):
         else:
             slot = state.slot_copy(run, binding, fill.binding, fill.ordinal, fill.box, out=False)
             slot.write_whole(state.sim.stamp(now))
-        self._close(run, binding, at.books, fills=True)
-        access = Access(times.issued_ps, times.issued_ps, now, None)
+        self._close(run, binding, at.move, fills=True)
+        issued = at.move.issued_ps
+        access = Access(issued, issued, now, None)
         part = run.parts[binding.op]
-        state.span(
-            self.name, "fill", part, binding.data.tensor, access, now, now - times.issued_ps, 1, fill.nbytes
-        )
+        state.span(self.name, "fill", part, binding.data.tensor, access, now, now - issued, 1, fill.nbytes)
         done = run.fills.value
         while done < len(run.fill_times) and run.fill_times[done].done_ps:
             done += 1

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import simpy
 
 from accelsim.geometry import ceil_div
-from accelsim.machine.state import KernelRun, State
+from accelsim.machine.kernel_run import KernelRun
+from accelsim.machine.state import State
 from accelsim.machine.stream import StreamRun
 from accelsim.program.jobs import Fold, Result, TileJob
 from accelsim.sim import Steps, Tag

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from accelsim.geometry import ceil_div
-from accelsim.machine.bookings import What
 from accelsim.machine.drain import DrainFold
+from accelsim.machine.kernel_run import KernelRun
 from accelsim.machine.layout import At
 from accelsim.machine.memory import Access
-from accelsim.machine.state import KernelRun, State
+from accelsim.machine.state import State, What
 from accelsim.machine.stream import StreamRun
 from accelsim.program.jobs import Fold, Stream, TileJob
 from accelsim.program.program import Binding

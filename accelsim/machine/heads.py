@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from accelsim.machine.kernel_run import KernelRun
 from accelsim.machine.snapshot import Shot
-from accelsim.machine.state import KernelRun
+from accelsim.machine.transfers import Move
 from accelsim.program.jobs import Base
 
 SlotCopies = dict[tuple[bool, int], Shot]
@@ -17,6 +19,13 @@ class Engine(Protocol):
 
     name: str
     run_: KernelRun | None
+    index: int
+    move: Move | None
+    chunk: int
+
+    @property
+    def done(self) -> bool:
+        """Return whether it has come to the program's end."""
 
     def standing(self, current: KernelRun) -> tuple[Any, ...]:
         """Return where it stands."""
@@ -32,6 +41,13 @@ class Engine(Protocol):
 
     def results_to_come(self, current: KernelRun) -> int | None:
         """Return how many results must come before it goes on."""
+
+    @property
+    def amid(self) -> bool:
+        """Return whether it is in the middle of a transfer."""
+
+    def move_on(self, chunks: int, figures: Sequence[int], ps: int) -> None:
+        """Leave out so many chunks of the transfer in hand."""
 
     def nearer(self, current: KernelRun, tiles: int, results: int) -> None:
         """Leave ``tiles`` and ``results`` before it out of account."""
@@ -49,6 +65,9 @@ class Stand:
     ahead: int  # tiles from the one in hand; 0 if it is in another kernel
     until: int | None  # tiles that must be done before a blocked one goes on
     results: int | None  # that have yet to come before a blocked one goes on
+    move: Move | None = None  # the transfer that it is in the middle of, whatever the chunk
+    chunk: int = 0
+    figures: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from accelsim.machine.drain import Drain
 from accelsim.machine.heads import Engine, Period
+from accelsim.machine.kernel_run import KernelRun
 from accelsim.machine.replay import again
-from accelsim.machine.state import KernelRun, State
+from accelsim.machine.state import State
 from accelsim.sim.engine import PS_PER_S
 
 if TYPE_CHECKING:
@@ -33,6 +34,9 @@ def leap(
     _add_meters(state, units, period)
     for engine, before, after in zip(engines, since.stands, period.last.stands, strict=True):
         stands = before.moving != after.moving
+        if after.move is not None and after.move is before.move:
+            figures = [(n - was) * times for was, n in zip(before.figures, after.figures, strict=True)]
+            engine.move_on((after.chunk - before.chunk) * times, figures, ps)
         if stands:
             engine.nearer(run, period.tiles * times, period.base.results * times)
         if not period.tiles:

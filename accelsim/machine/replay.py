@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from accelsim.geometry import Box
-from accelsim.machine.bookings import Booking, SlotAccess
 from accelsim.machine.heads import Period
-from accelsim.machine.state import KernelRun, State, at_origin
+from accelsim.machine.kernel_run import KernelRun, at_origin
+from accelsim.machine.state import Booking, SlotAccess, State
 from accelsim.program.jobs import Stream
 from accelsim.program.program import Binding
 

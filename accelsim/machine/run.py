@@ -6,10 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from accelsim.machine.bookings import Touch
 from accelsim.machine.dma import FillEngine
 from accelsim.machine.memory import Port
-from accelsim.machine.state import State
+from accelsim.machine.state import State, Touch
 from accelsim.machine.unit import Units
 from accelsim.machine.upkeep import keep_up
 from accelsim.machine.writeback import WriteBackEngine

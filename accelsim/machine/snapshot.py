@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 from accelsim.machine.buffer import Buffer
 from accelsim.machine.drain import Drain, DrainFold, Item
 from accelsim.machine.fold_run import FoldRun
+from accelsim.machine.kernel_run import KernelRun
 from accelsim.machine.memory import Port
-from accelsim.machine.state import KernelRun, State
+from accelsim.machine.plugged import Guarded
+from accelsim.machine.state import State
 from accelsim.machine.stream import StreamRun
 from accelsim.program.jobs import Base
 from accelsim.sim import Tag
@@ -33,7 +35,7 @@ class Camera:
         self.state = state
         self.drain = drain
         self.run = run
-        self.now = 0
+        self.now = self.since = 0
         self.tile = 0
         self.place: int | None = None
         self.base = run.start
@@ -46,6 +48,7 @@ class Camera:
         state, start = self.state, self.run.start
         self.place = place
         self.now, self.tile = state.sim.now, units.tile
+        self.since = min(self.now, state.clock.edge(units.end))
         self.base = base.plus(start, -1)
         phase = self.now * state.machine.clock_hz % PS_PER_S
         return (
@@ -138,7 +141,8 @@ class Camera:
         buffers = tuple(self._buffer(s.buffer) for s in servers if s.buffer is not None)  # first: use ports
         ports = [self._port(port) for s in servers for port in (s.read_port, s.write_port)]
         wakes = tuple(bank.wakes for bank in state.banks.values())
-        return (*ports, wakes, self._port(state.dram.port), state.dram.standing(self.now), buffers)
+        own = [bank.standing(self.now) for bank in state.banks.values() if isinstance(bank, Guarded)]
+        return (*ports, *own, wakes, self._port(state.dram.port), state.dram.standing(self.now), buffers)
 
     def _buffer(self, buffer: Buffer) -> Shot:
         *entrance, entries = buffer.standing(self.now)
@@ -181,7 +185,8 @@ class Camera:
     def _fill_time(self, run: KernelRun, number: int) -> Shot:
         times = run.fill_times[number]
         arrived = times.arrived_ps - self.now if times.arrived_ps else None
-        return times.issued_ps - self.now, arrived, bool(times.done_ps), times.cause
+        issued = max(times.issued_ps, self.since)  # no wait for it begins sooner than the last element's end
+        return issued - self.now, arrived, bool(times.done_ps), times.cause
 
     def _event(self, after: int, tag: Tag) -> Shot:
         if tag is None or len(tag) == 1:

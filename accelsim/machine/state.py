@@ -3,122 +3,105 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from typing import NamedTuple, Protocol
 
 from accelsim.geometry import Box, reshape_box
-from accelsim.machine.bookings import Booking, FillTimes, Metered, SlotAccess, SlotKey, Touch, What
-from accelsim.machine.layout import At, bank_map
-from accelsim.machine.memory import Access, Action, Bank, FlatDram, Port
-from accelsim.machine.places import Key, Places
-from accelsim.program.fills import Int
-from accelsim.program.jobs import Base, TileJob, Transfer
+from accelsim.machine.kernel_run import KernelRun, SlotKey, at_origin, copy_key, slot_key
+from accelsim.machine.layout import bank_map
+from accelsim.machine.memory import Access, Action, FlatDram, Port
+from accelsim.machine.places import Places
+from accelsim.machine.plugged import bank_of, unsteady
+from accelsim.program.jobs import Transfer
 from accelsim.program.kernel_jobs import jobs_of
-from accelsim.program.nests import Jobs
-from accelsim.program.program import Binding, Data, Kernel, Program
+from accelsim.program.occupancy import woken
+from accelsim.program.program import Binding, Program
 from accelsim.resolve.machine import Machine
 from accelsim.resolve.shape import array_shape
 from accelsim.sim import Clock, Counter, Sim
-from accelsim.trace.copies import CopyKey, Histogram, Reader, RowKey, Sums, TrackedCopy
+from accelsim.trace.copies import Histogram, Reader, RowKey, Sums, TrackedCopy
 from accelsim.trace.recorder import Part, Recorder, SpanRow
-from accelsim.words import Phase
+from accelsim.words import WRITE_BACK
 
-REMEMBERED = 64  # jobs that a kernel's processes may come back to
+What = tuple[str, int]  # "load", "streams", "riders", "writes" of a fold, or "fills" of a tile; which of them
 
 
-class KernelRun:
-    """One kernel on its way: its tile jobs and how far its fills, tiles and write-backs have come.
+class Booking(NamedTuple):
+    """One access of a copy in a bank by a fold of a tile of the kernel; ``reader`` None: a write."""
 
-    Tiles, fills, results and write-backs are counted as the processes have seen them: without those that
-    were skipped, which ``start`` sums up.
+    run: KernelRun
+    tile: int
+    place: int
+    what: What
+    binding: Binding
+    box: Box
+    at_ps: int
+    reader: Reader | None
+
+
+class SlotAccess(NamedTuple):
+    """One access of a buffer slot by a fold; the box begins at its corner; ``reader`` None: a write."""
+
+    run: KernelRun
+    tile: int
+    place: int
+    what: What
+    key: SlotKey
+    box: Box
+    at_ps: int
+    reader: Reader | None
+
+
+class Entry(NamedTuple):
+    """One access of a copy, for whoever accounts for alike kernels: which kernel's, and through what.
+
+    ``kind`` and ``which`` name a binding among the kernel's ``reads`` or ``writes``, or one of the copies
+    that it evicts; the box is the copy's own. ``back``: read to be written back; else a read of the kernel's
+    (``reader``), or a write.
     """
 
-    def __init__(self, sim: Sim, kernel: Kernel, jobs: Jobs, places: Places | None = None) -> None:
-        self.kernel = kernel
-        self.jobs = jobs
-        self.places = places  # None: no bank serves by address
-        self.start = Base(0, 0, 0, 0, (0,) * len(kernel.reads), (0,) * len(kernel.writes))
-        self.fills = Counter(sim)  # finished, as a prefix in order of issue
-        self.consumed = Counter(sim)  # tiles whose leader's operands have been read
-        self.tiles = Counter(sim)  # tiles whose results, too, are through
-        self.results = Counter(sim)  # complete in their banks
-        self.write_backs = Counter(sim)
-        self.fill_times: list[FillTimes] = []
-        self.parts = {p.op: Part(p.op, p.layer, p.phase) for p in kernel.parts}
-        self.slots: dict[SlotKey, TrackedCopy] = {}
-        self.histograms: dict[tuple[bool, int], Histogram] = {}
-        self.closed: list[dict[tuple[bool, int], dict[RowKey, Sums]]] = []  # histograms up to each turn
-        self.backs_done: list[bool] = []
-        self._built: dict[int, TileJob] = {}
-        self._placed: dict[int, tuple[list[dict[Key, At]], list[int]]] = {}  # of jobs: where, and kinds
+    kernel: int
+    kind: str
+    which: int
+    box: Box
+    at_ps: int
+    reads: bool
+    back: bool = False
 
-    @property
-    def part(self) -> Part:
-        """The leader's account."""
-        return self.parts[self.kernel.leader.op]
 
-    @property
-    def count(self) -> int:
-        """Tiles, without those that were skipped."""
-        return len(self.jobs) - self.start.tiles
+class SlotRows(NamedTuple):
+    """What the slots of one binding of a kernel added to the residencies."""
 
-    def job(self, index: int) -> TileJob:
-        """Return job ``index``, put together when first asked for."""
-        job = self._built.get(index)
-        if job is None:
-            if len(self._built) >= REMEMBERED:
-                del self._built[next(iter(self._built))]
-            job = self._built[index] = self.jobs.job(index + self.start.tiles, self.start)
-        return job
+    kernel: int
+    out: bool
+    which: int
+    rows: dict[RowKey, Sums]
 
-    @cached_property
-    def signatures(self) -> Int:
-        """Numbers per tile, of all: equal ones mean jobs that differ only in what decides nothing."""
-        found = self.jobs.signatures
-        return found if self.places is None else self.places.alike_tiles(found)
 
-    def kinds(self, index: int) -> list[int]:
-        """Return numbers per fold of job ``index``; folds of equal ones differ in nothing that counts."""
-        return self.job(index).kinds if self.places is None else self._place(index)[1]
+class Touch(NamedTuple):
+    """One access of a copy in a bank, as it is booked: what an observer of the run is told.
 
-    def at(self, index: int, place: int, key: Key) -> At | None:
-        """Return where what fold ``place`` of job ``index`` moves as ``key`` begins, if that matters."""
-        return self._place(index)[0][place].get(key) if self.places is not None else None
+    ``kind`` and ``which`` name it among what fold ``place`` of a tile moves (``load``, ``streams``,
+    ``riders``, ``writes``), or among the tile's ``fills``. Of ``backs`` there is no tile: ``moved`` is what
+    is written back from a slot; ``which`` is the copy that is evicted where it is -1 else.
+    """
 
-    def _place(self, index: int) -> tuple[list[dict[Key, At]], list[int]]:
-        assert self.places is not None
-        found = self._placed.get(index)
-        if found is None:
-            if len(self._placed) >= REMEMBERED:
-                del self._placed[next(iter(self._placed))]
-            job = self.job(index)
-            at = self.places.of_folds(job, self.start)
-            found = self._placed[index] = at, self.places.alike_folds(job.kinds, at)
-        return found
+    kernel: int
+    tile: int
+    place: int
+    kind: str
+    which: int
+    at_ps: int
+    moved: Transfer | None = None
 
-    def next_fill(self, index: int) -> int:
-        """Return the first tile from ``index`` on that begins with a fill; ``count`` if none does."""
-        return self.jobs.next_fill(index + self.start.tiles) - self.start.tiles
 
-    def next_back(self, index: int) -> int:
-        """Return the first tile from ``index`` on whose results are written back; ``count`` if none has."""
-        return self.jobs.next_back(index + self.start.tiles) - self.start.tiles
+class Metered(Protocol):
+    """What has busy and stalled times that grow with every period."""
 
-    def turn(self) -> int:
-        """Begin anew with the sums over slots and return the number of turns before."""
-        self.closed.append({key: h.take() for key, h in self.histograms.items() if h.rows})
-        return len(self.closed)
+    def meters(self) -> tuple[int, int]:
+        """Return the busy and the stalled time up to now."""
 
-    def repeat_histograms(self, since: int, times: int, keys: set[tuple[bool, int]]) -> None:
-        """Add what the slots of ``keys`` have seen since a turn another ``times`` times."""
-        for window in self.closed[since:]:
-            for key in keys & window.keys():
-                self.histograms[key].merge(window[key], times)
-
-    def skip(self, base: Base) -> None:
-        """Count from ``base`` further on: the jobs that follow are put together anew."""
-        self.start = self.start.plus(base)
-        self._built.clear()
-        self._placed.clear()
+    def add_meters(self, busy_ps: int, stalled_ps: int) -> None:
+        """Add what skipped periods would have added."""
 
 
 class State:
@@ -135,7 +118,6 @@ class State:
     ) -> None:
         self.sim = sim
         self.observe = observe
-        self.skips = skips  # whether steady states are
         self.engines: Sequence[Metered] = ()
         self.machine = machine
         self.program = program
@@ -144,14 +126,21 @@ class State:
         self.array = array_shape(machine)
         front = machine.interleave, machine.line_bytes, machine.skew
         self.banks = {
-            n: Bank(sim, b, machine.granularity_bytes, bank_map(*front, b)) for n, b in machine.banks.items()
+            n: bank_of(sim, b, machine.granularity_bytes, bank_map(*front, b))
+            for n, b in machine.banks.items()
         }
         self.buffered = any(b.buffered for b in self.banks.values())
+        self.plain = all(b.plain for b in self.banks.values())
+        recorder.unsteady = [why for bank in self.banks.values() if (why := unsteady(bank))]
+        self.skips = skips and not recorder.unsteady  # whether steady states are
         beats = [b.lanes * b.word_bytes for b in machine.banks.values()]  # less would waste a beat's lanes
         self.dram = FlatDram(sim, machine.dram, max(machine.granularity_bytes, *beats))
         self.flushed = Counter(sim)  # kernels whose results and write-backs are through
         self.copies = [self._track(i) for i in range(len(program.copies))]
         self.journal: list[Booking | SlotAccess] = []  # accesses of copies, for the kernel under way
+        self.entries: list[Entry] | None = None  # of the whole run, if blocks of kernels are looked for
+        self.slot_rows: list[SlotRows] = []
+        self.through: dict[tuple[int, int], int] = {}
         self._runs: dict[int, KernelRun] = {}
 
     def kernel(self, index: int) -> KernelRun:
@@ -170,11 +159,39 @@ class State:
     def forget(self, index: int) -> None:
         """Free the jobs of a kernel that is through."""
         run = self._runs.pop(index)
+        self.collect(run)
         for histogram in run.histograms.values():
-            run.closed.append({(False, 0): histogram.take()})
             self.recorder.histogram.singles += histogram.singles
-        for rows in (r for window in run.closed for r in window.values()):
-            self.recorder.histogram.merge(rows)
+
+    def woken(self, index: int) -> tuple[str, ...]:
+        """Return the bank groups of which drowsy words wake when kernel ``index`` begins."""
+        drowsy = {name for name, b in self.banks.items() if b.spec.power_gating == "drowsy"}
+        return tuple(g for g in woken(self.program, index) if g in drowsy) if drowsy else ()
+
+    def asked(self, run: KernelRun, which: int) -> None:
+        """Note which kernels were through when what ``which`` of a kernel waits for was first looked at.
+
+        As seen from the kernel, in ``through``; see ``forms.needs_of``.
+        """
+        index = run.kernel.index
+        self.through.setdefault((index, which), self.flushed.value - index)
+
+    def collect(self, run: KernelRun) -> None:
+        """Enter what the slots of a kernel have seen up to now into the residencies."""
+        run.turn()
+        for window in run.closed:
+            for (out, which), rows in window.items():
+                self.recorder.histogram.merge(rows)
+                if self.entries is not None:
+                    self.slot_rows.append(SlotRows(run.kernel.index, out, which, rows))
+        run.closed.clear()
+
+    def rename(self, by: int) -> None:
+        """Let the kernels under way stand for those ``by`` further on."""
+        runs, self._runs = self.runs(), {}
+        for run in runs:
+            run.rename(self.program.kernels[run.kernel.index + by])
+            self._runs[run.kernel.index] = run
 
     def meters(self) -> tuple[int, ...]:
         """Return the times and counts of ports and engines, which grow with every period."""
@@ -204,7 +221,7 @@ class State:
             phase = self.program.kernels[copy.first].leader.phase
         if copy.carried_from is not None:
             phase = "update"
-        key = _key(
+        key = copy_key(
             copy.data, copy.region.group, copy.copy_class, copy.parent_class, copy.origin, copy.fate, phase
         )
         whole = tuple((0, s) for s in copy.data.shape)
@@ -222,9 +239,7 @@ class State:
         self, run: KernelRun, binding: Binding, index: int, ordinal: int, box: Box, out: bool
     ) -> TrackedCopy:
         """Begin and return the copy of one tile in a buffer slot; its box begins at the origin."""
-        origin, fate = ("produced", "written_back") if out else ("filled", "dropped")
-        phase = run.parts[binding.op].phase
-        key = _key(binding.data, binding.group, binding.copy_class, binding.parent_class, origin, fate, phase)
+        key = slot_key(run.kernel, binding, out)
         histogram = run.histograms.get((out, index))
         if histogram is None:
             histogram = run.histograms[(out, index)] = Histogram(self.recorder.histogram.traced)
@@ -312,6 +327,18 @@ class State:
             copy.read(box, booking.at_ps, booking.reader)
         if self.skips:
             self.journal.append(booking)
+        if self.entries is not None:
+            kind, which = booking.run.where[id(binding)]
+            reads = booking.reader is not None
+            self.entries.append(Entry(booking.run.kernel.index, kind, which, box, booking.at_ps, reads))
+
+    def evicted(self, run: KernelRun, which: int, at_ps: int) -> None:
+        """Book that the copy ``which`` of those that the kernel evicts was read whole, to be written back."""
+        copy = self.copies[run.kernel.write_back[which]]
+        copy.read_whole(at_ps, Reader(run.part.phase, WRITE_BACK))
+        if self.entries is not None:
+            box = copy.box
+            self.entries.append(Entry(run.kernel.index, "evicted", which, box, at_ps, True, True))
 
     def span(
         self,
@@ -355,24 +382,3 @@ class State:
         """Return the component name of a group's port."""
         bank = self.banks[group]
         return f"spad.{group}" if bank.read_port is bank.write_port else f"spad.{group}.{action}"
-
-
-def at_origin(box: Box, whole: Box) -> Box:
-    """Return ``box`` as seen from the first corner of ``whole``."""
-    return tuple((low - base, high - base) for (low, high), (base, _) in zip(box, whole, strict=True))
-
-
-def _key(
-    data: Data, group: str, copy_class: str, parent: str, origin: str, fate: str, phase: Phase | None
-) -> CopyKey:
-    return CopyKey(
-        bank_group=group,
-        tensor=data.tensor,
-        role=data.role,
-        copy_class=copy_class,
-        parent_class=parent,
-        origin=origin,
-        fate=fate,
-        phase_written=phase,
-        layer=data.layer,
-    )

@@ -16,9 +16,10 @@ import numpy as np
 
 from accelsim.machine.drain import Drain
 from accelsim.machine.heads import Engine, Head, Period, SlotCopies, Stand
+from accelsim.machine.kernel_run import KernelRun
 from accelsim.machine.leap import leap
 from accelsim.machine.snapshot import Camera, Shot
-from accelsim.machine.state import KernelRun, State
+from accelsim.machine.state import State
 from accelsim.program.jobs import Base
 from accelsim.sim.engine import PS_PER_S
 
@@ -77,6 +78,8 @@ class Steady:
         """Return why nothing of the kernel was skipped; empty if something was."""
         if self.skipped or self.folds_skipped:
             return ""
+        if self.state.recorder.unsteady:
+            return self.state.recorder.unsteady[0]
         if not self.state.skips:
             return "every tile simulated on demand"
         if self._traced():
@@ -119,17 +122,21 @@ class Steady:
 
     def _stand(self, engine: Engine, units: KernelSteps, inside: bool, base: Base) -> Stand:
         run = self.run
-        stage, index, here, tile, place, *rest = engine.standing(run)
+        stage, index, here, tile, place, chunk, *rest = engine.standing(run)
+        moved = engine.move if engine.amid and (inside or engine.run_ is not run) else None
         from_here = tile - units.tile if here else tile
         until = engine.waits_for(run)
         still = None
         if engine.blocked(run):
-            still = (stage, index, tile + run.start.tiles if here else tile, place, *rest)
+            still = (stage, index, tile + run.start.tiles if here else tile, place, chunk, *rest)
         if inside and here and not from_here and engine.name == "dma.write":
             place -= base.results - int(run.jobs.results_before[tile + run.start.tiles])
         until = until + run.start.tiles if until is not None else None
         ahead, results = from_here if here else 0, engine.results_to_come(run)
-        return Stand((stage, index, from_here, place, *rest), still, ahead, until, results)
+        if moved is None:
+            return Stand((stage, index, from_here, place, chunk, *rest), still, ahead, until, results)
+        moving = (stage, index, from_here, place, None, *rest)
+        return Stand(moving, still, ahead, until, results, moved, engine.chunk, moved.figures())
 
     def _slots(self, base: Base) -> SlotCopies:
         """Return when the bytes in each binding's slots were written and read, from now on."""
@@ -158,6 +165,9 @@ class Steady:
         for before, after in stands:
             if before.moving != after.moving and after.results is not None and period.base.results:
                 times = min(times, (after.results - 1) // period.base.results)
+            per = after.chunk - before.chunk
+            if after.move is not None and per:
+                times = min(times, after.move.alike(after.chunk, per) // per)
         timer = self.state.sim.next_timer()
         if timer is not None:
             times = min(times, (timer - 1) // period.ps)
@@ -168,7 +178,7 @@ class Steady:
     def _goes_with(self, engine: Engine, before: Stand, after: Stand, counted: Base) -> bool:
         """Return whether an engine goes along with the loop, or stands still throughout."""
         if before.moving == after.moving:
-            return True
+            return before.move is after.move
         if before.still is None or before.still != after.still:
             return False
         moved = counted.fills if engine.name == "dma.read" else counted.backs

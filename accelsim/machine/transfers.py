@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -45,36 +46,87 @@ class Tally:
                 self.nbytes,
             )
 
+    def figures(self) -> tuple[int, ...]:
+        """Return what grows with every chunk."""
+        return self.busy_ps, self.count, self.nbytes
 
-class Books:
-    """The tallies of one transfer."""
+    def repeat(self, added: Sequence[int], ps: int) -> None:
+        """Add what skipped chunks would have added; what was first lies ``ps`` further back."""
+        self.busy_ps += added[0]
+        self.count += added[1]
+        self.nbytes += added[2]
+        if self.first is not None:
+            first = self.first
+            self.first = first._replace(
+                queued_ps=first.queued_ps - ps, start_ps=first.start_ps - ps, done_ps=first.done_ps - ps
+            )
 
-    __slots__ = ("bank", "buffered", "dram", "forwarded", "narrow")
 
-    def __init__(self) -> None:
+class Move:
+    """One transfer under way: its chunks as (DRAM bytes, bank bytes), when it was issued, its tallies."""
+
+    __slots__ = (
+        "bank",
+        "buffered",
+        "chunks",
+        "dram",
+        "forwarded",
+        "issued_ps",
+        "left",
+        "moved",
+        "narrow",
+        "where",
+    )
+
+    def __init__(self, chunks: list[tuple[int, int]], issued_ps: int) -> None:
+        self.chunks = chunks
+        self.issued_ps = issued_ps
+        self.left = len(chunks)  # that are not through
         self.narrow = 0  # code words of the bank written in part
         self.buffered = 0  # words that a write buffer took
         self.forwarded = 0  # words that it gave
+        self.where: At | None = None  # where in its bank it begins, if that matters
+        self.moved = 0  # bytes of the bank up to the chunk in hand
         self.bank = Tally()
         self.dram = Tally()
 
+    def figures(self) -> tuple[int, ...]:
+        """Return what grows with every chunk."""
+        return (-self.left, self.narrow, *self.bank.figures(), *self.dram.figures())
+
+    def alike(self, chunk: int, per: int) -> int:
+        """Return how many chunks from ``chunk`` on are each like the one ``per`` before.
+
+        The transfer's last is left out.
+        """
+        end = chunk
+        while end < len(self.chunks) - 1 and self.chunks[end] == self.chunks[end - per]:
+            end += 1
+        return end - chunk
+
+    def repeat(self, added: Sequence[int], ps: int) -> None:
+        """Add what skipped chunks would have added, ``ps`` having passed meanwhile."""
+        self.issued_ps -= ps
+        self.left -= added[0]
+        self.narrow += added[1]
+        self.bank.repeat(added[2:5], ps)
+        self.dram.repeat(added[5:8], ps)
+
 
 class FillMark(NamedTuple):
-    """A fill under way: its number, its tile and place there, its binding, its books, where it goes."""
+    """A fill under way: its number, its tile and place there, its binding, and how it moves."""
 
     number: int
     tile: int
     place: int
     binding: int
-    books: Books
-    where: At | None
+    move: Move
 
 
 class BackMark(NamedTuple):
-    """A write-back under way: when it was issued, its number, when the chunk left the bank, its books."""
+    """A write-back under way: its number, when the chunk left the bank, and how it moves."""
 
-    issued_ps: int
     number: int
     read_ps: int
     job: Transfer
-    books: Books
+    move: Move

@@ -10,16 +10,18 @@ from collections.abc import Sequence
 
 import simpy
 
+from accelsim.machine.blocks import Blocks
 from accelsim.machine.drain import Drain, DrainFold
 from accelsim.machine.fold_run import AHEAD, FoldRun
+from accelsim.machine.forms import RESULTS, results_need
 from accelsim.machine.heads import Engine
+from accelsim.machine.kernel_run import KernelRun
 from accelsim.machine.memory import Access
-from accelsim.machine.state import KernelRun, State
+from accelsim.machine.state import State
 from accelsim.machine.steady import Steady
 from accelsim.program.folds import fold_tail
 from accelsim.program.gemm_folds import accumulator_use
 from accelsim.program.jobs import Fold, Result
-from accelsim.program.occupancy import woken
 from accelsim.sim import Steps
 from accelsim.words import StallReason
 
@@ -34,12 +36,15 @@ class Units:
 
     def run(self) -> Steps:
         """Execute the program."""
-        for index in range(len(self.state.program.kernels)):
-            for group in woken(self.state.program, index):
-                bank = self.state.banks[group]
-                bank.wakes |= bank.spec.power_gating == "drowsy"
+        blocks = Blocks(self.state, self.drain, self.engines)
+        index = 0
+        while index < len(self.state.program.kernels):
+            index = blocks.head(index)
+            for group in self.state.woken(index):
+                self.state.banks[group].wakes = True
             steps = KernelSteps(self.state, self.drain, self.engines, self.state.kernel(index))
             yield from steps.run()
+            index += 1
 
 
 class KernelSteps:
@@ -124,12 +129,11 @@ class KernelSteps:
 
     def _regions_free(self) -> Steps:
         """Wait until the places of results are no longer needed by what was there before."""
-        need = max((b.free_after for b in self.kernel.writes), default=-1)
-        if self.kernel.psum is not None:
-            need = max(need, self.kernel.psum.free_after)
-        if self.state.flushed.value <= need:
-            self.sim.waiting["units"] = f"kernel {need} to be written back"
-            yield self.state.flushed.reached(need + 1, ("units",))
+        need = results_need(self.kernel)
+        self.state.asked(self.kr, RESULTS)
+        if self.state.flushed.value < need:
+            self.sim.waiting["units"] = f"kernel {need - 1} to be written back"
+            yield self.state.flushed.reached(need, ("units",))
 
     def _set_credit(self) -> None:
         """Let as many results be on their way as the array holds and the accumulator has room for."""

@@ -11,6 +11,7 @@ from accelsim.mapping.assemble import assemble
 from accelsim.mapping.kernels import drafts
 from accelsim.mapping.ladder import scenarios
 from accelsim.mapping.planner import Planner
+from accelsim.mapping.policy import placed
 from accelsim.mapping.storage import lives
 from accelsim.mapping.tiling import TileSearch
 from accelsim.program.program import Program
@@ -55,6 +56,5 @@ def planner_of(graph: Graph, machine: Machine, cyclic: bool) -> Planner:
     """Return the planner of ``graph``; ``cyclic``: the step begins where the one before ended."""
     kernels = drafts(graph, machine.mapping.fusion)
     array = array_shape(machine)
-    return Planner(
-        graph, machine, kernels, lives(graph, machine, kernels), TileSearch(machine, array), cyclic
-    )
+    living = placed(lives(graph, machine, kernels), machine)
+    return Planner(graph, machine, kernels, living, TileSearch(machine, array), cyclic)

@@ -74,7 +74,8 @@ def overview(summary: Summary, skip: Summary) -> Group:
 
 def _skipped(skip: Summary) -> str:
     folds = f", {skip['folds_skipped']:,} folds of others" if skip["folds_skipped"] else ""
-    return f"{skip['tiles_skipped']:,} skipped as periodic{folds}"
+    blocks = f", with {skip['kernels_skipped']:,} whole kernels" if skip["kernels_skipped"] else ""
+    return f"{skip['tiles_skipped']:,} skipped as periodic{blocks}{folds}"
 
 
 def unsupported(summary: Summary) -> Group:

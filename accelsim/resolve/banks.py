@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
+from accelsim import plugins
 from accelsim.config.arch import ArchSpec, BankSpec
 from accelsim.config.origins import Fault, Origins
 from accelsim.config.positions import KeyPath
@@ -156,6 +157,8 @@ def _group(
         write_cell_pj=min(float(values["write_energy"]), cells_pj),
         device=write.device if write is not None else None,
         ecc=ecc,
+        model=bank.model,
+        model_identity=plugins.demand(plugins.BANKS, bank.model).identity if bank.model else "",
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import get_args
 
+from accelsim import plugins
 from accelsim.config.arch import ArchSpec, VectorFunction
 from accelsim.config.faults import did_you_mean
 from accelsim.config.origins import Fault, Origins
@@ -11,6 +12,8 @@ from accelsim.config.positions import KeyPath
 from accelsim.config.ranges import price_names, unfit
 from accelsim.device.compute import NEW_NM, OLD_NM, in_range
 from accelsim.resolve.front import front_faults
+
+POLICIES = ("roles", "sensitivity")  # of placement, built in
 
 
 def cross_faults(spec: ArchSpec, origins: Origins) -> list[Fault]:
@@ -29,6 +32,8 @@ def cross_faults(spec: ArchSpec, origins: Origins) -> list[Fault]:
         if bank.iso_area and not spec.iso_area_with:
             what = "has no effect without iso_area_with, the machine whose bank area is to be matched"
             faults.append(origins.fault(("bank", name, "iso_area"), what))
+        if bank.model and plugins.find(plugins.BANKS, bank.model) is None:
+            faults.append(_unknown(("bank", name, "model"), bank.model, plugins.BANKS, (), origins))
     faults += _policy_faults(spec, origins) + front_faults(spec, origins)
     if "master_weight" in spec.placement.lists and "master_weight" not in spec.format:
         what = "has no effect without [format] master_weight: weights are then updated in place"
@@ -44,12 +49,22 @@ def cross_faults(spec: ArchSpec, origins: Origins) -> list[Fault]:
 def _policy_faults(spec: ArchSpec, origins: Origins) -> list[Fault]:
     """Return the faults of a policy without its file, and of the file without its policy."""
     policy, file = spec.placement.policy, spec.placement.sensitivity
+    if policy not in POLICIES and plugins.find(plugins.PLACEMENT, policy) is None:
+        return [_unknown(("placement", "policy"), policy, plugins.PLACEMENT, POLICIES, origins)]
     if policy == "sensitivity" and not file:
         what = 'needs placement.sensitivity, the file of "accelsim sensitivity"'
         return [origins.fault(("placement", "policy"), what)]
     if file and policy != "sensitivity":
         return [origins.fault(("placement", "sensitivity"), 'has no effect without policy = "sensitivity"')]
     return []
+
+
+def _unknown(keys: KeyPath, name: str, group: str, built_in: tuple[str, ...], origins: Origins) -> Fault:
+    """Return the fault of a name that is neither built in nor an installed plug-in of ``group``."""
+    known = [*built_in, *plugins.names(group)]
+    hint = did_you_mean(name, known) or f"; there are: {', '.join(known) or 'none'}"
+    what = f"neither {', '.join(built_in)} nor" if built_in else "not"
+    return origins.fault(keys, f'"{name}" is {what} the name of an installed plug-in ({group}){hint}')
 
 
 def _name_faults(spec: ArchSpec, origins: Origins) -> list[Fault]:

@@ -36,6 +36,9 @@ def front_faults(spec: ArchSpec, origins: Origins) -> list[Fault]:
         faults.append(origins.fault(("scratchpad", "line"), what))
     for name, bank in spec.bank.items():
         buffer = bank.write_buffer
+        if buffer is not None and bank.model:
+            what = f'has no effect on model = "{bank.model}", which times the bank by itself'
+            faults.append(origins.fault(("bank", name, "write_buffer"), what, at_key=True))
         if buffer is not None and buffer.low >= buffer.high:
             what = f"expected less than high, {buffer.high:g}, got {buffer.low:g}"
             faults.append(origins.fault(("bank", name, "write_buffer", "low"), what))

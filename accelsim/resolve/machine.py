@@ -207,6 +207,8 @@ class BankGroup:
     gated_leakage: float = 0.0
     drowsy_leakage: float = 1.0
     wakeup_ps: int = 0
+    model: str = ""  # plug-in that times it
+    model_identity: str = ""  # with the distribution and its version
     buffer: WriteBuffer | None = None
 
     @property
@@ -359,6 +361,8 @@ class Machine:
     toggle: Mapping[Role, float] = field(default_factory=dict)
     content: Mapping[str, Content] = field(default_factory=dict)
     sensitivity: Sensitivity | None = None  # placement by it; None: by role alone
+    policy: str = ""  # plug-in that places tensors
+    policy_identity: str = ""  # with the distribution and its version
     interleave: Interleave = "word"
     line_bytes: int = 0  # of ``interleave = "line"``
     skew: int = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from accelsim import plugins
 from accelsim.config.arch import ArchSpec
 from accelsim.config.positions import KeyPath
 from accelsim.device.compute import (
@@ -16,6 +17,7 @@ from accelsim.device.compute import (
     mac_pj,
     register_pj_per_bit,
 )
+from accelsim.resolve.checks import POLICIES
 from accelsim.resolve.ledger import ASSUMED, CHOICE, Ledger
 from accelsim.resolve.machine import (
     Accumulator,
@@ -50,6 +52,7 @@ def assemble(
     if spec.pe_array.zero_gating:
         for role in ROLES:
             ledger.written(("zero_rate", role), spec.zero_rate.get(role, 0.0), "1")
+    policy = spec.placement.policy if spec.placement.policy not in POLICIES else ""
     host_gap = spec.host.gap.ps(spec.clock)
     ledger.written(("host", "gap"), host_gap, "ps")
     return Machine(
@@ -80,6 +83,8 @@ def assemble(
         toggle={role: spec.toggle_rate.get(role, TOGGLE) for role in ROLES},
         content={role: _content(spec, role) for role in ROLES},
         sensitivity=sensitivity,
+        policy=policy,
+        policy_identity=plugins.demand(plugins.PLACEMENT, policy).identity if policy else "",
         interleave=spec.scratchpad.interleave,
         line_bytes=spec.scratchpad.line if spec.scratchpad.interleave == "line" else 0,
         skew=spec.scratchpad.skew,

@@ -14,7 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from accelsim import MODEL_VERSION, __version__
+from accelsim import MODEL_VERSION, __version__, plugins
 from accelsim.errors import GraphError, InputError
 from accelsim.frontend import Captured, load_workload
 from accelsim.graph.ir import Graph
@@ -183,6 +183,10 @@ def _refuse_unsupported(graph: Graph) -> None:
     if graph.unsupported:
         lines = [f"  {u.count} x {u.aten} in {u.layer or 'the step'} ({u.phase})" for u in graph.unsupported]
         total = sum(u.count for u in graph.unsupported)
+        offered = dict.fromkeys(plugins.names(plugins.LOWERING))
+        fits = [op for op in offered if any(u.aten.rpartition(".")[0] == op for u in graph.unsupported)]
+        if fits:
+            lines.append(f"installed plug-ins lower them: lowering = {json.dumps(fits)} in the workload")
         raise GraphError(
             f"{graph.name}: {total} ops have no lowering; --allow-unsupported costs them as elementwise:\n"
             + "\n".join(lines)
@@ -257,6 +261,7 @@ def _skip(recorder: Recorder) -> dict[str, Any]:
         "tiles_simulated": recorder.tiles,
         "tiles_skipped": recorder.tiles_skipped,
         "folds_skipped": recorder.folds_skipped,
+        "kernels_skipped": recorder.kernels_skipped,
         "no_period": dict(sorted(recorder.no_period.items())),
     }
 

@@ -74,8 +74,21 @@ def summarize_run(
         "estimate": {"time_ps": program.estimate_ps, "dram_bytes": program.estimate_dram_bytes},
         "assumed": list(assumed_keys(machine)),
         "sources": list(sources_used(machine)),
-        "notes": [*_notes(machine, graph, program, options), *_dwell_notes(machine, recorder)],
+        "notes": [
+            *_notes(machine, graph, program, options),
+            *_plugin_notes(machine, recorder),
+            *_dwell_notes(machine, recorder),
+        ],
     }
+
+
+def _plugin_notes(machine: Machine, recorder: Recorder) -> list[str]:
+    """Return which plug-ins of the machine decide the result, and what they cost in simulated tiles."""
+    named = {f"bank.{n}": b.model_identity for n, b in machine.banks.items() if b.model}
+    if machine.policy:
+        named["placement"] = machine.policy_identity
+    notes = [f"{what} is that of plug-in {identity}" for what, identity in named.items()]
+    return notes + [f"every tile is simulated: {why}" for why in recorder.unsteady]
 
 
 def _stalls(rows: list[OpRow]) -> dict[str, int]:

@@ -217,6 +217,11 @@ class Counter:
         """Return the values that are waited for, in order of asking, and by whom."""
         return [(n, getattr(e, "tag", None)) for n, e in self._waiting]
 
+    def further(self, by: int) -> None:
+        """Raise the value, and all that is waited for with it."""
+        self.value += by
+        self._waiting = [(n + by, e) for n, e in self._waiting]
+
     def nearer(self, by: int, tag: Tag) -> None:
         """Lower the values that the one who gave ``tag`` waits for."""
         self._waiting = [(n - by if getattr(e, "tag", None) == tag else n, e) for n, e in self._waiting]

@@ -209,6 +209,11 @@ class TrackedCopy:
         self._traced = bool(histogram.traced) and histogram.traces(key.tensor)
         self._late: list[tuple[Box, int, Reader]] = []
 
+    @property
+    def box(self) -> Box:
+        """All of it."""
+        return self._whole
+
     def write(self, box: Box, at_ps: int) -> None:
         """Note that ``box`` was written anew: a new copy of these bytes begins."""
         where = self.grid.where(box)

@@ -97,8 +97,10 @@ class Recorder:
         self.histogram = Histogram(traced)
         self.tiles = 0
         self.tiles_skipped = 0
+        self.kernels_skipped = 0  # as parts of repeated blocks
         self.folds_skipped = 0  # of tiles that were simulated in part
         self.no_period: dict[str, str] = {}  # op -> why none of its tiles were skipped
+        self.unsteady: list[str] = []  # banks that keep steady states from being skipped
         self.transactions = 0  # of bank and DRAM ports
         self.end_ps = 0
         self.window = Window()
@@ -119,10 +121,14 @@ class Recorder:
 
     def repeat(self, since: int, times: int) -> None:
         """Add what came together since window ``since`` another ``times`` times."""
-        again = Window()
+        self.window.add(self.sums(since), times)
+
+    def sums(self, since: int) -> Window:
+        """Return what came together from window ``since`` to the last one closed."""
+        whole = Window()
         for window in self._closed[since:]:
-            again.add(window)
-        self.window.add(again, times)
+            whole.add(window)
+        return whole
 
     def settle(self) -> None:
         """Bring all windows together in one."""

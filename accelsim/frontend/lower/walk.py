@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from operator import getitem
 from typing import Any
@@ -15,9 +16,11 @@ from accelsim.frontend.lower.context import Lowering, Walk
 from accelsim.frontend.lower.gemm import Handler
 from accelsim.frontend.lower.gradients import Gradients
 from accelsim.frontend.lower.nodes import aten, axis_names, format_of
+from accelsim.frontend.lower.plugged import Plugged
 from accelsim.frontend.lower.views import Irregular, View
 from accelsim.frontend.slots import Slot
 from accelsim.graph.ir import Graph, Tensor
+from accelsim.plugins import Plugin
 from accelsim.words import Role
 
 HANDLERS: dict[str, Handler] = {
@@ -40,12 +43,14 @@ ROLES: dict[str, Role] = {
 PLACES = {"parameter": "{}", "buffer": "{}", "state": "state/{}", "input": "batch/{}"}
 
 
-def lower(step: Step, name: str, batch: int) -> Graph:
-    """Return the training graph of a captured step.
+def lower(step: Step, name: str, batch: int, plugins: Mapping[str, Plugin] | None = None) -> Graph:
+    """Return the training graph of a captured step; ``plugins`` lower the ops that they are named after.
 
     Raises:
         GraphError: Control flow as an op of its own, of which only one branch would run.
+        PluginError: A plug-in lowers what is lowered already, raised, or returned no view of the result.
     """
+    plugged = Plugged(plugins or {}, (*HANDLERS, *folds.VIEWS, *BLANK, *SAME))
     nodes = list(step.module.graph.nodes)
     slots = dict(zip((n for n in nodes if n.op == "placeholder"), step.inputs, strict=True))
     given = {n: s.name for n, s in slots.items() if s.kind in ("parameter", "buffer")}
@@ -57,7 +62,7 @@ def lower(step: Step, name: str, batch: int) -> Graph:
         elif node.op == "get_attr" and "val" in node.meta:
             low.place(node, _given(node, Slot("buffer", str(node.target))))
         elif node.op == "call_function":
-            low.env[node] = _node(low, node)
+            low.env[node] = _node(low, node, plugged)
     _close(low, step, slots, nodes[-1])
     return Graph(
         name=name,
@@ -66,6 +71,7 @@ def lower(step: Step, name: str, batch: int) -> Graph:
         unsupported=tuple(low.list_unsupported()),
         batch=batch,
         parameters=sum(n.meta["val"].numel() for n in parameters),
+        notes=plugged.notes(),
     )
 
 
@@ -87,7 +93,7 @@ def _owner(slot: Slot) -> str:
     return ".".join(parts[: {"input": 0, "state": -2}.get(slot.kind, -1)])
 
 
-def _node(low: Lowering, node: Node) -> Any:
+def _node(low: Lowering, node: Node, plugged: Plugged) -> Any:
     """Return what ``node`` is: a view, a tuple of them, or None; ops are added by the way."""
     name = aten(node)
     if node.target is getitem:
@@ -103,9 +109,10 @@ def _node(low: Lowering, node: Node) -> Any:
         return low.env[_first(node)]
     if name in folds.VIEWS:
         return _view(low, node)
-    if name in HANDLERS:
+    handler = HANDLERS.get(name) or plugged.handler(name)
+    if handler is not None:
         try:
-            return HANDLERS[name](low, node)
+            return handler(low, node)
         except Irregular:  # a form of the op that its handler does not know; nothing was added yet
             return _unsupported(low, node)
     made = elementwise.lower(low, node)

@@ -1,0 +1,133 @@
+"""Banks of plug-ins: what the machine asks of a bank, and the guard around one that is not built in."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import replace
+from typing import Any, Protocol
+
+from accelsim import plugins
+from accelsim.machine.layout import At, BankMap
+from accelsim.machine.memory import Access, Action, Bank, Memory, Port, Service
+from accelsim.resolve.machine import BankGroup
+from accelsim.sim import Sim
+
+MEMBERS = (
+    *("spec", "chunk_bytes", "code_bytes", "read_port", "write_port"),
+    *("access", "cost", "narrow", "ports"),
+)
+
+
+class BankModel(Memory, Protocol):
+    """What the machine asks of a bank group.
+
+    A bank that also has ``standing(now) -> Hashable`` supports the skip of steady states: all that decides
+    its answers from ``now`` on besides its two ports, in times from ``now``. For a built-in bank that is
+    nothing. Without it every tile is simulated.
+
+    Attributes:
+        chunk_bytes: The most bytes that one access is asked for.
+        code_bytes: Transfers of the DMA are split at multiples of this; 1: anywhere.
+        read_port, write_port: One object where both directions share a port.
+    """
+
+    spec: BankGroup
+    code_bytes: int
+    read_port: Port
+    write_port: Port
+
+    def cost(self, action: Action, nbytes: int) -> tuple[int, int]:
+        """Return the picoseconds for which an access of ``nbytes`` holds its port, and its words."""
+
+    def narrow(self, nbytes: int) -> int:
+        """Return how many code words a write of ``nbytes`` fills in part: those are read first."""
+
+    def ports(self) -> dict[str, Port]:
+        """Return the ports by component name: ``spad.NAME``, or that with ``.read`` and with ``.write``."""
+
+
+def bank_of(sim: Sim, spec: BankGroup, granularity_bytes: int, over: BankMap | None = None) -> Bank:
+    """Return the bank of a group: the built-in one, or that of the plug-in which the machine names.
+
+    Raises:
+        PluginError: The plug-in is missing, or what it makes is no bank.
+    """
+    if not spec.model:
+        return Bank(sim, spec, granularity_bytes, over)
+    plugin = plugins.demand(plugins.BANKS, spec.model, spec.model_identity)
+    factory = plugin.load()
+    with plugin.guarded(f"making bank.{spec.name}"):
+        made = factory(spec, sim, granularity_bytes)
+    missing = [name for name in MEMBERS if not hasattr(made, name)]
+    if missing:
+        raise plugin.fault(f"what it makes of bank.{spec.name} is no bank: it lacks {', '.join(missing)}")
+    return Guarded(sim, granularity_bytes, made, plugin)
+
+
+def unsteady(bank: Bank) -> str:
+    """Return why no steady state can be told with ``bank``; empty if it can."""
+    if isinstance(bank, Guarded) and not bank.steady:
+        return f"bank.{bank.spec.name}: its model, {bank.plugin}, says nothing of its state"
+    return ""
+
+
+class Guarded(Bank):
+    """A plug-in's bank whose exceptions and impossible answers are errors that name the plug-in."""
+
+    def __init__(self, sim: Sim, granularity_bytes: int, bank: Any, plugin: plugins.Plugin) -> None:
+        super().__init__(sim, replace(bank.spec, buffer=None), granularity_bytes)
+        self.spec = bank.spec
+        self.plugin = plugin
+        self.steady = callable(getattr(bank, "standing", None))
+        self.chunk_bytes = bank.chunk_bytes
+        self.code_bytes = bank.code_bytes
+        self.read_port = bank.read_port
+        self.write_port = bank.write_port
+        self.servers[0].read_port, self.servers[0].write_port = bank.read_port, bank.write_port
+        self._bank = bank
+
+    def serve(
+        self,
+        action: Action,
+        nbytes: int,
+        at: At | None = None,  # noqa: ARG002
+        moved: int = 0,  # noqa: ARG002
+        space: Hashable = None,  # noqa: ARG002
+    ) -> Service:
+        """Reserve a port for ``nbytes``, now; a plug-in's bank knows no addresses."""
+        access = self.access(action, nbytes)
+        narrow = self.narrow(nbytes) if action == "write" else 0
+        return Service(access, *self.cost(action, nbytes), narrow)
+
+    def access(self, action: Action, nbytes: int, at: At | None = None) -> Access:  # noqa: ARG002
+        """Reserve a port for ``nbytes``, now; words that are to wake do so first."""
+        if self.wakes:
+            self._wake()
+        with self.plugin.guarded(f"{action} of {nbytes} bytes"):
+            access: Access = self._bank.access(action, nbytes)
+        times = (access.queued_ps, access.start_ps, access.done_ps)
+        if any(type(t) is not int for t in times) or not times[0] <= times[1] <= times[2]:
+            what = "expected whole picoseconds with queued <= start <= done"
+            raise self.plugin.fault(f"{action} of {nbytes} bytes is answered by {times}: {what}")
+        return access
+
+    def cost(self, action: Action, nbytes: int) -> tuple[int, int]:
+        """Return for how long an access holds its port, and how many words it takes."""
+        with self.plugin.guarded(f"cost of a {action} of {nbytes} bytes"):
+            hold, words = self._bank.cost(action, nbytes)
+        return hold, words
+
+    def narrow(self, nbytes: int) -> int:
+        """Return how many code words a write of ``nbytes`` fills in part."""
+        with self.plugin.guarded(f"narrow({nbytes})"):
+            return int(self._bank.narrow(nbytes))
+
+    def ports(self) -> dict[str, Port]:
+        """Return the ports by component name."""
+        with self.plugin.guarded("ports()"):
+            return dict(self._bank.ports())
+
+    def standing(self, now: int) -> Any:
+        """Return what besides its ports decides the bank's answers from ``now`` on."""
+        with self.plugin.guarded("standing()"):
+            return self._bank.standing(now)
