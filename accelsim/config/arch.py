@@ -292,10 +292,9 @@ class Im2colSpec(Block):
 class MappingSpec(Block):
     """``[mapping]``: what the mapper is told."""
 
-    objective: Annotated[
-        Literal["time", "dram"], later("energy", "edp", "mram_writes", use='"time" or "dram"')
-    ] = "time"
-    """What is minimised first; the other one breaks ties."""
+    objective: Literal["time", "dram", "energy", "edp", "mram_writes"] = "time"
+    """What is minimised first: the estimated time, DRAM bytes, energy, energy x time, or bytes written into
+    STT-MRAM. Ties go to DRAM bytes (`time`) or to time. With `energy` and `edp` prices decide the mapping."""
     fusion: Annotated[Literal["none", "epilogue"], later("epilogue+stats", use='"epilogue"')] = "epilogue"
     """Whether elementwise ops ride on the drain of the op before."""
     depthwise: Annotated[Literal["array"], later("vector", "diagonal", use='"array"')] = "array"

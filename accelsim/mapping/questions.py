@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from accelsim.geometry import Operand
 from accelsim.graph.ir import Op
+from accelsim.mapping.given import Imposed
 from accelsim.mapping.kernels import Draft
-from accelsim.mapping.problem import Part, Piece, Problem
+from accelsim.mapping.problem import Part, Piece, Problem, Rates
 from accelsim.mapping.slab_nest import SlabProblem
 from accelsim.resolve.machine import Machine
 
@@ -17,7 +18,14 @@ def nameless(operand: Operand) -> Operand:
     return Operand("", operand.shape, operand.dims)
 
 
-def problem(draft: Draft, machine: Machine, reads: tuple[Piece, ...], writes: tuple[Piece, ...]) -> Problem:
+def problem(
+    draft: Draft,
+    machine: Machine,
+    reads: tuple[Piece, ...],
+    writes: tuple[Piece, ...],
+    rates: Rates | None = None,
+    imposed: Imposed | None = None,
+) -> Problem:
     """Return the question that the tile search of a GEMM answers."""
     gemm = draft.leader.gemm
     assert gemm is not None
@@ -33,11 +41,17 @@ def problem(draft: Draft, machine: Machine, reads: tuple[Piece, ...], writes: tu
         expanded=gemm.expanded or "",
         expansion=expansion(draft.leader, machine, reads),
         rider_rate=sum(machine.vector.cycles.get(f, 1) * c for f, c in rider_functions(draft)),
+        rates=rates,
+        imposed=imposed,
     )
 
 
 def slab_problem(
-    draft: Draft, machine: Machine, reads: tuple[Piece, ...], writes: tuple[Piece, ...]
+    draft: Draft,
+    machine: Machine,
+    reads: tuple[Piece, ...],
+    writes: tuple[Piece, ...],
+    imposed: Imposed | None = None,
 ) -> SlabProblem:
     """Return the question that the slab search of a vector kernel answers."""
     vector = draft.leader.vector
@@ -50,7 +64,7 @@ def slab_problem(
     )
     work = [f for p in vector.passes for f in p.functions] + rider_functions(draft)
     cycles = sum(machine.vector.cycles.get(f, 1) * c for f, c in work)
-    return SlabProblem(vector.axes, vector.separable, reads, writes, passes, max(1, cycles))
+    return SlabProblem(vector.axes, vector.separable, reads, writes, passes, max(1, cycles), imposed)
 
 
 def rider_functions(draft: Draft) -> list[tuple[str, int]]:

@@ -250,10 +250,15 @@ class Noc:
 class MappingChoices:
     """What the mapper is told."""
 
-    objective: Literal["time", "dram"]
+    objective: Literal["time", "dram", "energy", "edp", "mram_writes"]
     fusion: Literal["none", "epilogue"]
     depthwise: Literal["array"]
     dgrad: Literal["zero-insert"]
+
+    @property
+    def priced(self) -> bool:
+        """Whether energies decide the mapping: then it is another one at other prices."""
+        return self.objective in ("energy", "edp")
 
 
 Changes = tuple[float, float]  # shares of a written word's bits that go to 0, and to 1
