@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Hashable, Sequence
-from copy import copy
+from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from accelsim.geometry import ceil_div
@@ -112,16 +112,17 @@ class Buffer:
         self._drain(None, 0)
         return max(now, self.port.free_ps)
 
-    def expected_ps(self, entry: Entry) -> int:
-        """Return when ``entry`` will be in the cells if nobody comes between."""
+    def soonest_ps(self, entry: Entry, now: int) -> int:
+        """Return when ``entry`` will be in the cells at the soonest; it is settled up to ``now``.
+
+        A read that comes between may let words come together that would have gone in beats of their own.
+        """
         if entry.done_ps != PENDING:
             return entry.done_ps
-        other, place = copy(self), self.fifo.index(entry)
-        other.port = copy(self.port)
-        other.fifo = deque(copy(e) for e in self.fifo)
-        ours = other.fifo[place]
-        other._drain(None, self.level - sum(e.left for e in list(self.fifo)[: place + 1]))
-        return ours.done_ps
+        place = self.fifo.index(entry)
+        words = sum(e.left for e in islice(self.fifo, place + 1))
+        cells = max(now, self.port.free_ps) + ceil_div(words, self.lanes) * self.cycle_ps
+        return max(cells, entry.there_ps + self.cycle_ps) + entry.extra_ps
 
     def standing(self, now: int) -> tuple[Any, ...]:
         """Return what decides the future, times from ``now`` on: the entrance, and what is in the buffer."""

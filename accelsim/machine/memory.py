@@ -256,7 +256,7 @@ class Bank:
                 arm()
 
         def arm() -> None:
-            event = sim.at(buffer.expected_ps(entry), ("cells", buffer, entry, tag))
+            event = sim.at(buffer.soonest_ps(entry, sim.now), ("cells", buffer, entry, tag))
             assert event.callbacks is not None
             event.callbacks.append(look)
 
