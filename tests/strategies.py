@@ -29,6 +29,7 @@ from accelsim.resolve.machine import (
     MappingChoices,
     Noc,
     VectorUnit,
+    WriteBuffer,
 )
 from accelsim.trace.recorder import Recorder
 from accelsim.words import ROLES
@@ -274,6 +275,36 @@ def machines(draw: st.DrawFn, **fixed: Any) -> Machine:
         "placement": {r: tuple(draw(st.permutations(names))) for r in ROLES} if len(names) > 1 else None,
     }
     return machine(*groups, **{**drawn, **fixed})
+
+
+@st.composite
+def write_buffers(draw: st.DrawFn) -> WriteBuffer:
+    """Return a write buffer of 1 to 40 words."""
+    entries = draw(st.integers(1, 40))
+    high = draw(st.integers(1, entries))
+    return WriteBuffer(
+        entries=entries,
+        high=high,
+        low=draw(st.integers(0, high - 1)),
+        coalescing=draw(st.booleans()),
+        forwarding=draw(st.booleans()),
+        cycle_ps=draw(st.sampled_from([264, 1_000, 1_429])),
+        access_pj=0.1,
+    )
+
+
+@st.composite
+def fronted(draw: st.DrawFn, on: Machine) -> Machine:
+    """Return ``on`` with write buffers, or banks that serve by address, or both, or neither."""
+    interleave = draw(st.sampled_from(["word", "line", "tile"]))
+    banks = {n: replace(b, buffer=draw(st.none() | write_buffers())) for n, b in on.banks.items()}
+    return replace(
+        on,
+        banks=banks,
+        interleave=interleave,  # type: ignore[arg-type]
+        line_bytes=draw(st.sampled_from([8, 56, 64, 256])) if interleave == "line" else 0,
+        skew=draw(st.integers(0, 2)) if interleave != "word" else 0,
+    )
 
 
 sizes = st.integers(1, 25)

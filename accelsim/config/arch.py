@@ -114,6 +114,26 @@ class VectorSpec(Block):
     """Energy per element by function; left out: from the compute table at `node` and the default rates."""
 
 
+class WriteBufferSpec(Spec):
+    """``[bank.NAME.write_buffer]``: a buffer before the cells of each bank; its numbers have the bank's
+    `source`."""
+
+    entries: CountOrZero
+    """Words that it holds, per bank; 0: none."""
+    high: Share = 0.75
+    """Level, as a share of the entries, from which the cells are written before anything is read."""
+    low: Share = 0.25
+    """Level down to which they then are; below, they are written when nobody reads."""
+    coalescing: Flag = True
+    """A write of a word that is in the buffer takes no other entry."""
+    forwarding: Flag = True
+    """Partial sums that are in the buffer are read from there; else they wait until the cells have them."""
+    access_energy: Picojoules | None = None
+    """Of one word written to an entry, or read from it; default: its bits as those of a PE's register."""
+    area: SquareMm | None = None
+    """Of all buffers of the group; default: a flip-flop per bit (docs/sources.md)."""
+
+
 class BankSpec(Block):
     """``[bank.NAME]``: a group of equal banks."""
 
@@ -177,6 +197,14 @@ class BankSpec(Block):
     """Drivers stop when a bit has switched, or need not."""
     differential_write: Flag = False
     """The old word is read first and only bits that change are driven."""
+    mux_area: Share = 0.0
+    """Area that each doubling of subbanks adds, for multiplexers and decoders, as a share of the macros'."""
+    mux_energy: Share = 0.0
+    """Energy that each doubling of subbanks adds, as a share of a word's without that of its cells."""
+    mux_latency: Time = written("0 ns")
+    """Latency that each doubling of subbanks adds to a read."""
+    write_buffer: WriteBufferSpec | None = None
+    """Table `[bank.NAME.write_buffer]`."""
     max_dwell: Text = ""
     """Time for which data may lie here, such as `"20 us"`; what is expected to lie longer is placed
     elsewhere. Or `"ber:1e-6"`: the time after which the device has flipped that share of the bits."""
@@ -201,8 +229,14 @@ class BankSpec(Block):
 class ScratchpadSpec(Block):
     """``[scratchpad]``: what all bank groups share."""
 
-    interleave: Annotated[Literal["word"], later("line", "tile", use='"word"')] = "word"
-    """How addresses go over the macros of a group."""
+    interleave: Literal["word", "line", "tile"] = "word"
+    """How addresses go over a group. `word`: consecutive words over all its macros, which serve together.
+    `line`: consecutive lines over its banks, each of which serves alone. `tile`: a bank's addresses are
+    consecutive, so that what is smaller than a bank lies in one, or in two neighbours."""
+    line: SomeBytes = written("256 B")
+    """Bytes of a line of `interleave = "line"`."""
+    skew: CountOrZero = 0
+    """Row r of a tensor lies r x skew banks further than it would, with `line` and `tile`."""
     granularity: SomeBytes = written("4 KiB")
     """Bytes of one simulated bank transaction."""
 
@@ -262,10 +296,9 @@ class Im2colSpec(Block):
 class MappingSpec(Block):
     """``[mapping]``: what the mapper is told."""
 
-    objective: Annotated[
-        Literal["time", "dram"], later("energy", "edp", "mram_writes", use='"time" or "dram"')
-    ] = "time"
-    """What is minimised first; the other one breaks ties."""
+    objective: Literal["time", "dram", "energy", "edp", "mram_writes"] = "time"
+    """What is minimised first: the estimated time, DRAM bytes, energy, energy x time, or bytes written into
+    STT-MRAM. Ties go to DRAM bytes (`time`) or to time. With `energy` and `edp` prices decide the mapping."""
     fusion: Literal["none", "epilogue", "epilogue+stats"] = "epilogue"
     """What rides on the drain of the op before: elementwise ops, and with `epilogue+stats` also the sums of a
     normalisation over what that op makes."""

@@ -257,7 +257,7 @@ class KernelSteps:
             cycle = self.clock.at_or_after(self.sim.now)
             self._stall_until(cycle, "drain_blocked", self.start)
             self.start = max(self.start, cycle)
-        current.read_partial_sums()
+        current.read_partial_sums(self.drain.sums_before_cells(self.kr, block))
 
     def _operand_there(self, access: Access, due: int) -> Steps:
         """Wait for the cycle at which a late operand is there."""
@@ -290,7 +290,7 @@ class KernelSteps:
             yield self.drain.progress()
         cycle = self.clock.at_or_after(self.sim.now)
         if cycle > self.end:
-            self._stall_until(cycle, "drain_blocked", self.end)
+            self._stall_until(cycle, "write_buffer_full" if self.drain.full else "drain_blocked", self.end)
             self._bubbles += cycle - self.end
             self.end = cycle
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from accelsim.mapping.allocate import Allocator
@@ -94,7 +95,7 @@ def _enter(books: Books, plan: Plan, life: Life) -> None:
     events = life.events()
     in_dram = life.made < 0
     books.ready_after[name] = -1
-    chains = _chains(plan.residency.kept.get(name, []))
+    chains = stretches(plan.residency.kept.get(name, []))
     if not in_dram and not any(first == life.made for first, _ in chains):
         in_dram = True
         books.ready_after[name] = life.made
@@ -123,7 +124,7 @@ def _enter(books: Books, plan: Plan, life: Life) -> None:
             books.dram_class[name] = copy.copy_class
 
 
-def _chains(gaps: list[Gap]) -> list[tuple[int, int]]:
+def stretches(gaps: Sequence[Gap]) -> list[tuple[int, int]]:
     """Return (first, last) kernels of the stretches that touching gaps make."""
     chains: list[tuple[int, int]] = []
     for gap in sorted(gaps, key=lambda g: g.start):

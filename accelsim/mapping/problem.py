@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accelsim.geometry import Axis, Operand, ceil_div
+from accelsim.mapping.given import Imposed
 from accelsim.mapping.im2col import Window
 from accelsim.program.program import Cut, Panel, Side
+from accelsim.resolve.machine import Content
 
 Array = NDArray[np.float64]
 Bool = NDArray[np.bool_]
@@ -49,6 +51,21 @@ class Part(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Rates:
+    """What decides a kernel's energy beside its traffic and its time.
+
+    Attributes:
+        contents: What the data of each operand look like, reads first.
+        shift_pj: One element's way through half of the array's rows.
+        clock_w: Power of the clock while the kernel has the array.
+    """
+
+    contents: tuple[Content, ...]
+    shift_pj: float
+    clock_w: float
+
+
+@dataclass(frozen=True, slots=True)
 class Problem:
     """A GEMM and what rides on it, wherever its operands are; equal problems have equal answers."""
 
@@ -65,6 +82,8 @@ class Problem:
     rider_rate: int
     decomposed: bool = False  # into one dense GEMM per phase
     together: int = 1  # channels side by side on the array's diagonal
+    rates: Rates | None = None  # where energies decide
+    imposed: Imposed | None = None
 
     @property
     def batch(self) -> int:
@@ -106,4 +125,6 @@ def keeps(problem: Problem, places: Places) -> list[tuple[bool, bool]]:
     """Return which of a and b may be held whole for the kernel beside what the plan keeps anyway."""
     a = [False, True] if places.a.place == "buffered" and problem.batch == 1 else [False]
     b = [False, True] if places.b.place == "buffered" and problem.batch == 1 else [False]
+    if problem.imposed is not None and problem.imposed.hold is not None:
+        a, b = (one if i in problem.imposed.hold else [False] for i, one in enumerate((a, b)))
     return list(itertools.product(a, b))

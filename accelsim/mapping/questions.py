@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from accelsim.geometry import Operand
+from accelsim.mapping.given import Imposed
 from accelsim.mapping.im2col import window_of
 from accelsim.mapping.kernels import Draft
-from accelsim.mapping.problem import Piece, Problem
+from accelsim.mapping.problem import Piece, Problem, Rates
 from accelsim.mapping.slab_nest import SlabProblem
 from accelsim.mapping.variants import channels_together, is_decomposed
 from accelsim.resolve.machine import Machine
@@ -16,7 +17,14 @@ def nameless(operand: Operand) -> Operand:
     return Operand("", operand.shape, operand.dims)
 
 
-def problem(draft: Draft, machine: Machine, reads: tuple[Piece, ...], writes: tuple[Piece, ...]) -> Problem:
+def problem(
+    draft: Draft,
+    machine: Machine,
+    reads: tuple[Piece, ...],
+    writes: tuple[Piece, ...],
+    rates: Rates | None = None,
+    imposed: Imposed | None = None,
+) -> Problem:
     """Return the question that the tile search of a GEMM answers."""
     gemm = draft.leader.gemm
     assert gemm is not None
@@ -34,11 +42,17 @@ def problem(draft: Draft, machine: Machine, reads: tuple[Piece, ...], writes: tu
         decomposed=is_decomposed(gemm, machine),
         together=channels_together(gemm, machine),
         rider_rate=sum(machine.vector.cycles.get(f, 1) * c for f, c in draft.riding),
+        rates=rates,
+        imposed=imposed,
     )
 
 
 def slab_problem(
-    draft: Draft, machine: Machine, reads: tuple[Piece, ...], writes: tuple[Piece, ...]
+    draft: Draft,
+    machine: Machine,
+    reads: tuple[Piece, ...],
+    writes: tuple[Piece, ...],
+    imposed: Imposed | None = None,
 ) -> SlabProblem:
     """Return the question that the slab search of a vector kernel answers."""
     vector = draft.leader.vector
@@ -51,4 +65,4 @@ def slab_problem(
     )
     work = [f for p in draft.walks for f in p.functions] + draft.riding
     cycles = sum(machine.vector.cycles.get(f, 1) * c for f, c in work)
-    return SlabProblem(vector.axes, vector.separable, reads, writes, passes, max(1, cycles))
+    return SlabProblem(vector.axes, vector.separable, reads, writes, passes, max(1, cycles), imposed)

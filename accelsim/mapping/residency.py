@@ -10,9 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from operator import attrgetter
+from types import MappingProxyType
 
 from accelsim.mapping.dwells import Dwells
 from accelsim.mapping.gaps import Gap, Residency, gaps_of, sizes_of
+from accelsim.mapping.given import Lying
 from accelsim.mapping.storage import Life
 from accelsim.mapping.walk import Track, Walked, walk
 from accelsim.resolve.machine import Machine
@@ -21,19 +23,30 @@ from accelsim.resolve.machine import Machine
 class ResidencyPlanner:
     """Plans the residency of one step under varying capacities."""
 
-    def __init__(self, lives: Mapping[str, Life], machine: Machine, dwells: Dwells, cyclic: bool) -> None:
+    def __init__(
+        self,
+        lives: Mapping[str, Life],
+        machine: Machine,
+        dwells: Dwells,
+        cyclic: bool,
+        given: Mapping[str, Lying] = MappingProxyType({}),
+    ) -> None:
         self.lives = lives
         self.kernels = len(dwells.until) - 1
         self.words = {g: b.word_bytes for g, b in machine.banks.items()}
         self.depth = max((len(x.groups) for x in lives.values()), default=0)
         gaps = self.gaps = [dwells.allowed(gap, lives[gap.tensor]) for gap in gaps_of(lives, self.words)]
-        self.homeless = [g for g in gaps if not g.groups]
+        self.given = given
+        self.base = self._placed_by_hand()
+        self.homeless = [g for g in gaps if not g.groups and g.tensor not in given]
         first: dict[str, list[Gap]] = {}
         for gap in gaps:
-            if gap.groups:
+            if gap.groups and gap.tensor not in given:
                 first.setdefault(gap.groups[0], []).append(gap)
         self.first = {group: Track(group, those) for group, those in first.items()}
-        surviving = [(n, x) for n, x in lives.items() if cyclic and x.successor is not None]
+        surviving = [
+            (n, x) for n, x in lives.items() if cyclic and x.successor is not None and n not in given
+        ]
         surviving.sort(key=lambda item: (-len(item[1].reads), item[1].data.nbytes, item[0]))
         self.surviving = [(n, sizes_of(x, self.words)) for n, x in surviving]
         self.lasting = {n: dwells.over_the_step(lives[n]) for n, _ in surviving}
@@ -41,7 +54,10 @@ class ResidencyPlanner:
 
     def plan(self, capacity: Mapping[str, int]) -> Residency:
         """Return what stays where when each group may hold ``capacity`` bytes of whole tensors."""
-        plan = Residency({}, {}, {}, {g: [0] * self.kernels for g in self.words})
+        base = self.base
+        kept = {tensor: list(gaps) for tensor, gaps in base.kept.items()}
+        usage = {g: list(used) for g, used in base.usage.items()}
+        plan = Residency(kept, dict(base.group), dict(base.pinned), usage)
         given_up = list(self.homeless)
         for group in self.first:
             walked = self._walk(group, capacity[group])
@@ -59,8 +75,27 @@ class ResidencyPlanner:
     def _walk(self, group: str, capacity: int) -> Walked:
         key = (group, capacity)
         if key not in self._walked:
-            self._walked[key] = walk(self.first[group], capacity, self.kernels)
+            base = self.base.usage[group]
+            room = max(capacity, *base) if base else capacity
+            self._walked[key] = walk(self.first[group], room, self.kernels, base if self.given else ())
         return self._walked[key]
+
+    def _placed_by_hand(self) -> Residency:
+        """Return what a mapping file keeps where."""
+        plan = Residency({}, {}, {}, {g: [0] * self.kernels for g in self.words})
+        for gap in self.gaps:
+            lying = self.given.get(gap.tensor)
+            if lying is None or lying.group is None:
+                continue
+            if any(first <= gap.start and gap.end <= last for first, last in lying.stretches):
+                _occupy(plan, lying.group, gap)
+        for name, lying in self.given.items():
+            life = self.lives[name]
+            if lying.pinned and lying.group is not None and life.successor is not None:
+                plan.pinned[name] = lying.group
+                size = sizes_of(life, self.words)[lying.group]
+                plan.usage[lying.group] = [n + size for n in plan.usage[lying.group]]
+        return plan
 
     def _next_choice(
         self, plan: Residency, waiting: list[Gap], choice: int, capacity: Mapping[str, int]

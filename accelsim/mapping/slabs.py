@@ -9,6 +9,7 @@ from accelsim.geometry import ceil_div
 from accelsim.mapping.ports import port_ps_of
 from accelsim.mapping.problem import Budget, Where
 from accelsim.mapping.slab_nest import Nest, Slab, SlabProblem
+from accelsim.mapping.traffic import Traffic
 from accelsim.program.program import Cut
 from accelsim.resolve.machine import Machine
 
@@ -24,6 +25,7 @@ class SlabChoice:
     write_bytes: tuple[int, ...]  # of one slot
     time_ps: int
     dram_bytes: int
+    traffic: Traffic
 
 
 class Slabs:
@@ -34,7 +36,12 @@ class Slabs:
         self.reads = reads
         self.writes = writes
         often = tuple(i for i, at in enumerate(reads) if at.place == "buffered" and nest.walks[i] > 1)
-        keeps = (often, ()) if often else ((),)  # first holding whole what several passes read
+        keeps: tuple[tuple[int, ...], ...] = (
+            (often, ()) if often else ((),)
+        )  # first holding whole what several passes read
+        imposed = nest.problem.imposed
+        if imposed is not None and imposed.hold is not None:
+            keeps = (tuple(i for i in sorted(imposed.hold) if reads[i].place == "buffered"),)
         self.trials = [(i, keep) for keep in keeps for i in range(nest.first, len(nest.cuts))]
         self.held: list[_Held] = []  # of the trials so far
         self.costed: dict[int, SlabChoice] = {}  # by trial
@@ -81,6 +88,12 @@ class SlabSearch:
             slabs.known[budget] = self._first_fit(slabs, budget)
         return slabs.known[budget]
 
+    def least_need(self, slabs: Slabs) -> dict[str, float]:
+        """Return the bytes per group that the last trial needs, the finest."""
+        number, keep = slabs.trials[-1]
+        held = self._held(slabs, slabs.nest.slab(number), keep)
+        return {group: float(held.need[i]) for group, i in self.number.items()}
+
     def _first_fit(self, slabs: Slabs, room: Budget) -> SlabChoice | None:
         for i, (number, keep) in enumerate(slabs.trials):
             if i == len(slabs.held):
@@ -122,6 +135,7 @@ class SlabSearch:
             write_bytes=tuple(held.sizes[reads:]),
             time_ps=self._time(slabs, tally, held.sizes[:reads]),
             dram_bytes=tally.dram_bytes,
+            traffic=tally.traffic,
         )
 
     def compute_ps(self, nest: Nest) -> float:
@@ -147,27 +161,32 @@ class _Tally:
 
     def __init__(self, slabs: Slabs, slab: Slab, keep: tuple[int, ...]) -> None:
         self.dram_bytes = 0
+        self.traffic = Traffic()
         self.moved = {at.group: [0.0, 0.0] for at in (*slabs.reads, *slabs.writes)}
         self.slot_bytes = self.slot_fills = self.slot_rounds = 0
         nest = slabs.nest
         reads = zip(slabs.reads, nest.walks, nest.reads, slab.reads, strict=True)
         for i, (at, walks, total, part) in enumerate(reads):
             again = at.place == "buffered" and i not in keep and part < total  # tile by tile, in every walk
-            self._read(at, walks, total, slab.count if again else 0)
-        for at, total in zip(slabs.writes, nest.writes, strict=True):
+            self._read(i, at, walks, total, slab.count if again else 0)
+        for i, (at, total) in enumerate(zip(slabs.writes, nest.writes, strict=True), start=len(slabs.reads)):
             self.moved[at.group][1] += total
+            self.traffic.write(at.group, i, total)
             if at.place == "buffered":
                 self.dram_bytes += total
                 self.moved[at.group][0] += total
+                self.traffic.drain(at.group, total, total)
 
-    def _read(self, at: Where, walks: int, total: int, fills: int) -> None:
+    def _read(self, number: int, at: Where, walks: int, total: int, fills: int) -> None:
         """Count a read operand that ``walks`` go over, each with ``fills`` through slots; 0: filled once."""
         self.moved[at.group][0] += total * walks
+        self.traffic.read(at.group, total * walks)
         if at.place == "resident":
             return
         times = walks if fills else 1
         self.dram_bytes += total * times
         self.moved[at.group][1] += total * times
+        self.traffic.fill(at.group, number, total * times, total * times)
         if fills:
             self.slot_bytes += total * times
             self.slot_fills += fills * times

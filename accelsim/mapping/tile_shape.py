@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from accelsim.geometry import DimMap, ceil_div
-from accelsim.mapping.cuts import candidates, cut_twice, cuts_to
+from accelsim.mapping.cuts import candidate_of, candidates, cut_twice, cuts_to, twice_of
 from accelsim.mapping.footprint import Cuts, CutSide, Footprint, widths
 from accelsim.mapping.phase_costs import PhaseCosts, whole_kernels
 from accelsim.mapping.problem import ORDERS, PANEL_ORDERS, SIDES, Array, Bool, Problem
@@ -43,6 +43,8 @@ class Shape:
     ) -> None:
         self.panel = panel
         self.orders = PANEL_ORDERS if panel else ORDERS
+        if problem.imposed is not None and problem.imposed.order:
+            self.orders = tuple(order for order in self.orders if order == problem.imposed.order)
         self.machine = machine
         self.array = array
         self.p = problem
@@ -82,6 +84,12 @@ class Shape:
         Beside panels only what may keep the array's rate is of use: tiles of a whole array, thin along k.
         """
         axes, array = self.p.axes(side), self.array
+        imposed = self.p.imposed
+        given = imposed.cut(side) if imposed is not None else None
+        if given is not None:
+            if imposed is not None and imposed.panel is not None and side == self.panel:
+                return Cuts.twice((twice_of(axes, imposed.panel.cut, given),))
+            return Cuts.once((candidate_of(axes, given),) if axes else candidates(axes, 1))
         if self.panel is None:
             found = candidates(axes, quantum)
             return Cuts.once(whole_kernels(axes, found) if self.p.decomposed and side == "k" else found)
@@ -205,6 +213,33 @@ class Shape:
             return np.where(going_on, folds * (streamed.size + tail + load), split) * self.p.batch
         period = np.where(going_on, max(array.rows, streamed.size), streamed.padded)
         return folds * period * self.p.batch + load + tail
+
+    @property
+    def emits(self) -> bool:
+        """Whether results, not operands, pass through the array's registers."""
+        return self.array.dataflow == "os"
+
+    def accumulated(self) -> Array:
+        """Return the read-modify-writes of the accumulator, those of spilled partial sums included."""
+        k = self.sides["k"]
+        points = self.points * self.p.batch
+        if not self.emits:
+            return points * k.row_blocks
+        return self._per_order(lambda order: np.where(self._psum_elements(order) > 0, points * k.count, 0.0))
+
+    def shifted(self) -> Array:
+        """Return the elements that pass through the array's registers: stationary ones, or results."""
+        if self.emits:
+            return np.full((1, 1, 1), self.points * self.p.batch)
+        rows, cols, streamed = (self.sides[self.over[x]] for x in ("rows", "cols", "streamed"))
+        every = float(rows.size * cols.size) * self.p.batch
+        again = every * streamed.count
+
+        def of(order: Order) -> Array:
+            along = order[-1] == self.over["streamed"] and not self.panel
+            return np.where(self.single_fold(), every, again) if along else again
+
+        return self._per_order(of)
 
     def allowed(self) -> Bool | None:
         """Return where the convention allows the cut: scale-sim does not split the streamed side."""

@@ -10,8 +10,9 @@ import numpy as np
 
 from accelsim.mapping.footprint import Footprint, blocks_per_result, rows_per_result
 from accelsim.mapping.ports import port_ps
-from accelsim.mapping.problem import SIDES, Array, Places, keeps
+from accelsim.mapping.problem import SIDES, Array, Bool, Budget, Places, keeps
 from accelsim.mapping.tile_shape import Flow, Shape, beside
+from accelsim.mapping.traffic import Pick, Traffic
 from accelsim.program.folds import fold_tail
 
 MOST_SLOTS = 6  # of an operand whose tiles go innermost
@@ -69,7 +70,36 @@ class Space:
         allowed = shape.allowed()
         if allowed is not None:
             time = np.where(allowed, time, np.inf)
+        held = self._held_as_given()
+        if held is not None:
+            time = np.where(held, time, np.inf)
         return time, dram, self._needs()
+
+    def least_need(self, budget: Budget) -> dict[str, float] | None:
+        """Return buffer bytes per group of the allowed combination that exceeds ``budget`` least."""
+        time, _, need = self.costs()
+        room = dict(zip(self.machine.banks, budget, strict=True))
+        over: Array = np.where(np.isfinite(np.broadcast_to(time, self.size)), 0.0, np.inf)
+        for group, nbytes in need.items():
+            over = over + np.maximum(0.0, nbytes - room[group])
+        best = np.unravel_index(int(over.argmin()), self.size)
+        if not np.isfinite(over[best]):
+            return None
+        return {g: float(np.broadcast_to(n, self.size)[best]) for g, n in need.items()}
+
+    def _held_as_given(self) -> Bool | None:
+        """Return where operands are held whole and panels are as a mapping file wants it, if it wants any."""
+        imposed = self.p.imposed
+        if imposed is None or not (imposed.hold or imposed.panel):
+            return None
+        if imposed.panel is not None and self.shape.panel is None:
+            return np.zeros((1,) * 6, dtype=bool)  # an operand is kept: no slots, no panels
+        held = np.ones((1, 1 + self.holds[0], 1 + self.holds[1], 1, 1, 1), dtype=bool)
+        if not imposed.hold:
+            return held
+        held[:, : -1 if self.holds[0] else None] = not self.holds[0]
+        held[:, :, : -1 if self.holds[1] else None] &= not self.holds[1]
+        return held
 
     # -- bytes -----------------------------------------------------------------------------------
 
@@ -204,6 +234,33 @@ class Space:
         zero = np.zeros((1, 1, 1))
         groups = sorted(set(reads) | set(writes))
         return [port_ps(self.machine.banks[g], reads.get(g, zero), writes.get(g, zero)) for g in groups]
+
+    def traffic(self, pick: Pick) -> Traffic:
+        """Return what moves where, of the combinations that ``pick`` takes from an array over all of them."""
+        shape, batch = self.shape, self.p.batch
+        found = Traffic()
+        for i, at in enumerate(self.read_at):
+            if at.place != "resident":
+                flow = shape.either_flow(i, at.place == "kept", self.holds[i])
+                found.fill(at.group, i, pick(flow.filled), pick(flow.moved) * batch)
+        array: dict[str, Array] = {}
+        self._array_reads(array)
+        for group, nbytes in array.items():
+            found.read(group, pick(nbytes))
+        total = shape.points * batch
+        for at, piece in zip(self.places.reads, self.p.reads, strict=True):
+            found.read(at.group, total * piece.element_bytes)
+        for i, (at, piece) in enumerate(zip(self.places.writes, self.p.writes, strict=True)):
+            size = total * piece.element_bytes
+            found.write(at.group, len(self.read_at) + i, size)
+            if at.place == "buffered":
+                found.drain(at.group, size, pick(shape.moved_by_write(i)) * batch)
+        moved = pick(shape.partial_sums()[1])
+        found.read(self.places.psum_group, moved)
+        found.write(self.places.psum_group, len(self.read_at), moved)
+        found.accumulated = pick(shape.accumulated())
+        found.shifted = pick(shape.shifted()) + (moved / self.array.psum_bytes if shape.emits else 0.0)
+        return found
 
     def _array_reads(self, reads: dict[str, Array]) -> None:
         """Add what the array reads of its two operands."""

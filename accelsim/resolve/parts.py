@@ -86,6 +86,9 @@ def assemble(
         sensitivity=sensitivity,
         policy=policy,
         policy_identity=plugins.demand(plugins.PLACEMENT, policy).identity if policy else "",
+        interleave=spec.scratchpad.interleave,
+        line_bytes=spec.scratchpad.line if spec.scratchpad.interleave == "line" else 0,
+        skew=spec.scratchpad.skew,
     )
 
 

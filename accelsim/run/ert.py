@@ -13,7 +13,7 @@ from accelsim.config.document import load_spec
 from accelsim.config.ert import ErtComponent, ErtEntrySpec, ErtMapSpec, find_component, load_ert
 from accelsim.config.origins import Origins, error
 from accelsim.errors import InputError
-from accelsim.run.pe_energy import MAC
+from accelsim.resolve.prices import MAC
 from accelsim.trace.runs import Run
 
 IN_BITS: Final = ("dma", "dram", "noc")  # counted in bits

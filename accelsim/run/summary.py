@@ -174,6 +174,11 @@ def _notes(machine: Machine, graph: Graph, program: Program, options: dict[str, 
     if "mapping_from" in options:
         run = options["mapping_from"][:8]
         notes.append(f"tiles, order and placement are those of run {run}, and so is the estimate of time")
+    if "mapping_file" in options:
+        file = options["mapping_file"]
+        notes.append(
+            f"tiles, orders and places are those of {file['name']} ({file['sha256'][:8]}), where it gives any"
+        )
     if any(" " in key for key in machine.content):
         notes.append("zeros, toggles and their directions as measured in training, where they were")
     notes.append(_left_out(machine))
@@ -198,5 +203,6 @@ def _notes(machine: Machine, graph: Graph, program: Program, options: dict[str, 
             f"{g} {n // 1024} of {program.capacity_bytes[g] // 1024} KiB"
             for g, n in program.planned_capacity_bytes.items()
         )
-        notes.append(f"the plan estimated fastest keeps to a part of the scratchpad ({used}): see placement")
+        best = "fastest" if machine.mapping.objective in ("time", "dram") else "best"
+        notes.append(f"the plan estimated {best} keeps to a part of the scratchpad ({used}): see placement")
     return notes

@@ -1,6 +1,6 @@
 """The run folder: written whole or not at all, and read back with checks.
 
-    runs/<name>-<id>/  manifest.json  summary.json
+    runs/<name>-<id>/  manifest.json  summary.json  mapping.json
                        ops.parquet  spans.parquet  energy.parquet  residencies.parquet
                        copies.parquet  errors.parquet: only of some runs
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 MANIFEST: Final = "manifest.json"
 SUMMARY: Final = "summary.json"
+MAPPING: Final = "mapping.json"
 RESULTS: Final = (SUMMARY, *(f"{name}.parquet" for name in TABLES))  # decided by the run's id
 
 
@@ -103,6 +104,10 @@ class RunFolder:
         """Write ``manifest.json``; id, schema and the hashes of all files are added when the run is whole."""
         self.write_json(MANIFEST, manifest)
 
+    def write_text(self, name: str, text: str) -> None:
+        """Write the file ``name``."""
+        (self._partial / name).write_text(text, encoding="utf-8")
+
     def write_table(self, name: str, columns: Mapping[str, Column]) -> None:
         """Write the table ``name`` of ``trace.schema.TABLES``."""
         tables.write_table(self._partial / f"{name}.parquet", TABLES[name], columns)
@@ -132,6 +137,7 @@ class RunFolder:
         if before is None or before.get("id") != self.run_id:
             return
         extra = [f"{n}.parquet" for n in EXTRA_TABLES]
+        extra += [MAPPING] if MAPPING in before.get("files", {}) else []  # older runs have none
         changed = [n for n in (*RESULTS, *extra) if before.get("files", {}).get(n) != files.get(n)]
         damaged = [n for n, sha in before.get("files", {}).items() if not _has(self.path / n, sha)]
         if changed:
