@@ -29,7 +29,7 @@ Every key of a machine's TOML file. This page is made from the specs in `accelsi
 - `capacity`, `leakage` and `area` of a bank group are of the whole group, which count x subbanks macros
   share evenly. What a bank leaves out comes from the array table for a macro of that capacity: a monotone
   fit over capacity in log-log, never beyond the table; `accelsim check` prints how far the fit is off.
-- Names that are refused for now say so: `interleave = "line"`, `fusion = "epilogue+stats"` and the like.
+- Names that are refused for now say so: `dram.model = "burst"`.
 """
 
 
@@ -73,7 +73,20 @@ def arch_reference() -> str:
             meaning = doc.split(": ", 1)[1]
             parts += [f"## `{title}`\n", f"{meaning[0].upper()}{meaning[1:]}\n"]
             parts.append(_table(list(model.model_fields.items())))
+            parts += _inner(title, model)
     return "\n".join(parts)
+
+
+def _inner(title: str, model: type[BaseModel]) -> list[str]:
+    """Return the sections of the tables inside a table."""
+    parts = []
+    for name, field in model.model_fields.items():
+        inner = next((a for a in get_args(field.annotation) if _model(a) is a), None)
+        if inner is not None:
+            doc = " ".join((inner.__doc__ or "").split()).split(": ", 1)[1]
+            parts += [f"## `{title[:-1]}.{name}]`\n", f"{doc[0].upper()}{doc[1:]}\n"]
+            parts.append(_table(list(inner.model_fields.items())))
+    return parts
 
 
 def _table(fields: list[tuple[str, FieldInfo]]) -> str:
@@ -106,6 +119,8 @@ def _kind(annotation: Any) -> str:
     marks = [m for m in getattr(annotation, "__metadata__", ()) if isinstance(m, Quantity)]
     if marks:
         return _units(marks[0])
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return "a table"
     args = [a for a in get_args(annotation) if a is not type(None)]
     origin = get_origin(annotation)
     if origin is dict:

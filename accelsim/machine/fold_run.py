@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from accelsim.geometry import ceil_div
 from accelsim.machine.drain import DrainFold
 from accelsim.machine.kernel_run import KernelRun
+from accelsim.machine.layout import At
 from accelsim.machine.memory import Access
 from accelsim.machine.state import State, What
 from accelsim.machine.stream import StreamRun
@@ -26,8 +27,8 @@ class FoldRun:
         self.tile = tile
         self.place = place
         self.steps = _steps(state, run, fold)
-        self.loads = [self._read(s, self.steps) for s in _loads(fold)]
-        self.streams = [self._read(s, self.steps) for s in fold.streams]
+        self.loads = [self._read(s, self.steps, "load") for s in _loads(fold)]
+        self.streams = [self._read(s, self.steps, "streams") for s in fold.streams]
         self.psum: StreamRun | None = None
         self.asked_ps = state.sim.now  # the load chain takes its cycles from here on
 
@@ -41,9 +42,10 @@ class FoldRun:
         """The fold."""
         return self.job.folds[self.place]
 
-    def _read(self, stream: Stream, steps: int) -> StreamRun:
+    def _read(self, stream: Stream, steps: int, kind: str) -> StreamRun:
         binding = self.run.kernel.reads[stream.binding]
-        return _stream_run(self.state, self.run, "read", binding, stream.nbytes, steps)
+        at = self.run.at(self.tile, self.place, (kind, stream.binding))
+        return _stream_run(self.state, self.run, "read", binding, stream.nbytes, steps, at)
 
     def request(self, step: int) -> None:
         """Ask for what the steps up to ``step`` need."""
@@ -65,9 +67,11 @@ class FoldRun:
         """Return the latest access that brings an operand of ``step``."""
         return _latest(self.streams if self.psum is None else [*self.streams, self.psum], step)
 
-    def read_partial_sums(self) -> None:
-        """Begin to read the block's partial sums back from their bank."""
-        self.psum = partial_stream(self.state, self.run, "read", self.fold.psum_read, self.steps)
+    def read_partial_sums(self, written: DrainFold | None) -> None:
+        """Begin to read the block's partial sums back, which ``written`` wrote if they may be in a buffer."""
+        space, at = ("sums", written), self.run.at(self.tile, self.place, ("psum_read", 0))
+        self.psum = partial_stream(self.state, self.run, "read", self.fold.psum_read, self.steps, at)
+        self.psum.space = space if written is not None else None
         self.psum.request(AHEAD)
 
     def close(self) -> None:
@@ -91,16 +95,25 @@ class FoldRun:
         fold, run, state = self.fold, self.run, self.state
         steps = self.steps
         if fold.psum_write:
-            writes = [partial_stream(state, run, "write", fold.psum_write, steps)]
-            return DrainFold(run, self.tile, self.place, writes, [], steps, 0, partial=True)
+            at = run.at(self.tile, self.place, ("psum_write", 0))
+            writes = [partial_stream(state, run, "write", fold.psum_write, steps, at)]
+            drained = DrainFold(run, self.tile, self.place, writes, [], steps, 0, partial=True)
+            writes[0].space = "sums", drained
+            return drained
         writes = [
-            _stream_run(state, run, "write", run.kernel.writes[w.binding], w.nbytes, steps)
+            _stream_run(state, run, "write", run.kernel.writes[w.binding], w.nbytes, steps, self._to(w))
             for w in fold.writes
         ]
-        riders = [self._read(r, steps) for r in fold.riders]
+        riders = [self._read(r, steps, "riders") for r in fold.riders]
         result = self.job.result_of(self.place)
         completes = result is not None and result.last == self.place
-        return DrainFold(run, self.tile, self.place, writes, riders, steps, rate, completes=completes)
+        drained = DrainFold(run, self.tile, self.place, writes, riders, steps, rate, completes=completes)
+        for index, stream in enumerate(writes):
+            stream.space = f"result {index}", drained
+        return drained
+
+    def _to(self, stream: Stream) -> At | None:
+        return self.run.at(self.tile, self.place, ("writes", stream.binding))
 
 
 def _loads(fold: Fold) -> tuple[Stream, ...]:
@@ -119,22 +132,24 @@ def _latest(streams: Sequence[StreamRun], step: int) -> Access | None:
 
 
 def _stream_run(
-    state: State, run: KernelRun, action: str, binding: Binding, nbytes: int, steps: int
+    state: State, run: KernelRun, action: str, binding: Binding, nbytes: int, steps: int, at: At | None
 ) -> StreamRun:
     part = run.parts[binding.op]
     return StreamRun(
-        state, action, binding.group, nbytes, steps, part, binding.data.role, binding.data.tensor
+        state, action, binding.group, nbytes, steps, part, binding.data.role, binding.data.tensor, at
     )
 
 
-def partial_stream(state: State, run: KernelRun, action: str, nbytes: int, steps: int) -> StreamRun:
+def partial_stream(
+    state: State, run: KernelRun, action: str, nbytes: int, steps: int, at: At | None = None
+) -> StreamRun:
     """Return the stream of a block's partial sums to or from their region."""
     psum = run.kernel.psum
     assert psum is not None
     assert psum.region is not None
     role = run.kernel.psum_role
     tensor = f"{run.kernel.leader.op}/partial sums"
-    return StreamRun(state, action, psum.region.group, nbytes, steps, run.part, role, tensor)
+    return StreamRun(state, action, psum.region.group, nbytes, steps, run.part, role, tensor, at)
 
 
 def _steps(state: State, run: KernelRun, fold: Fold) -> int:

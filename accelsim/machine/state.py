@@ -7,7 +7,9 @@ from typing import NamedTuple, Protocol
 
 from accelsim.geometry import Box, reshape_box
 from accelsim.machine.kernel_run import KernelRun, SlotKey, at_origin, copy_key, slot_key
+from accelsim.machine.layout import bank_map
 from accelsim.machine.memory import Access, Action, FlatDram, Port
+from accelsim.machine.places import Places
 from accelsim.machine.plugged import bank_of, unsteady
 from accelsim.program.jobs import Transfer
 from accelsim.program.kernel_jobs import jobs_of
@@ -122,7 +124,13 @@ class State:
         self.recorder = recorder
         self.clock = Clock(machine.clock_hz)
         self.array = array_shape(machine)
-        self.banks = {n: bank_of(sim, b, machine.granularity_bytes) for n, b in machine.banks.items()}
+        front = machine.interleave, machine.line_bytes, machine.skew
+        self.banks = {
+            n: bank_of(sim, b, machine.granularity_bytes, bank_map(*front, b))
+            for n, b in machine.banks.items()
+        }
+        self.buffered = any(b.buffered for b in self.banks.values())
+        self.plain = all(b.plain for b in self.banks.values())
         recorder.unsteady = [why for bank in self.banks.values() if (why := unsteady(bank))]
         self.skips = skips and not recorder.unsteady  # whether steady states are
         beats = [b.lanes * b.word_bytes for b in machine.banks.values()]  # less would waste a beat's lanes
@@ -142,7 +150,10 @@ class State:
             kernel = self.program.kernels[index]
             vector = self.machine.vector
             jobs = jobs_of(kernel, self.array, vector.cycles, vector.lanes)
-            run = self._runs[index] = KernelRun(self.sim, kernel, jobs)
+            places = None
+            if self.machine.interleave != "word":
+                places = Places(kernel, jobs, self.program.copies, self.banks)
+            run = self._runs[index] = KernelRun(self.sim, kernel, jobs, places)
         return run
 
     def forget(self, index: int) -> None:
@@ -357,6 +368,15 @@ class State:
                 nbytes,
             )
         )
+
+    def count_buffer(
+        self, group: str, part: Part, role: str, words: int, buffered: int, forwarded: int
+    ) -> None:
+        """Count words written into a write buffer, read from it for the cells, and read by others."""
+        component = f"spad.{group}.buffer"
+        self.recorder.count(component, "write", part, role, buffered)
+        self.recorder.count(component, "drain", part, role, words if buffered else 0)
+        self.recorder.count(component, "forward", part, role, forwarded)
 
     def bank_component(self, group: str, action: Action) -> str:
         """Return the component name of a group's port."""

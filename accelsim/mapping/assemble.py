@@ -7,15 +7,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from accelsim.geometry import Axis, Operand, Range, ceil_div, volume
-from accelsim.graph.ir import Graph, Op
+from accelsim.graph.ir import Graph, Op, Pass
 from accelsim.mapping.allocate import Allocator
 from accelsim.mapping.books import Books, CopyDraft, allocate_pinned, finished, make_books
 from accelsim.mapping.cuts import follows_side, free_elements, lengths
 from accelsim.mapping.footprint import blocks_per_result, rows_per_result
+from accelsim.mapping.im2col import expansion, window_of
 from accelsim.mapping.kernels import Draft
 from accelsim.mapping.planner import Plan, Planned, Planner
 from accelsim.mapping.problem import Part
-from accelsim.mapping.questions import expansion
+from accelsim.mapping.variants import channels_together, is_decomposed, phases_at_once
 from accelsim.program.gemm_folds import OVER_COLS, STREAMED
 from accelsim.program.program import (
     Binding,
@@ -94,7 +95,8 @@ class _Assembly:
         return Kernel(
             index=self.index,
             unit="pe_array" if gemm else "vector",
-            parts=tuple(_op_part(op) for op in self.draft.ops),
+            parts=tuple(_op_part(op, _walks(self.draft, op)) for op in self.draft.ops),
+            sums=tuple(_op_part(op, _walks(None, op)[:1]) for op in self.draft.sums),
             sides=self.sides,
             cuts=self.cuts,
             order=("batch", *tile.order) if tile else ("m",),
@@ -110,7 +112,8 @@ class _Assembly:
             psum=self._psum(),
             psum_role=writes[0].data.role if writes else "activation",
             expanded=gemm.expanded if gemm else None,
-            expansion=expansion(self.op, self.machine, self.planned.reads) if gemm else (1, 1),
+            decomposed=gemm is not None and is_decomposed(gemm, self.machine),
+            **self._im2col(reads),
             mac_format=reads[0].data.element_format if gemm else "fp32",
             further=laid.further(2) if gemm else (),
             write_back=tuple(self.books.write_back.get(self.index, ())),
@@ -118,12 +121,27 @@ class _Assembly:
             estimate_dram_bytes=self.planned.dram_bytes,
         )
 
+    def _im2col(self, reads: tuple[Binding, ...]) -> dict[str, tuple[int, int]]:
+        gemm = self.op.gemm
+        if gemm is None:
+            return {}
+        element_bytes = reads["ab".index(gemm.expanded or "a")].data.element_bytes
+        window = window_of(gemm, element_bytes, self.machine)
+        if window is None:
+            return {}
+        return {
+            "expansion": expansion(window, self.sides, self.cuts),
+            "unfolding": window.columns_read,
+        }
+
     def _cuts(self) -> dict[Side, Cut]:
         if self.planned.slab is not None:
             return {"m": self.planned.slab.cut}
         assert self.planned.tile is not None
         m, n, k = self.planned.tile.cuts
-        batch = Cut(axis=max(0, len(self.sides["batch"]) - 1), step=1)
+        assert self.op.gemm is not None
+        together = channels_together(self.op.gemm, self.machine)
+        batch = Cut(axis=max(0, len(self.sides["batch"]) - 1), step=together)
         return {"batch": batch, "m": m, "n": n, "k": k}
 
     def _take(self, group: str, nbytes: int) -> tuple[Region, int]:
@@ -257,10 +275,11 @@ class _Assembly:
             return 1
         axes = self.sides[OVER_COLS[self.planner.array.dataflow]]
         burst = self.machine.dma.burst_bytes
-        return blocks_per_result(self._leaving(), axes, self.planner.array.cols, burst)
+        blocks = blocks_per_result(self._leaving(), axes, self.planner.array.cols, burst)
+        return blocks * phases_at_once(self.op.gemm, self.machine)
 
     def _result_rows(self) -> int:
-        if self.op.gemm is None or self._k_tiles() == 1:
+        if self.op.gemm is None or self._k_tiles() == 1 or is_decomposed(self.op.gemm, self.machine):
             return 0
         sizes = [w.element_bytes for w in self._leaving()]
         return rows_per_result(self.machine, self.planner.array, sizes, self._result_blocks())
@@ -296,6 +315,9 @@ class _Assembly:
         for i, op in enumerate(self.draft.ops):
             if i and op.vector is not None:
                 found += [(i, f, c) for p in op.vector.passes for f, c in p.functions]
+        for i, op in enumerate(self.draft.sums, start=len(self.draft.ops)):
+            assert op.vector is not None
+            found += [(i, f, c) for f, c in op.vector.passes[0].functions]
         return tuple(found)
 
     def _passes(self, laid: Laid, written: Laid) -> tuple[VectorPass, ...]:
@@ -304,7 +326,7 @@ class _Assembly:
         return tuple(
             VectorPass(reads=laid.all_of(reads), writes=written.all_of(writes), functions=walk.functions)
             for walk, reads, writes in zip(
-                self.op.vector.passes, self.draft.pass_reads, self.draft.pass_writes, strict=True
+                self.draft.walks, self.draft.pass_reads, self.draft.pass_writes, strict=True
             )
         )
 
@@ -344,14 +366,21 @@ def _sides(op: Op) -> dict[Side, tuple[Axis, ...]]:
     return {"m": op.vector.axes}
 
 
-def _op_part(op: Op) -> OpPart:
+def _walks(draft: Draft | None, op: Op) -> tuple[Pass, ...]:
+    """Return the passes of an op that its kernel walks; without one, all."""
+    if draft is not None and op is draft.leader:
+        return draft.walks
+    return op.vector.passes if op.vector is not None else ()
+
+
+def _op_part(op: Op, walks: tuple[Pass, ...]) -> OpPart:
     if op.vector is None:
         return OpPart(
             op=op.name, layer=op.layer, phase=op.phase, kind="gemm", macs=op.macs, elements=0, functions=()
         )
     elements = math.prod(a.size for a in op.vector.axes)
     counts: dict[str, int] = {}
-    for walk in op.vector.passes:
+    for walk in walks:
         for function, count in walk.functions:
             counts[function] = counts.get(function, 0) + count
     return OpPart(

@@ -93,7 +93,7 @@ class CutSide:
         self.row = self.shape([_row(axes, c.cut) for c in self.list])
         self.size = math.prod(a.size for a in axes)
 
-    def shape(self, values: list[int]) -> Array:
+    def shape(self, values: Sequence[float]) -> Array:
         """Return ``values`` laid along this side."""
         array = np.array(values, dtype=np.float64)
         return array.reshape([-1 if i == self.position else 1 for i in range(3)])
@@ -118,7 +118,8 @@ class Footprint:
         self.fields = max(1, len(piece.fields))  # that are moved one by one
         self.relevant: list[Side] = []
         every = [problem.axes(s) for s in (*SIDES, "batch")]
-        self.once: Array = np.full((1, 1, 1), float(free_elements(operand, every)))
+        channels = problem.together if follows_side(operand, problem.groups[-1:]) else 1
+        self.once: Array = np.full((1, 1, 1), float(free_elements(operand, every) * channels))
         self.tile = self.once.copy()
         for name, side in sides.items():
             if not follows_side(operand, problem.axes(name)):
@@ -138,7 +139,7 @@ class Footprint:
         run: Array = np.full((1, 1, 1), float(size))
         joined: Bool = np.ones((1, 1, 1), dtype=bool)
         for dim, extent in zip(reversed(operand.dims), reversed(operand.shape), strict=True):
-            width = _widths(problem, sides, dim, extent)
+            width = widths(problem, sides, dim, extent)
             run = run * np.where(joined, width, 1.0)
             joined = joined & (width == extent)
         moved: Array = np.ceil(run / burst_bytes) * burst_bytes
@@ -160,7 +161,7 @@ class Footprint:
         return times
 
 
-def _widths(problem: Problem, sides: dict[Side, CutSide], dim: DimMap, extent: int) -> Array:
+def widths(problem: Problem, sides: dict[Side, CutSide], dim: DimMap, extent: int) -> Array:
     """Return a dimension's extent in the largest tile, per combination of cuts."""
     for name, side in sides.items():
         for axis in problem.axes(name):

@@ -115,7 +115,7 @@ def planner_of(graph: Graph, machine: Machine, cyclic: bool, by_hand: Hand | Non
     Raises:
         ConfigError: if the mapping file ``by_hand`` is at fault.
     """
-    kernels = drafts(graph, machine.mapping.fusion)
+    kernels = drafts(graph, machine.mapping)
     known, prices = placed(lives(graph, machine, kernels), machine), Prices(machine)
     goal = goal_of(machine, _weight_w(machine, kernels, known, prices) if machine.mapping.priced else 0.0)
     tiles = TileSearch(machine, array_shape(machine), goal, prices if goal.extra else None)

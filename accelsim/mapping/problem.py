@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from accelsim.geometry import Axis, Operand, ceil_div
 from accelsim.mapping.given import Imposed
+from accelsim.mapping.im2col import Window
 from accelsim.program.program import Cut, Panel, Side
 from accelsim.resolve.machine import Content
 
@@ -102,15 +103,18 @@ class Problem:
     reads: tuple[Piece, ...]  # riders' operands
     writes: tuple[Piece, ...]
     expanded: str
-    expansion: tuple[int, int]
+    window: Window | None  # that a line buffer lies behind
     rider_rate: int
+    decomposed: bool = False  # into one dense GEMM per phase
+    together: int = 1  # channels side by side on the array's diagonal
     rates: Rates | None = None  # where energies decide
     imposed: Imposed | None = None
 
     @property
     def batch(self) -> int:
-        """How many GEMMs of this shape there are."""
-        return math.prod(a.size for a in self.groups)
+        """How many GEMMs of this shape follow one another."""
+        *outer, last = [1, *(a.size for a in self.groups)]
+        return math.prod(outer) * ceil_div(last, self.together)
 
     def axes(self, side: Side) -> tuple[Axis, ...]:
         """Return the axes of one side."""

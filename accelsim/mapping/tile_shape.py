@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from accelsim.geometry import ceil_div
+from accelsim.geometry import DimMap, ceil_div
 from accelsim.mapping.cuts import candidate_of, candidates, cut_twice, cuts_to, twice_of
-from accelsim.mapping.footprint import Cuts, CutSide, Footprint
+from accelsim.mapping.footprint import Cuts, CutSide, Footprint, widths
+from accelsim.mapping.phase_costs import PhaseCosts, whole_kernels
 from accelsim.mapping.problem import ORDERS, PANEL_ORDERS, SIDES, Array, Bool, Problem
 from accelsim.program.folds import first_load, fold_tail
 from accelsim.program.gemm_folds import ArrayShape
@@ -67,7 +68,8 @@ class Shape:
         self.reads = [Footprint(problem, r, self.sides) for r in (problem.a, problem.b, *problem.reads)]
         self.writes = [Footprint(problem, w, self.sides) for w in problem.writes]
         self.tiles = self.sides["m"].count * self.sides["n"].count * self.sides["k"].count
-        self.points = float(self.sides["m"].size * self.sides["n"].size)
+        self.points = float(self.sides["m"].size * self.sides["n"].size * problem.together)
+        self.phases = PhaseCosts(problem, array, self.sides) if problem.decomposed else None
         self.array_ps = self._per_order(lambda order: self._array_cycles(order) * self.period)
         self.least_array_ps = float(self.array_ps.min())
         self.riders_ps = self.points * problem.batch * problem.rider_rate / machine.vector.lanes * self.period
@@ -89,7 +91,8 @@ class Shape:
                 return Cuts.twice((twice_of(axes, imposed.panel.cut, given),))
             return Cuts.once((candidate_of(axes, given),) if axes else candidates(axes, 1))
         if self.panel is None:
-            return Cuts.once(candidates(axes, quantum))
+            found = candidates(axes, quantum)
+            return Cuts.once(whole_kernels(axes, found) if self.p.decomposed and side == "k" else found)
         if side == "k":
             return Cuts.once(cuts_to(axes, [max(1, array.rows * d // 4) for d in DEPTHS]))
         burst = self._points_per_burst(side)
@@ -177,9 +180,22 @@ class Shape:
             self._least[key] = least * self.p.batch
         return self._least[key]
 
+    def expansion(self) -> Array | float:
+        """Return what the array reads of the expanded operand, as a share of what it takes."""
+        if self.p.window is None:
+            return 1.0
+        reads, of = self.p.window.reads(self._width_in_tile)
+        return reads / of
+
+    def _width_in_tile(self, dim: DimMap, size: int) -> Array:
+        beside = self.p.together if self.p.groups and dim.axis == self.p.groups[-1].name else 1
+        return widths(self.p, self.sides, dim, size) * beside
+
     def single_fold(self) -> Bool:
         """Return where a tile is one fold."""
         array = self.array
+        if self.p.decomposed:
+            return np.zeros((1, 1, 1), bool)
         return (self.sides[self.over["rows"]].largest <= array.rows) & (
             self.sides[self.over["cols"]].largest <= array.cols
         )
@@ -189,6 +205,8 @@ class Shape:
         rows, cols, streamed = (self.sides[self.over[x]] for x in ("rows", "cols", "streamed"))
         load = first_load(array.dataflow, array.rows)
         tail = fold_tail(array.convention, array.dataflow, array.rows, array.cols)
+        if self.phases is not None:
+            return self.phases.cycles(load + tail) * self.p.batch + load + tail
         folds = rows.row_blocks * cols.blocks
         along = order[-1] == self.over["streamed"] and not self.panel
         going_on = self.single_fold() if along else np.zeros((1, 1, 1), bool)
@@ -231,7 +249,7 @@ class Shape:
             return None
         streamed = self.over["streamed"]
         whole: Bool = self.sides[streamed].count == 1
-        if self.panel:
+        if self.panel or self.phases is not None:
             return whole
         orders = [whole | self.single_fold() if o[-1] == streamed else whole for o in self.orders]
         return _stacked(orders).astype(bool)
@@ -256,7 +274,7 @@ class Shape:
         region = outside
         if array.dataflow != "os":
             column = self.sides[self.over["streamed"]].largest * np.minimum(
-                self.sides[self.over["cols"]].largest, array.cols
+                self.sides[self.over["cols"]].largest * self.p.together, array.cols
             )
             excess = np.maximum(0.0, column - array.accumulator_elements)
             rounds = np.maximum(0.0, self.sides["k"].row_blocks - self.sides["k"].count)
@@ -271,6 +289,7 @@ class Shape:
         for name in ("m", "n"):
             side = self.sides[name]
             block = block * (float(side.size) if name in inside else side.waiting)
+        block = block * self.p.together
         waiting: Array = np.where(self.sides["k"].count > 1, block, 0.0)
         if self.array.dataflow == "os" and order[-1] == "k" and not self.panel:
             waiting = np.where(self.single_fold(), 0.0, waiting)  # one fold goes on over all k tiles
@@ -301,6 +320,7 @@ class Shape:
         m, n = self.sides["m"], self.sides["n"]
         inside = order[order.index("k") + 1 :]
         cols = np.full((1, 1, 1), float(n.size)) if "n" in inside else n.waiting
+        cols = cols * self.p.together
         parked = np.floor(self.array.accumulator_elements / (cols * (m.count if "m" in inside else m.inside)))
         return np.asarray(1 - np.clip(parked / m.largest, 0.0, 1.0), dtype=np.float64)
 

@@ -41,6 +41,8 @@ class Space:
         buffered = [w.piece for _, w in self.writes]
         axes, burst = self.p.axes(self.shape.over["cols"]), self.machine.dma.burst_bytes
         blocks = blocks_per_result(buffered, axes, self.array.cols, burst)
+        if self.shape.phases is not None:
+            return blocks * self.shape.phases.at_once, 0
         sizes = [w.element_bytes for w in buffered]
         return blocks, rows_per_result(self.machine, self.array, sizes, blocks)
 
@@ -273,8 +275,10 @@ class Space:
             a, b = float(m.size * k.size) * n.count, float(k.size * n.size) * m.blocks
         else:
             a, b = float(m.size * k.size) * n.blocks, float(k.size * n.size) * m.blocks
-        up, down = self.p.expansion
-        factor = {x: up / down if self.p.expanded == x else 1.0 for x in ("a", "b")}
+        if self.shape.phases is not None:
+            a, b = self.shape.phases.reads()
+        a, b = a * self.p.together, b * self.p.together
+        factor = {x: self.shape.expansion() if self.p.expanded == x else 1.0 for x in ("a", "b")}
         _spread(reads, self.places.a, a * self.p.a.element_bytes * factor["a"] * self.p.batch)
         _spread(reads, self.places.b, b * self.p.b.element_bytes * factor["b"] * self.p.batch)
 

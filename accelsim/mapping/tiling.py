@@ -232,6 +232,8 @@ class TileSearch:
         """Return the shapes with a side cut twice: of use where both operands come through slots."""
         if places.a.place != "buffered" or places.b.place != "buffered":
             return []
+        if shape.p.decomposed or shape.p.together > 1:
+            return []
         found = self._panel_shapes.get(id(shape))
         if found is None:
             found = [Shape(self.machine, self.array, shape.p, s) for s in _panel_sides(shape)]

@@ -55,11 +55,15 @@ class Base:
 
 @dataclass(slots=True, frozen=True)
 class Stream:
-    """Bytes of a binding that a fold moves through a bank port; ``box`` is what the records book."""
+    """Bytes of a binding that a fold moves through a bank port; ``box`` is what the records book.
+
+    ``unfolded`` are the bytes that are read from a line buffer instead; 0: there is none between.
+    """
 
     binding: int
     nbytes: int
     box: Box | None
+    unfolded: int = 0
 
 
 @dataclass(slots=True, frozen=True)
@@ -128,7 +132,7 @@ class Fold:
 
 def _shape(stream: Stream) -> tuple[object, ...]:
     box = stream.box
-    return stream.binding, stream.nbytes, _lengths(box) if box is not None else None
+    return stream.binding, stream.nbytes, _lengths(box) if box is not None else None, stream.unfolded
 
 
 def _lengths(box: Box) -> tuple[int, ...]:

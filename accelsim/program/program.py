@@ -192,8 +192,10 @@ class Kernel:
         further: Indices into ``reads`` of the further bit fields of a GEMM's ``a`` and ``b``; those of other
             operands that are split are among the ``rider_reads``, ``writes`` and ``passes``.
         writes: Results that are written; none of a tensor that only riders consume.
+        decomposed: A strided input gradient runs as one dense GEMM per phase, without inserted zeros.
         passes: Walks of a vector nest.
-        functions: Vector work per drained element, (part index, function, count).
+        functions: Vector work per drained element, (index into ``parts`` and then ``sums``, function, count).
+        sums: Of normalisations whose first pass rides here; the rest of them is the next kernel.
         write_back: Copies written to DRAM when the kernel is done.
     """
 
@@ -216,11 +218,19 @@ class Kernel:
     result_rows: int = 0  # points of the streamed side whose results leave at once; 0: a whole column block
     expanded: Literal["a", "b"] | None = None
     expansion: tuple[int, int] = (1, 1)  # array-side bytes = expanded bytes * first / second
+    unfolding: tuple[int, int] = (1, 1)  # bytes read from a line buffer likewise
+    decomposed: bool = False
+    sums: tuple[OpPart, ...] = ()
     mac_format: Format = "fp32"
     write_back: tuple[int, ...] = ()
     further: tuple[tuple[int, ...], ...] = ()
     estimate_ps: int = 0
     estimate_dram_bytes: int = 0
+
+    @property
+    def accounts(self) -> tuple[OpPart, ...]:
+        """All ops that something in this kernel is done for."""
+        return (*self.parts, *self.sums)
 
     @property
     def leader(self) -> OpPart:

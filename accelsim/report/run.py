@@ -138,9 +138,12 @@ def bank_energy(summary: Summary) -> Group:
         for a in ("rmw", "scrub")
         if any(key.endswith(f" {a}") and key.startswith("spad.") for key in by_action)
     ]
-    actions, rows = ["read", "write", "leakage", *upkeep], []
+    buffers = ["buffer"] if any(key.rpartition(" ")[0].endswith(".buffer") for key in by_action) else []
+    actions, rows = ["read", "write", "leakage", *upkeep, *buffers], []
     for group in summary["capacity_bytes"]:
         own = {a.rpartition(" ")[2]: pj for a, pj in by_action.items() if a.startswith(f"spad.{group} ")}
+        if buffers:
+            own["buffer"] = sum(pj for a, pj in by_action.items() if a.startswith(f"spad.{group}.buffer "))
         parts = [own.get(action, 0.0) for action in actions]
         rows.append((group, *(human.energy(pj) for pj in parts), human.energy(sum(own.values()))))
     return grid("Scratchpad energy", ("bank group", *actions, "total"), rows)

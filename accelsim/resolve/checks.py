@@ -13,6 +13,7 @@ from accelsim.config.origins import Fault, Origins
 from accelsim.config.positions import KeyPath
 from accelsim.config.ranges import price_names, unfit
 from accelsim.device.compute import NEW_NM, OLD_NM, in_range
+from accelsim.resolve.front import front_faults
 
 POLICIES = ("roles", "sensitivity")  # of placement, built in
 
@@ -35,11 +36,12 @@ def cross_faults(spec: ArchSpec, origins: Origins) -> list[Fault]:
             faults.append(origins.fault(("bank", name, "iso_area"), what))
         if bank.model and plugins.find(plugins.BANKS, bank.model) is None:
             faults.append(_unknown(("bank", name, "model"), bank.model, plugins.BANKS, (), origins))
-    faults += _policy_faults(spec, origins)
+    faults += _policy_faults(spec, origins) + front_faults(spec, origins)
     if "master_weight" in spec.placement.lists and "master_weight" not in spec.format:
         what = "has no effect without [format] master_weight: weights are then updated in place"
         faults.append(origins.fault(("placement", "master_weight"), what, at_key=True))
-    names = price_names(spec.bank, get_args(VectorFunction))
+    buffered = [name for name, bank in spec.bank.items() if bank.write_buffer is not None]
+    names = price_names(spec.bank, get_args(VectorFunction), buffered)
     faults += [
         origins.fault(("prices", p), what, at_key=True) for p, what in unfit(spec.prices, names).items()
     ]

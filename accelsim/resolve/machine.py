@@ -13,6 +13,8 @@ from typing import Literal, NamedTuple
 from accelsim.config.bitfields import bits_of
 from accelsim.words import ROLES, Convention, Dataflow, Format, Role, Technology
 
+Interleave = Literal["word", "line", "tile"]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sourced:
@@ -127,6 +129,30 @@ class Ecc:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WriteBuffer:
+    """A buffer of words before the cells of each bank.
+
+    Attributes:
+        entries: Words that it holds, per bank.
+        high, low: Levels in words: from ``high`` on the cells are written before anything is read, down to
+            ``low``.
+        coalescing: A write of a word that is in the buffer takes no other entry.
+        forwarding: A read of a word that is in the buffer is served from there.
+        cycle_ps: Of a beat's way in, or out to a reader.
+        access_pj: Of a word written to an entry, or read from it.
+    """
+
+    entries: int
+    high: int
+    low: int
+    coalescing: bool
+    forwarding: bool
+    cycle_ps: int
+    access_pj: float
+    area_mm2: float = 0.0  # of all buffers of the group; in its ``area_mm2``, too
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BankGroup:
     """``count`` equal banks of ``subbanks`` macros each. Word energies and cycles are one macro's.
 
@@ -184,6 +210,7 @@ class BankGroup:
     wakeup_ps: int = 0
     model: str = ""  # plug-in that times it
     model_identity: str = ""  # with the distribution and its version
+    buffer: WriteBuffer | None = None
 
     @property
     def lanes(self) -> int:
@@ -225,9 +252,9 @@ class MappingChoices:
     """What the mapper is told."""
 
     objective: Literal["time", "dram", "energy", "edp", "mram_writes"]
-    fusion: Literal["none", "epilogue"]
-    depthwise: Literal["array"]
-    dgrad: Literal["zero-insert"]
+    fusion: Literal["none", "epilogue", "epilogue+stats"]
+    depthwise: Literal["array", "vector", "diagonal"]
+    dgrad: Literal["zero-insert", "decomposed"]
 
     @property
     def priced(self) -> bool:
@@ -359,6 +386,10 @@ class Machine:
     sensitivity: Sensitivity | None = None  # placement by it; None: by role alone
     policy: str = ""  # plug-in that places tensors
     policy_identity: str = ""  # with the distribution and its version
+    im2col_pj_per_byte: float = 0.0  # in or out of the line buffer
+    interleave: Interleave = "word"
+    line_bytes: int = 0  # of ``interleave = "line"``
+    skew: int = 0
 
     @property
     def area_mm2(self) -> float:

@@ -70,6 +70,7 @@ def assemble(
         dma=_dma(spec, ledger),
         dram=_dram(spec, ledger),
         im2col_line_buffer_bytes=spec.im2col.line_buffer,
+        im2col_pj_per_byte=_line_buffer(spec, ledger),
         mapping=MappingChoices(
             objective=spec.mapping.objective,
             fusion=spec.mapping.fusion,
@@ -86,6 +87,9 @@ def assemble(
         sensitivity=sensitivity,
         policy=policy,
         policy_identity=plugins.demand(plugins.PLACEMENT, policy).identity if policy else "",
+        interleave=spec.scratchpad.interleave,
+        line_bytes=spec.scratchpad.line if spec.scratchpad.interleave == "line" else 0,
+        skew=spec.scratchpad.skew,
     )
 
 
@@ -182,6 +186,19 @@ def _accumulator(spec: ArchSpec, ledger: Ledger) -> Accumulator:
     return Accumulator(
         capacity_bytes=acc.capacity, element_bytes=element, rmw_pj=energy, overflow=acc.overflow
     )
+
+
+def _line_buffer(spec: ArchSpec, ledger: Ledger) -> float:
+    """Return the energy of a byte in or out of the line buffer, which is noted if there is one."""
+    given, keys = spec.im2col.energy, ("im2col", "energy")
+    energy = accumulate_pj(1, spec.node) / 2 if given is None else given
+    if not spec.im2col.line_buffer:
+        return energy
+    if given is None:
+        ledger.note(keys, energy, "pJ", ASSUMED)
+    else:
+        ledger.written(keys, energy, "pJ")
+    return energy
 
 
 def _vector(spec: ArchSpec, ledger: Ledger) -> VectorUnit:

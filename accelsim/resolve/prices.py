@@ -34,6 +34,8 @@ def price_pj(machine: Machine, component: str, action: str, role: str = "", laye
         return prices[fmt]  # type: ignore[index]
     if component == "accumulator":
         return machine.accumulator.rmw_pj
+    if component == "im2col":
+        return machine.im2col_pj_per_byte
     if component == "vector":
         return machine.vector.pj.get(action, machine.vector.pj["add"])
     if component == "noc":
@@ -42,7 +44,12 @@ def price_pj(machine: Machine, component: str, action: str, role: str = "", laye
         return machine.dma.pj_per_bit
     if component == "dram":
         return machine.dram.read_pj_per_bit if action == "read" else machine.dram.write_pj_per_bit
-    bank = machine.banks[component.removeprefix("spad.")]
+    group = component.removeprefix("spad.")
+    if group.endswith(".buffer"):
+        buffer = machine.banks[group.removesuffix(".buffer")].buffer
+        assert buffer is not None
+        return buffer.access_pj
+    bank = machine.banks[group]
     if action != "write":
         return bank.read_pj
     data = machine.content_of(role, layer)

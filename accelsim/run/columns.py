@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from accelsim.geometry import ceil_div
 from accelsim.graph.ir import Gemm, Graph, Op
+from accelsim.mapping.variants import array_cycles, channels_together, is_decomposed
 from accelsim.program.folds import compute_cycles, extents
 from accelsim.program.program import Kernel, Program
 from accelsim.resolve.machine import Machine
@@ -63,7 +64,7 @@ def _op_row(row: OpRow, machine: Machine) -> dict[str, Any]:
         "layer": op.layer,
         "phase": op.phase,
         "kind": op.kind,
-        **_gemm_columns(op.gemm, machine),
+        **_gemm_columns(op.gemm, machine, kernel.unit == "pe_array"),
         "macs": op.macs,
         "array_busy_cycles": times.busy_cycles if leads and kernel.unit == "pe_array" else 0,
         "start_ps": times.start_ps,
@@ -81,11 +82,16 @@ def _op_row(row: OpRow, machine: Machine) -> dict[str, Any]:
     }
 
 
-def _gemm_columns(gemm: Gemm | None, machine: Machine) -> dict[str, int]:
+def _gemm_columns(gemm: Gemm | None, machine: Machine, on_array: bool) -> dict[str, int]:
     if gemm is None:
         return dict.fromkeys(("m", "n", "k", "groups", "folds", "compute_cycles"), 0)
     pe = machine.pe_array
     m, n, k, groups = (gemm.extent(s) for s in ("m", "n", "k", "batch"))
+    if not on_array:
+        return {"m": m, "n": n, "k": k, "groups": groups, "folds": 0, "compute_cycles": 0}
+    if is_decomposed(gemm, machine) or channels_together(gemm, machine) > 1:
+        folds, cycles = array_cycles(gemm, machine)
+        return {"m": m, "n": n, "k": k, "groups": groups, "folds": folds, "compute_cycles": cycles}
     e = extents(pe.dataflow, m, n, k)
     folds = e.folds(pe.rows, pe.cols)
     cycles = compute_cycles(pe.convention, pe.dataflow, pe.rows, pe.cols, m, n, k)

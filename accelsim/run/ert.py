@@ -208,5 +208,7 @@ def _bits(machine: Mapping[str, Any], component: str) -> Iterator[int]:
         yield 1
     if component.startswith("spad."):
         yield machine["banks"][component.removeprefix("spad.")]["word_bytes"] * 8
+    if component == "im2col":
+        yield 8
     if component == "accumulator":
         yield machine["accumulator"]["element_bytes"] * 8

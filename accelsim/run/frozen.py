@@ -56,6 +56,8 @@ def _misfits(program: Program, old: Machine, new: Machine) -> Iterator[str]:
         "[pe_array] rows, cols, dataflow, convention": [
             (m.pe_array.rows, m.pe_array.cols, m.pe_array.dataflow, m.pe_array.convention) for m in (old, new)
         ],
+        "[mapping] depthwise, dgrad": [(m.mapping.depthwise, m.mapping.dgrad) for m in (old, new)],
+        "[im2col] line_buffer": [m.im2col_line_buffer_bytes for m in (old, new)],
         "[accumulator] capacity, format": [
             (m.accumulator.capacity_bytes, m.accumulator.element_bytes) for m in (old, new)
         ],

@@ -30,9 +30,9 @@ from accelsim.trace.schema import ENERGY, TABLES
 PRICES: Final = frozenset(  # last parts of the keys that no time and no place depends on
     (
         *("mac_pj", "rmw_pj", "pj", "read_pj", "write_pj", "write_cell_pj", "unchanged_cost", "changed_cost"),
-        *("falling_cost", "register_pj_per_bit", "clock_pj", "content"),
+        *("falling_cost", "register_pj_per_bit", "clock_pj", "content", "im2col_pj_per_byte"),
         *("leakage_mw", "area_mm2", "pj_per_bit", "read_pj_per_bit", "write_pj_per_bit", "background_mw"),
-        *("static_mw", "toggle", "sources", "name", "node_nm", "temperature_k"),
+        *("access_pj", "static_mw", "toggle", "sources", "name", "node_nm", "temperature_k"),
     )
 )
 TEXTS: Final = frozenset({"sources", "name", "area_mm2", "node_nm", "temperature_k"})  # no energies

@@ -132,6 +132,8 @@ def _unpriced(bank: Any) -> dict[str, Any]:
     """Return the fields of a bank group to be reset; names that it has not are passed over."""
     names = {field.name for field in dataclasses.fields(bank)}
     reset: dict[str, Any] = {name: type(getattr(bank, name))(0) for name in _BANK_PRICES if name in names}
+    if bank.buffer is not None:
+        reset["buffer"] = replace(bank.buffer, access_pj=0.0, area_mm2=0.0)
     gating = bank.power_gating if bank.power_gating == "drowsy" else "none"  # waking takes time
     return reset | {"device": None, "cell": "", "power_gating": gating, "refresh_model": "physical"}
 

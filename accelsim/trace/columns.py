@@ -62,7 +62,7 @@ MEANING: Final[dict[str, dict[str, str]]] = {
         "period_ps": "time from one occurrence to the next",
     },
     "energy": {
-        "component": "pe_array, accumulator, vector, spad.GROUP, noc, dma, dram or static",
+        "component": "pe_array, accumulator, im2col, vector, spad.GROUP(.buffer), noc, dma, dram or static",
         "action": "what was done: mac.FORMAT, rmw, read, write, leakage, ...: energy.md",
         "op": _NAMES["op"],
         "role": _NAMES["role"],

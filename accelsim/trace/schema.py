@@ -57,7 +57,7 @@ SPANS: Final[dict[str, str]] = {
 }
 
 ENERGY: Final[dict[str, str]] = {
-    "component": "dict",  # pe_array accumulator vector spad.GROUP noc dma dram static
+    "component": "dict",  # pe_array accumulator vector spad.GROUP[.buffer] noc dma dram static
     "action": "dict",  # mac rmw read write leakage background logic ...
     "op": "dict",
     "role": "dict",  # empty for leakage and other standing power

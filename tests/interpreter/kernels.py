@@ -13,7 +13,7 @@ from accelsim.program.gemm_folds import ArrayShape
 from accelsim.program.jobs import Result, Stream, TileJob, Transfer
 from accelsim.program.nests import follows, nest
 from accelsim.program.program import Binding, Data, Kernel, Program, Region
-from tests.interpreter.gemm import PartialSums, gather, result_places
+from tests.interpreter.gemm import PartialSums, apart, gather, phases_in, result_places, side_by_side
 from tests.interpreter.lookup import picks, places_in_tensor
 from tests.interpreter.memory import Banks, BoundOperand, Dram, Hazard, Numbers, Places, flat
 from tests.interpreter.ops import call
@@ -31,6 +31,7 @@ class Memories:
         self.regions: list[Region] = [c.region for c in program.copies]
         self.ops = {op.name: op for op in graph.ops}
         self.made: dict[str, Numbers] = {}  # every result as it was computed, written or not
+        self.seen: dict[tuple[str, str], Numbers] = {}  # (op, tensor): what its sums took as it drained
         self.paths: Counter[str] = Counter()  # which ways of the program were taken, for the tests
 
     def blank(self, tensor: str) -> Numbers:
@@ -97,7 +98,8 @@ class KernelRun:
         self.kernel = kernel
         self.jobs = jobs
         self.ops = [ops[p.op] for p in kernel.parts]
-        self._by_name = {op.name: op for op in self.ops}
+        self.summing = [ops[p.op] for p in kernel.sums]
+        self._by_name = {op.name: op for op in (*self.ops, *self.summing)}
         self._filled: dict[tuple[int, int], int] = {}
         self.made: dict[int, Numbers] = {}  # write binding -> its tensor, as far as the tile made it
         self._fields: dict[tuple[str, Box], list[BoundOperand]] = {}  # read so far, of split tensors
@@ -197,6 +199,23 @@ class KernelRun:
             self._apply(op, points)
             self.mem.paths["rider"] += 1
 
+    def _see(self, points: dict[str, Numbers]) -> None:
+        """Let the sums of the next kernel take what drains, each element once."""
+        for op in self.summing:
+            assert op.vector is not None
+            for tensor in dict.fromkeys(op.inputs[i].tensor for i in op.vector.passes[0].reads):
+                if tensor not in points:
+                    continue
+                seen = self.mem.seen.setdefault((op.name, tensor), self.mem.blank(tensor))
+                there = ~np.isnan(points[tensor])
+                if points[tensor].size == self._sizes(op) and not np.isnan(seen[there]).all():
+                    raise Hazard(f"{op.name}: {tensor} drains twice")
+                seen[there] = points[tensor][there]
+            self.mem.paths["sums on a drain"] += 1
+
+    def _sizes(self, op: Op) -> int:
+        return max(self.mem.graph.tensors[o.tensor].elements for o in op.inputs)
+
     def _apply(self, op: Op, points: dict[str, Numbers]) -> None:
         for operand, values in zip(op.outputs, call(self.mem.graph, op, points), strict=True):
             points[operand.tensor] = values
@@ -224,7 +243,10 @@ class GemmRun(KernelRun):
         tile, at, counts = self.nest[job.index]
         a = self._operand(0, job, "m", "k")
         b = self._operand(1, job, "k", "n")
-        total = self.sums.multiply(at, counts["k"], a, b)
+        a, b = side_by_side(self.kernel, self.sums.array, tile, a, b)
+        phases = phases_in(self.kernel, tile, *a.shape)
+        total = self.sums.multiply(at, counts["k"], a, b, phases)
+        total = apart(self.kernel, self.sums.array, tile, total)
         self._count(counts)
         if at["k"] < counts["k"] - 1:
             return
@@ -236,6 +258,7 @@ class GemmRun(KernelRun):
         for index in self.kernel.rider_reads:
             self._read(index, self.kernel.reads[index].operand.box(tile), job, points)
         self._ride(points)
+        self._see(points)
         for index, binding in enumerate(self.kernel.writes):
             self.made[index] = points[binding.data.tensor]
 
@@ -282,6 +305,8 @@ class VectorRun(KernelRun):
     ) -> None:
         super().__init__(memories, kernel, jobs, ops)
         self.so_far: dict[str, Numbers] = {}
+        leader = self.ops[0].vector
+        self.summed = leader is not None and len(leader.passes) > len(kernel.passes)
 
     def compute(self, job: TileJob) -> None:
         """Read a slab, and write what is ready."""
@@ -300,8 +325,21 @@ class VectorRun(KernelRun):
                 whole = whole or self._evaluated(self.so_far)
                 points = whole
             self.made[stream.binding] = points[self.kernel.writes[stream.binding].data.tensor]
+        if self.summing and fold.vector_pass == len(self.kernel.passes) - 1:
+            self._see(self._drained(fold.writes, slab))
         if job.index == len(self.jobs) - 1:
             self._note_unwritten()
+
+    def _drained(self, writes: tuple[Stream, ...], slab: dict[str, Numbers]) -> dict[str, Numbers]:
+        """Return what is at hand as a slab's results drain: these, and what was read."""
+        points = dict(slab)
+        for stream in writes:
+            assert stream.box is not None
+            binding = self.kernel.writes[stream.binding]
+            there = flat(stream.box, binding.operand.shape)
+            points[binding.data.tensor] = self.mem.blank(binding.data.tensor)
+            points[binding.data.tensor][there] = self.made[stream.binding][there]
+        return points
 
     def _remember(self, slab: dict[str, Numbers]) -> None:
         for tensor, values in slab.items():
@@ -313,6 +351,13 @@ class VectorRun(KernelRun):
 
     def _evaluated(self, held: dict[str, Numbers]) -> dict[str, Numbers]:
         points = {name: values.copy() for name, values in held.items()}
+        for (op, tensor), seen in self.mem.seen.items() if self.summed else ():
+            if op == self.ops[0].name:
+                known = points.setdefault(tensor, seen.copy())
+                both = ~np.isnan(known)
+                if not np.array_equal(known[both], seen[both]):
+                    raise Hazard(f"{op} sums up another {tensor} than it reads")
+                points[tensor] = seen.copy()
         self._apply(self.ops[0], points)
         self._ride(points)
         return points
@@ -320,7 +365,7 @@ class VectorRun(KernelRun):
     def _is_complete(self, stream: Stream, own: dict[str, Numbers]) -> bool:
         """Return whether the slab's own reads make the whole box that is written."""
         binding = self.kernel.writes[stream.binding]
-        if not follows(binding, self.kernel):
+        if not follows(binding, self.kernel) or self.summed:
             return False
         if len(self.kernel.passes) == 1:
             return True  # if it is not, writing it raises

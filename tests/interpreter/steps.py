@@ -123,6 +123,7 @@ class ProgramSteps:
         mem, array = self.mem, array_shape(self.machine)
         mem.dram.forget_all()
         mem.made.clear()
+        mem.seen.clear()
         for name, values in self.now.items():
             if name not in self.carried:
                 mem.dram.put(name, values)

@@ -14,6 +14,7 @@ from accelsim.train.bittrue.words import is_number
 from accelsim.words import ROLES
 
 _MANY = 6
+_CARRIED_OUT = {"fusion": ("none", "epilogue"), "depthwise": ("array",), "dgrad": ("zero-insert",)}
 
 
 def check_graph(graph: Graph) -> None:
@@ -59,6 +60,17 @@ def check_machine(machine: Machine, protect: Sequence[str] = ()) -> None:
             f"{machine.name}: --bit-true does not model tensors that are split by bit fields: give "
             f"placement.{split} a list of bank groups, or train without --bit-true"
         )
+    choices = machine.mapping
+    for key, value in (
+        ("fusion", choices.fusion),
+        ("depthwise", choices.depthwise),
+        ("dgrad", choices.dgrad),
+    ):
+        if value not in _CARRIED_OUT[key]:
+            known = " or ".join(f'"{v}"' for v in _CARRIED_OUT[key])
+            raise InputError(
+                f'{machine.name}: --bit-true does not carry out mapping.{key} = "{value}"; set it to {known}'
+            )
     for bank in erring:
         lacking = _lacking(bank, protect)
         if lacking:
