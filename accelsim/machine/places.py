@@ -6,6 +6,7 @@ slot from its beginning), fold after fold; what is read again begins again.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -84,7 +85,7 @@ class Places:
         box = binding.operand.box(job.tile)
         if binding.copy is not None:
             return self._boxed(binding, box)
-        nbytes = volume(box) * binding.data.element_bytes
+        nbytes = binding.data.bytes_of(volume(box))
         if kind == "read":
             return _slot(binding, job.slots[index], box, nbytes)
         result = job.result_of(place)
@@ -96,7 +97,11 @@ class Places:
 
     def _boxed(self, binding: Binding, box: Box) -> Layout:
         assert binding.copy is not None
-        extents = self.copies[binding.copy].region.extents
+        extents, data = self.copies[binding.copy].region.extents, binding.data
+        if data.bits:  # packed bit by bit: one run from the box's corner
+            before = sum(low * n for (low, _), n in zip(box, _strides(binding.operand.shape), strict=True))
+            nbytes = max(1, data.bytes_of(volume(box)))
+            return Layout(extents, before * data.bits // 8, (), nbytes, nbytes)
         return boxed(extents, binding.operand.shape, box, binding.data.element_bytes)
 
     # -- which are alike ---------------------------------------------------------------------------
@@ -167,9 +172,13 @@ def _phase(region: Region, over: BankMap) -> tuple[Any, ...]:
     return contiguous(region.extents).key(over)
 
 
+def _strides(shape: tuple[int, ...]) -> list[int]:
+    return [math.prod(shape[i + 1 :]) for i in range(len(shape))]
+
+
 def _slot(binding: Binding, ordinal: int, box: Box, nbytes: int) -> Layout:
     """Return the walk through what lies in a slot, row by row from its beginning."""
-    row = (box[-1][1] - box[-1][0] if box else 1) * binding.data.element_bytes
+    row = binding.data.bytes_of(box[-1][1] - box[-1][0] if box else 1)
     extents = binding.slots[ordinal % len(binding.slots)].extents
     return Layout(extents, 0, (), max(1, nbytes), max(1, row))
 
