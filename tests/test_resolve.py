@@ -246,7 +246,6 @@ def test_same_description_same_machine() -> None:
         ("scratchpad.granularity=0 B", 'expected at least 1, got "0 B"'),
         ("mapping.depthwise=diagnoal", 'expected "array", "vector" or "diagonal", got "diagnoal", '
          "did you mean diagonal?"),
-        ("mapping.objective=edp", '"edp" is not supported yet; use "time" or "dram"'),
         ("dram.model=burst", '"burst" is not supported yet; use "flat"'),
         ("pe_array.dataflow=rs", 'expected "ws", "os" or "is", got "rs"'),
         ("iso_area_with=nobody", None),

@@ -20,6 +20,7 @@ _ACTIONS: Final[dict[str, tuple[str, ...]]] = {
     "accumulator": ("rmw",),
     "dma": ("read", "write"),
     "dram": ("read", "write", "background"),
+    "im2col": ("read", "write"),
     "noc": ("transfer",),
     "static": ("logic",),
 }

@@ -343,7 +343,7 @@ def rates_of(
     draft: Draft, machine: Machine, lives: Mapping[str, Life], prices: Prices
 ) -> tuple[Rates, float]:
     """Return what decides a kernel's energy beside its traffic, and the energy of what it computes."""
-    layers = {op.name: op.layer for op in draft.ops}
+    layers = {op.name: op.layer for op in (*draft.ops, *draft.sums)}
     data = [
         machine.content_of(lives[o.tensor].data.role, layers[op]) for o, op in (*draft.reads, *draft.writes)
     ]
