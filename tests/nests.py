@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from accelsim.geometry import Axis
 from accelsim.graph.ir import Graph
 from accelsim.program.kernel_jobs import jobs_of
+from accelsim.program.phases import TAPS
 from accelsim.program.program import Cut, Kernel, Panel, Program, Psum, Region, Side
 from accelsim.resolve.machine import Machine
 from accelsim.resolve.shape import array_shape
@@ -52,11 +53,14 @@ def _nest(draw: st.DrawFn, kernel: Kernel, on: Machine) -> Kernel:
         first = kernel.sides["m"][: max(1, kernel.separable)]
         return replace(kernel, cuts={"m": draw(_cut(first))}, **bindings)
     cuts["batch"] = kernel.cuts["batch"]
+    if kernel.decomposed:  # phases are of whole kernels
+        before = [a for a in kernel.sides["k"] if a.name not in TAPS.values()]
+        cuts["k"] = draw(_cut(tuple(before))) if before else Cut(axis=0, step=kernel.sides["k"][0].size)
     order = ("batch", *draw(st.permutations(["m", "n", "k"])))
     whole = Region(group=next(iter(on.banks)), extents=((0, 1 << 30),))
     roomy = on.accumulator.capacity_bytes >= 1 << 20  # else what does not fit needs a region
     psum = draw(st.sampled_from([Psum(region=whole), *([Psum(region=None)] if roomy else [])]))
-    rows = draw(st.sampled_from([0, 0, 2, 5])) if kernel.result_blocks == 1 else 0
+    rows = draw(st.sampled_from([0, 0, 2, 5])) if kernel.result_blocks == 1 and not kernel.decomposed else 0
     panel = draw(_panel(kernel, cuts))
     return replace(kernel, cuts=cuts, order=order, panel=panel, psum=psum, result_rows=rows, **bindings)  # type: ignore[arg-type]
 

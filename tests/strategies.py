@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -29,9 +29,10 @@ from accelsim.resolve.machine import (
     MappingChoices,
     Noc,
     VectorUnit,
+    WriteBuffer,
 )
 from accelsim.trace.recorder import Recorder
-from accelsim.words import ROLES
+from accelsim.words import ROLES, Format
 
 KIB = 1024
 ARCHS = ["edge-sram", "edge-mram", "edge-hybrid", "tpu-like-sram", "tpu-like-mram", "tpu-like-hybrid"]
@@ -179,6 +180,8 @@ def machine(
     line_buffer: int = 0,
     objective: str = "time",
     fusion: str = "epilogue",
+    depthwise: str = "array",
+    dgrad: str = "zero-insert",
     host_gap: int = 0,
     placement: dict[str, tuple[str, ...]] | None = None,
 ) -> Machine:
@@ -211,14 +214,23 @@ def machine(
         mapping=MappingChoices(
             objective=objective,  # type: ignore[arg-type]
             fusion=fusion,  # type: ignore[arg-type]
-            depthwise="vector",
-            dgrad="zero-insert",
+            depthwise=depthwise,  # type: ignore[arg-type]
+            dgrad=dgrad,  # type: ignore[arg-type]
         ),
         host_gap_ps=host_gap,
         formats=dict.fromkeys(ROLES),
         placement={r: (placement or {}).get(r, tuple(banks)) for r in ROLES},
         sources=(),
     )
+
+
+def with_fields(on: Machine, form: Format, fields: Mapping[str, Mapping[str, Sequence[str]]]) -> Machine:
+    """Return ``on`` with all roles stored in ``form``, and bank groups by bit field for some of them."""
+    placement = dict(on.placement)
+    for role, groups in fields.items():
+        placement[role] = tuple(dict.fromkeys(g for names in groups.values() for g in names))
+        placement |= {f"{role} {name}": tuple(names) for name, names in groups.items()}
+    return replace(on, formats=dict.fromkeys(ROLES, form), placement=placement)
 
 
 @st.composite
@@ -266,10 +278,42 @@ def machines(draw: st.DrawFn, **fixed: Any) -> Machine:
         "lanes": draw(st.integers(1, 8)),
         "line_buffer": draw(st.sampled_from([0, 12, 4 * KIB])),
         "objective": draw(st.sampled_from(["time", "dram"])),
-        "fusion": draw(st.sampled_from(["none", "epilogue"])),
+        "fusion": draw(st.sampled_from(["none", "epilogue", "epilogue+stats"])),
+        "depthwise": draw(st.sampled_from(["array", "vector", "diagonal"])),
+        "dgrad": draw(st.sampled_from(["zero-insert", "decomposed"])),
         "placement": {r: tuple(draw(st.permutations(names))) for r in ROLES} if len(names) > 1 else None,
     }
     return machine(*groups, **{**drawn, **fixed})
+
+
+@st.composite
+def write_buffers(draw: st.DrawFn) -> WriteBuffer:
+    """Return a write buffer of 1 to 40 words."""
+    entries = draw(st.integers(1, 40))
+    high = draw(st.integers(1, entries))
+    return WriteBuffer(
+        entries=entries,
+        high=high,
+        low=draw(st.integers(0, high - 1)),
+        coalescing=draw(st.booleans()),
+        forwarding=draw(st.booleans()),
+        cycle_ps=draw(st.sampled_from([264, 1_000, 1_429])),
+        access_pj=0.1,
+    )
+
+
+@st.composite
+def fronted(draw: st.DrawFn, on: Machine) -> Machine:
+    """Return ``on`` with write buffers, or banks that serve by address, or both, or neither."""
+    interleave = draw(st.sampled_from(["word", "line", "tile"]))
+    banks = {n: replace(b, buffer=draw(st.none() | write_buffers())) for n, b in on.banks.items()}
+    return replace(
+        on,
+        banks=banks,
+        interleave=interleave,  # type: ignore[arg-type]
+        line_bytes=draw(st.sampled_from([8, 56, 64, 256])) if interleave == "line" else 0,
+        skew=draw(st.integers(0, 2)) if interleave != "word" else 0,
+    )
 
 
 sizes = st.integers(1, 25)

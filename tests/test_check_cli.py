@@ -39,7 +39,7 @@ def test_check_prints_the_machine(capsys: pytest.CaptureFixture[str]) -> None:
         "sources: accelergy-cacti, nvsim-macros",
     ):
         assert line in lines
-    assert any(line.startswith("assumed values: 51: static (1), host (1), ") for line in lines)
+    assert any(line.startswith("assumed values: 52: static (1), host (1), ") for line in lines)
 
 
 @pytest.mark.parametrize("name", names("arch"))

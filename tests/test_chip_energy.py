@@ -13,8 +13,8 @@ from accelsim.errors import InputError
 from accelsim.report.actions import write_actions
 from accelsim.resolve import load_machine
 from accelsim.resolve.activity import load_activity, with_activity
+from accelsim.resolve.prices import price_pj
 from accelsim.run import simulate
-from accelsim.run.energy import price_pj
 from accelsim.trace.runs import open_run
 from accelsim.trace.schema import ACTIVITY
 from accelsim.trace.tables import read_table, write_table

@@ -20,7 +20,7 @@ from accelsim.trace import runs
 
 MakeRun = Callable[..., Path]
 COMMANDS = [
-    *("run", "report", "reprice", "ls", "timeline", "train", "sensitivity", "compare", "check"),
+    *("run", "report", "mapping", "reprice", "ls", "timeline", "train", "sensitivity", "compare", "check"),
     *("device", "errors", "pareto", "uncertainty", "breakeven", "schema", "sweep", "macros"),
 ]
 HEAVY = ["torch", "pyarrow", "numpy", "simpy", "networkx"]
@@ -268,7 +268,7 @@ def test_a_reader_that_leaves_is_no_error_message(make_run: MakeRun) -> None:
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     """The model version too: it decides what numbers mean."""
     assert _main("--version") == 0
-    assert capsys.readouterr().out == "accelsim 0.1.0 (model version 3)\n"
+    assert capsys.readouterr().out == "accelsim 0.1.0 (model version 4)\n"
 
 
 class _Simulator:
@@ -299,7 +299,7 @@ def simulator(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> _Simulator:
 def test_run_passes_its_options_on(simulator: _Simulator) -> None:
     """Every option reaches the simulator under its own name."""
     options = "--batch 4 --accumulate 2 --phase forward --cold --allow-unsupported --out o --force --quiet"
-    options += " --trace-tensor a*"
+    options += " --trace-tensor a* --mapping mine.toml"
     keys = ["--set", "clock=2 GHz", "--set", "dram.latency=80 ns"]
 
     assert _main("run", "m", "w", *options.split(), *keys) == 0
@@ -311,6 +311,7 @@ def test_run_passes_its_options_on(simulator: _Simulator) -> None:
         "accumulate": 2,
         "exact": False,
         "mapping_from": None,
+        "mapping": Path("mine.toml"),
         "activity": None,
         "phase": "forward",
         "cold": True,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -18,12 +19,17 @@ from accelsim.contracts.banks import MakeBank, MakeMemory
 from accelsim.contracts.lowering import Load
 from accelsim.frontend import load_workload
 from accelsim.graph.ir import Graph
+from accelsim.machine.layout import bank_map
 from accelsim.machine.memory import Bank, FlatDram
 from accelsim.machine.plugged import BankModel
 from accelsim.mapping.policy import Policy, by_role
 from accelsim.resolve import load_machine
-from accelsim.resolve.machine import BankGroup
+from accelsim.resolve.machine import BankGroup, Interleave, WriteBuffer
 from accelsim.sim import Sim
+
+BUFFER = WriteBuffer(
+    entries=4, high=3, low=1, coalescing=True, forwarding=True, cycle_ps=500, access_pj=0.1, area_mm2=0.0
+)
 
 
 def _bank(spec: BankGroup, sim: Sim) -> BankModel:
@@ -35,6 +41,24 @@ def _bank(spec: BankGroup, sim: Sim) -> BankModel:
 def test_banks_keep_the_laws(spec: BankGroup, law: Callable[[MakeBank], None]) -> None:
     """All that a plug-in's bank must keep."""
     law(partial(_bank, spec))
+
+
+def _buffered(spec: BankGroup, sim: Sim) -> Bank:
+    return Bank(sim, replace(spec, buffer=BUFFER), 4096)
+
+
+def _by_address(interleave: Interleave, spec: BankGroup, sim: Sim) -> Bank:
+    return Bank(sim, spec, 4096, bank_map(interleave, 64, 1, spec))
+
+
+@pytest.mark.parametrize("law", MEMORY_LAWS)
+@pytest.mark.parametrize("front", ["buffer", "line", "tile"])
+@pytest.mark.parametrize("spec", bank_groups(), ids=lambda s: f"{s.technology}-{s.ports}-{s.lanes}")
+def test_banks_by_address_and_with_buffers_keep_the_laws_of_memories(
+    spec: BankGroup, front: str, law: Callable[[MakeMemory], None]
+) -> None:
+    """Those of banks do not hold: several servers work at once, and a buffer writes on its own."""
+    law(partial(_buffered, spec) if front == "buffer" else partial(_by_address, front, spec))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("law", MEMORY_LAWS)

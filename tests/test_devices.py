@@ -18,9 +18,10 @@ from accelsim.resolve import load_machine
 from accelsim.resolve.device import load_device
 from accelsim.resolve.drive import largest_delta
 from accelsim.resolve.machine import BankGroup, Machine
+from accelsim.resolve.prices import price_pj, upkeep_w, write_price_pj
 from accelsim.resolve.summary import summarize
 from accelsim.resolve.techniques import check_bits, switching_share
-from accelsim.run.energy import energy_rows, price_pj, upkeep_w, write_price_pj
+from accelsim.run.energy import energy_rows
 from accelsim.run.gating import powered_shares
 from accelsim.trace.recorder import Part, Recorder
 from tests.strategies import shipped_graph

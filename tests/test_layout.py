@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -272,6 +273,30 @@ def test_a_unit_without_layout_is_refused() -> None:
         ConfigError, match=r'transpose\.rate.*has no effect without scratchpad\.layout = "modelled"'
     ):
         load_machine("edge-sram", ("transpose.rate=64 B",))
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "scratchpad.interleave=line",
+        "scratchpad.interleave=tile",
+        "bank.sram.write_buffer.entries=4",
+        'placement.weight={"msb:6" = ["sram"], rest = ["sram"]}',
+        "mapping.dgrad=decomposed",
+        "mapping.depthwise=diagonal",
+    ],
+)
+def test_what_no_layout_is_known_for_is_refused(key: str) -> None:
+    """One error names both keys and the fix; alone, each of them is fine."""
+    sets = ("format.weight=fp16", key)
+    load_machine("edge-sram", sets)
+    load_machine("edge-sram", (*sets, 'scratchpad.layout="along"'))
+    name = re.escape(key.partition("=")[0])
+    both = (
+        rf'{name}: does not go with scratchpad\.layout = "modelled": .*; set scratchpad\.layout = "along", or'
+    )
+    with pytest.raises(ConfigError, match=both):
+        load_machine("edge-sram", (*sets, *MODELLED))
 
 
 # -- the steady state

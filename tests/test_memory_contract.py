@@ -19,6 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from accelsim.geometry import ceil_div
+from accelsim.machine.layout import bank_map
 from accelsim.machine.memory import Access, Action, Bank, FlatDram, Port
 from accelsim.resolve.machine import BankGroup, Dram
 from accelsim.sim import Sim, Steps
@@ -79,11 +80,16 @@ def _bank(spec: BankGroup, sim: Sim) -> Bank:
     return Bank(sim, spec, GRANULARITY)
 
 
+def _by_address(spec: BankGroup, sim: Sim) -> Bank:
+    return Bank(sim, spec, GRANULARITY, bank_map("line", 64, 0, spec))
+
+
 def _dram(sim: Sim) -> FlatDram:
     return FlatDram(sim, DRAM, GRANULARITY)
 
 
 COMPONENTS: dict[str, Make] = {name: partial(_bank, spec) for name, spec in GROUPS.items()}
+COMPONENTS["sram 1x4, by address"] = partial(_by_address, group(subbanks=4))  # one bank: one server
 COMPONENTS["flat dram"] = _dram
 every_component = pytest.mark.parametrize("make", COMPONENTS.values(), ids=COMPONENTS)
 every_group = pytest.mark.parametrize("spec", GROUPS.values(), ids=GROUPS)

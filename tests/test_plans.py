@@ -11,7 +11,7 @@ import pytest
 from accelsim.errors import MappingError
 from accelsim.graph.ir import Graph
 from accelsim.graph.store import content_hash
-from accelsim.mapping import map_graph
+from accelsim.mapping import map_graph, mapped
 from accelsim.program import store
 from accelsim.program.program import Program
 from accelsim.resolve import load_machine
@@ -32,11 +32,11 @@ def mappings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the graphs that are mapped."""
     names: list[str] = []
 
-    def noting(graph: Graph, machine: Machine, **options: object) -> Program:
+    def noting(graph: Graph, machine: Machine, **options: object) -> tuple[Program, dict[str, object]]:
         names.append(graph.name)
-        return map_graph(graph, machine, **options)  # type: ignore[arg-type]
+        return mapped(graph, machine, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("accelsim.mapping.map_graph", noting)
+    monkeypatch.setattr("accelsim.mapping.mapped", noting)
     return names
 
 

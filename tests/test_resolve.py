@@ -242,13 +242,10 @@ def test_same_description_same_machine() -> None:
         ("temperature=299 K", "bank a: 299 K is outside the array table's leakage law, 300 K to 400 K, "
          "or give the bank's values explicitly"),
         ("accumulator.overflow=b", 'no bank group "b"; there are a'),
-        ("scratchpad.interleave=line", '"line" is not supported yet; use "word"'),
-        ("scratchpad.interleave=tile", '"tile" is not supported yet; use "word"'),
+        ("scratchpad.interleave=bank", 'expected "word", "line" or "tile", got "bank"'),
         ("scratchpad.granularity=0 B", 'expected at least 1, got "0 B"'),
-        ("mapping.fusion=epilogue+stats", '"epilogue+stats" is not supported yet; use "epilogue"'),
-        ("mapping.depthwise=diagonal", '"diagonal" is not supported yet; use "array"'),
-        ("mapping.dgrad=decomposed", '"decomposed" is not supported yet; use "zero-insert"'),
-        ("mapping.objective=edp", '"edp" is not supported yet; use "time" or "dram"'),
+        ("mapping.depthwise=diagnoal", 'expected "array", "vector" or "diagonal", got "diagnoal", '
+         "did you mean diagonal?"),
         ("dram.model=burst", '"burst" is not supported yet; use "flat"'),
         ("pe_array.dataflow=rs", 'expected "ws", "os" or "is", got "rs"'),
         ("iso_area_with=nobody", None),

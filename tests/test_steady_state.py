@@ -22,7 +22,7 @@ from accelsim.resolve.machine import Machine
 from accelsim.run import simulate
 from accelsim.trace.recorder import Recorder
 from tests.nests import programs
-from tests.strategies import convs, gemms, machines, mapped, shipped_graph, step_graph
+from tests.strategies import convs, fronted, gemms, machines, mapped, shipped_graph, step_graph
 
 
 def books(recorder: Recorder) -> dict[str, Any]:
@@ -118,11 +118,17 @@ graphs = st.one_of(
 @many
 @given(st.data(), graphs, steady_machines)
 def test_random_nests_agree(data: st.DataObject, graph: Graph, on: Machine) -> None:
-    """Ports, subbanks, latencies that share no factor, clocks of odd periods, SRAM and MRAM, DMA depths."""
+    """Ports, subbanks, latencies that share no factor, clocks of odd periods, SRAM and MRAM, DMA depths.
+
+    A third of the machines may have write buffers and banks that serve by address.
+    """
+    if data.draw(st.integers(0, 2)) == 0:
+        on = data.draw(fronted(on))
     program = data.draw(programs(graph, on))
     recorder = agree(on, program)
     event("tiles skipped" if recorder.tiles_skipped else "no tiles skipped")
     event("folds skipped" if recorder.folds_skipped else "no folds skipped")
+    event(f"interleave {on.interleave}, {sum(b.buffer is not None for b in on.banks.values())} buffers")
 
 
 small = st.integers(2, 24)

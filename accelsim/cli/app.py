@@ -19,6 +19,7 @@ from accelsim.cli.check import check, schema
 from accelsim.cli.device import device
 from accelsim.cli.errors import errors
 from accelsim.cli.macros import app as macros
+from accelsim.cli.mapping import mapping
 from accelsim.cli.pareto import pareto
 from accelsim.cli.reports import compare, ls, report, reprice
 from accelsim.cli.run import run
@@ -67,6 +68,7 @@ def _example(line: str) -> dict[str, Any]:
 
 app.command(**_example("accelsim run tpu-like-hybrid resnet18-cifar --batch 32"))(run)
 app.command(**_example("accelsim report tpu-like-hybrid_resnet18-cifar"))(report)
+app.command(**_example("accelsim mapping runs/a > mine.toml"))(mapping)
 app.command(**_example("accelsim reprice runs/a --arch edge-hybrid --set bank.sram.leakage=5mW"))(reprice)
 app.command(**_example("accelsim ls"))(ls)
 app.command(**_example('accelsim timeline tpu-like-hybrid_resnet18-cifar --layer "layer1.*"'))(timeline)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from accelsim.resolve.machine import Machine, Sensitivity
+    from accelsim.resolve.machine import Machine
     from accelsim.resolve.summary import DeviceSummary, GroupSummary, MachineSummary, MacroSummary
     from accelsim.run.selfcheck import Check
 
@@ -70,11 +70,13 @@ def check(
             "sensitivity": asdict(machine.sensitivity) if machine.sensitivity else None,
             "self_checks": [{**asdict(c), "passed": c.passed} for c in checks],
         }
+        if machine.split:
+            told["fields"] = {role: [f._asdict() for f in of] for role, of in machine.split.items()}
         if other is not None:
             told["macros_against"] = {"table": macros_against, "groups": [asdict(g) for g in other.groups]}
         typer.echo(json.dumps(told, indent=1, sort_keys=True))
     else:
-        _print(summary, machine.sensitivity)
+        _print(summary, machine)
         if other is not None:
             _print_against(summary, other, macros_against or "")
         if own:
@@ -121,13 +123,13 @@ def schema() -> None:
     typer.echo(json.dumps(arch_schema(), indent=1))
 
 
-def _print(summary: MachineSummary, sensitivity: Sensitivity | None) -> None:
+def _print(summary: MachineSummary, machine: Machine) -> None:
     from accelsim.cli.console import results
     from accelsim.report.layout import paragraph
-    from accelsim.report.placement import dwell_table
+    from accelsim.report.placement import dwell_table, field_table
     from accelsim.resolve.summary import TINY
 
-    console = results()
+    console, sensitivity = results(), machine.sensitivity
     console.print(_overview(summary))
     console.print(_banks(summary))
     console.print(_costs(summary))
@@ -139,6 +141,8 @@ def _print(summary: MachineSummary, sensitivity: Sensitivity | None) -> None:
         if g.tiny_rows:
             told = f"macros from rows of the array table flagged tiny ({g.tiny_rows}): {TINY}"
             console.print(paragraph(g.name, told))
+    if machine.split:
+        console.print(field_table(machine))
     if sensitivity is not None:
         console.print(dwell_table(sensitivity, [g.name for g in summary.groups]))
     console.print(paragraph("sources", ", ".join(summary.sources) or "none"))

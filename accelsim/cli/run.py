@@ -52,6 +52,13 @@ MappingFrom = Annotated[
         help="Take tiles, order and placement of that run, whatever they cost here.",
     ),
 ]
+MappingFile = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Take tiles, orders and places of tensors from a file as `accelsim mapping RUN` prints it.",
+    ),
+]
 Exact = Annotated[
     bool, typer.Option("--exact", help="Simulate every tile; the results are the same, and take longer.")
 ]
@@ -85,6 +92,7 @@ def run(
     trace_tensor: TraceTensors = None,
     exact: Exact = False,
     mapping_from: MappingFrom = None,
+    mapping: MappingFile = None,
     activity: Activity = None,
 ) -> None:
     """Simulate one training step of WORKLOAD on the machine ARCH and keep it in a run folder."""
@@ -108,6 +116,7 @@ def run(
             trace_tensors=trace_tensor or (),
             exact=exact,
             mapping_from=mapping_from,
+            mapping=mapping,
             activity=activity,
             command=["accelsim", *sys.argv[1:]],
             progress=report,

@@ -29,6 +29,8 @@ def number_text(value: Any) -> str:
     if value is None:
         return "-"
     if isinstance(value, bool) or not isinstance(value, int | float):
+        if isinstance(value, dict):  # bit fields
+            return "; ".join(f"{name}: {number_text(inner)}" for name, inner in value.items())
         return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
     if isinstance(value, int) or (value.is_integer() and abs(value) < 1e6):
         return f"{int(value):,}"

@@ -45,6 +45,10 @@ def uncertainty(
     from accelsim.trace.runs import open_run
 
     opened = [open_run(name) for name in runs]
+    priced = [r.name for r in opened if r.manifest["machine"]["mapping"]["objective"] in ("energy", "edp")]
+    if priced:
+        told = f"{', '.join(priced)}: chosen at the nominal prices ([mapping] objective), and kept at others"
+        results().print(paragraph("mapping", told))
     if corners is not None:
         for run in opened:
             results().print(_corners(run.name, run, corners, temperatures))

@@ -5,9 +5,9 @@ The docstring under a key is its line in ``docs/arch-reference.md``.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, Strict
+from pydantic import Discriminator, Field, Strict, Tag
 
 from accelsim.config.ranges import RangeSpec
 from accelsim.config.spec import (
@@ -114,6 +114,26 @@ class VectorSpec(Block):
     """Energy per element by function; left out: from the compute table at `node` and the default rates."""
 
 
+class WriteBufferSpec(Spec):
+    """``[bank.NAME.write_buffer]``: a buffer before the cells of each bank; its numbers have the bank's
+    `source`."""
+
+    entries: CountOrZero
+    """Words that it holds, per bank; 0: none."""
+    high: Share = 0.75
+    """Level, as a share of the entries, from which the cells are written before anything is read."""
+    low: Share = 0.25
+    """Level down to which they then are; below, they are written when nobody reads."""
+    coalescing: Flag = True
+    """A write of a word that is in the buffer takes no other entry."""
+    forwarding: Flag = True
+    """Partial sums that are in the buffer are read from there; else they wait until the cells have them."""
+    access_energy: Picojoules | None = None
+    """Of one word written to an entry, or read from it; default: its bits as those of a PE's register."""
+    area: SquareMm | None = None
+    """Of all buffers of the group; default: a flip-flop per bit (docs/sources.md)."""
+
+
 class BankSpec(Block):
     """``[bank.NAME]``: a group of equal banks."""
 
@@ -177,6 +197,14 @@ class BankSpec(Block):
     """Drivers stop when a bit has switched, or need not."""
     differential_write: Flag = False
     """The old word is read first and only bits that change are driven."""
+    mux_area: Share = 0.0
+    """Area that each doubling of subbanks adds, for multiplexers and decoders, as a share of the macros'."""
+    mux_energy: Share = 0.0
+    """Energy that each doubling of subbanks adds, as a share of a word's without that of its cells."""
+    mux_latency: Time = written("0 ns")
+    """Latency that each doubling of subbanks adds to a read."""
+    write_buffer: WriteBufferSpec | None = None
+    """Table `[bank.NAME.write_buffer]`."""
     max_dwell: Text = ""
     """Time for which data may lie here, such as `"20 us"`; what is expected to lie longer is placed
     elsewhere. Or `"ber:1e-6"`: the time after which the device has flipped that share of the bits."""
@@ -201,8 +229,14 @@ class BankSpec(Block):
 class ScratchpadSpec(Block):
     """``[scratchpad]``: what all bank groups share."""
 
-    interleave: Annotated[Literal["word"], later("line", "tile", use='"word"')] = "word"
-    """How addresses go over the macros of a group."""
+    interleave: Literal["word", "line", "tile"] = "word"
+    """How addresses go over a group. `word`: consecutive words over all its macros, which serve together.
+    `line`: consecutive lines over its banks, each of which serves alone. `tile`: a bank's addresses are
+    consecutive, so that what is smaller than a bank lies in one, or in two neighbours."""
+    line: SomeBytes = written("256 B")
+    """Bytes of a line of `interleave = "line"`."""
+    skew: CountOrZero = 0
+    """Row r of a tensor lies r x skew banks further than it would, with `line` and `tile`."""
     granularity: SomeBytes = written("4 KiB")
     """Bytes of one simulated bank transaction."""
     layout: Literal["along", "modelled"] = "along"
@@ -270,22 +304,28 @@ class Im2colSpec(Block):
     """``[im2col]``: the unit that unfolds convolution inputs."""
 
     line_buffer: Bytes = written("0 B")
-    """Bytes of the buffer that reuses overlapping windows; 0 B is none."""
+    """Bytes of the buffer that holds rows of an image between banks and array, so that overlapping windows
+    read them once; 0 B is none."""
+    energy: Picojoules | None = None
+    """One byte written to the buffer or read from it; default: of an access to an 8 KB SRAM of the compute
+    table at `node`."""
 
 
 class MappingSpec(Block):
     """``[mapping]``: what the mapper is told."""
 
-    objective: Annotated[
-        Literal["time", "dram"], later("energy", "edp", "mram_writes", use='"time" or "dram"')
-    ] = "time"
-    """What is minimised first; the other one breaks ties."""
-    fusion: Annotated[Literal["none", "epilogue"], later("epilogue+stats", use='"epilogue"')] = "epilogue"
-    """Whether elementwise ops ride on the drain of the op before."""
-    depthwise: Annotated[Literal["array"], later("vector", "diagonal", use='"array"')] = "array"
-    """Where depthwise convolutions run: on the array, one GEMM per channel."""
-    dgrad: Annotated[Literal["zero-insert"], later("decomposed", use='"zero-insert"')] = "zero-insert"
-    """How the input gradient of a strided convolution is computed."""
+    objective: Literal["time", "dram", "energy", "edp", "mram_writes"] = "time"
+    """What is minimised first: the estimated time, DRAM bytes, energy, energy x time, or bytes written into
+    STT-MRAM. Ties go to DRAM bytes (`time`) or to time. With `energy` and `edp` prices decide the mapping."""
+    fusion: Literal["none", "epilogue", "epilogue+stats"] = "epilogue"
+    """What rides on the drain of the op before: elementwise ops, and with `epilogue+stats` also the sums of a
+    normalisation over what that op makes."""
+    depthwise: Literal["array", "vector", "diagonal"] = "array"
+    """Where depthwise convolutions run: on the array one channel at a time, on the vector unit, or on the
+    array with several channels side by side on diagonal blocks."""
+    dgrad: Literal["zero-insert", "decomposed"] = "zero-insert"
+    """How the input gradient of a strided convolution is computed: with zeros between the errors, or as one
+    dense GEMM for each phase of the stride."""
 
 
 class StaticSpec(Block):
@@ -302,9 +342,17 @@ class HostSpec(Block):
     """Idle time between two steps; counts in leakage and in how long data stay."""
 
 
+Fields = dict[Text, tuple[Text, ...]]  # bank groups by bit field
+Groups = Annotated[
+    Annotated[tuple[Text, ...], Tag("[list]")] | Annotated[Fields, Tag("[fields]")],
+    Discriminator(lambda value: "[fields]" if isinstance(value, dict) else "[list]"),
+]
+
+
 class PlacementSpec(Spec):
     """``[placement]``: the bank groups for each role, in order of preference; default: all, in the order of
-    the file; an empty list is DRAM only."""
+    the file; an empty list is DRAM only. Or a table of bit fields with a list each, such as
+    `{ "sign+exponent" = ["sram"], mantissa = ["mram"] }`: docs/mapping.md."""
 
     policy: Text = "roles"
     """`roles`: the lists below as they are; `sensitivity`: the cheapest group whose errors training
@@ -312,30 +360,45 @@ class PlacementSpec(Spec):
     installed plug-in ([plug-ins](plugins.md)); the lists are for the tensors that it leaves out."""
     sensitivity: Text = ""
     """What training tolerates: a file of `accelsim sensitivity`, relative to the file that names it."""
-    input: tuple[Text, ...] | None = None
+    input: Groups | None = None
     """Of the step's batch."""
-    weight: tuple[Text, ...] | None = None
+    weight: Groups | None = None
     """Of weights."""
-    master_weight: tuple[Text, ...] | None = None
+    master_weight: Groups | None = None
     """Of master copies of weights."""
-    activation: tuple[Text, ...] | None = None
+    activation: Groups | None = None
     """Of what a layer reads from another."""
-    error: tuple[Text, ...] | None = None
+    error: Groups | None = None
     """Of gradients of activations."""
-    weight_gradient: tuple[Text, ...] | None = None
+    weight_gradient: Groups | None = None
     """Of gradients of weights."""
-    optimizer_state: tuple[Text, ...] | None = None
+    optimizer_state: Groups | None = None
     """Of what the optimizer keeps."""
 
     @property
     def lists(self) -> dict[Role, tuple[str, ...]]:
-        """The lists that are given, by role."""
-        given = {role: getattr(self, role) for role in ROLES}
+        """The lists that are given, by role; of fields all groups that any of them names."""
+        given = {role: getattr(self, role) for role in ROLES} | {
+            r: _together(f) for r, f in self.fields.items()
+        }
         return {role: groups for role, groups in given.items() if groups is not None}
+
+    @property
+    def fields(self) -> dict[Role, Fields]:
+        """The tables of bit fields that are given, by role."""
+        given = {role: getattr(self, role) for role in ROLES}
+        return {role: groups for role, groups in given.items() if isinstance(groups, dict)}
+
+
+def _together(fields: Fields) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(group for groups in fields.values() for group in groups))
 
 
 class ArchSpec(Spec):
     """A machine: the keys above the first table, and the tables."""
+
+    WHOLE: ClassVar[frozenset[str]] = frozenset({"placement"})
+    """Tables in which a table replaces another one: its entries belong together."""
 
     clock: Hertz = written("1 GHz")
     """Of array, banks and vector unit."""

@@ -47,7 +47,7 @@ def load_spec(
         InputError: The file cannot be read.
         ConfigError: All faults, a line each: ``file:line:column: key: what is wrong``.
     """
-    merged = _Merge(resolve_name, path)
+    merged = _Merge(resolve_name, path, getattr(spec, "WHOLE", frozenset()))
     merged.file(path, ())
     for text in overrides:
         merged.override(text, option)
@@ -68,10 +68,11 @@ def shown(path: Path) -> str:
 class _Merge:
     """The growing union of files and overrides."""
 
-    def __init__(self, resolve_name: ResolveName, path: Path) -> None:
+    def __init__(self, resolve_name: ResolveName, path: Path, whole: frozenset[str]) -> None:
         self.data: Table = {}
         self.origins = Origins(shown(path))
         self._resolve_name = resolve_name
+        self._whole = whole  # tables in which a table replaces another one
         self._sources = 0
 
     def file(self, path: Path, above: tuple[Path, ...]) -> None:
@@ -118,7 +119,7 @@ class _Merge:
         data: Any = value
         for key in reversed(keys):
             data = {key: data}
-        self._lay(self.data, data, ())
+        self._lay(self.data, data, (), named=len(keys))
         for path, value in _paths(data).items():
             if isinstance(value, dict):  # a table that is there already keeps its place
                 self.origins.places.setdefault(path, place)
@@ -129,11 +130,13 @@ class _Merge:
         self._sources += 1
         return self._sources
 
-    def _lay(self, under: Table, over: Table, path: KeyPath) -> None:
+    def _lay(self, under: Table, over: Table, path: KeyPath, named: int = 0) -> None:
+        """Lay a table over another; an override has ``named`` keys one by one."""
         for key, value in over.items():
             keys = (*path, key)
-            if isinstance(value, dict) and isinstance(under.get(key), dict):
-                self._lay(under[key], value, keys)
+            whole = len(path) == 1 and path[0] in self._whole and named <= len(keys)
+            if isinstance(value, dict) and isinstance(under.get(key), dict) and not whole:
+                self._lay(under[key], value, keys, named)
             else:
                 self._forget(keys)
                 under[key] = copy.deepcopy(value)

@@ -13,6 +13,7 @@ from pydantic_core import ErrorDetails
 from accelsim.config.origins import Fault, Origins
 from accelsim.config.positions import KeyPath
 
+KINDS = ("[list]", "[fields]")  # of a value that may be either: no key of the file
 _EXPECTED = {
     "int_type": "a whole number",
     "int_from_float": "a whole number",
@@ -60,7 +61,7 @@ def toml_text(value: object) -> str:
 
 
 def _fault(err: ErrorDetails, spec: type[BaseModel], origins: Origins) -> Fault:
-    keys = tuple(err["loc"])
+    keys = tuple(key for key in err["loc"] if key not in KINDS)
     kind = err["type"]
     if kind == "missing":
         return origins.fault(keys[:-1], f"missing key {keys[-1]}", at_key=True)

@@ -36,9 +36,11 @@ def machine_toml(base: str, settings: Mapping[str, Any], comment: str, at: Path)
 
 
 def toml(value: Any) -> str:
-    """Return a text, number, truth value or list as TOML: JSON's forms are TOML's, but for one character.
+    """Return a value as TOML: JSON's forms are TOML's, but for one character, and for tables.
 
-    >>> toml("1 GHz"), toml([1, True]), toml(1e-06), toml('a"b')
-    ('"1 GHz"', '[1, true]', '1e-06', '"a\\\\"b"')
+    >>> toml("1 GHz"), toml([1, True]), toml(1e-06), toml('a"b'), toml({"msb:9": ["sram"]})
+    ('"1 GHz"', '[1, true]', '1e-06', '"a\\\\"b"', '{ "msb:9" = ["sram"] }')
     """
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{toml(key)} = {toml(item)}" for key, item in value.items()) + " }"
     return json.dumps(value, ensure_ascii=False, allow_nan=False).replace("\x7f", "\\u007f")

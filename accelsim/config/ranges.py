@@ -20,11 +20,13 @@ _ACTIONS: Final[dict[str, tuple[str, ...]]] = {
     "accumulator": ("rmw",),
     "dma": ("read", "write"),
     "dram": ("read", "write", "background"),
+    "im2col": ("read", "write"),
     "noc": ("transfer",),
     "static": ("logic",),
     "transpose": ("turn",),
 }
 _BANK: Final = ("read", "write", "rmw", "leakage", "scrub")
+_BUFFER: Final = ("write", "drain", "forward")
 _ARRAY: Final = ("mac", "operand_register", "psum_register", "shift", "clock")
 
 
@@ -52,16 +54,20 @@ class RangeSpec(Spec):
         return self
 
 
-def price_names(banks: Iterable[str], functions: Iterable[str]) -> Iterator[str]:
+def price_names(
+    banks: Iterable[str], functions: Iterable[str], buffered: Iterable[str] = ()
+) -> Iterator[str]:
     """Yield the names of all prices that a machine can have.
 
     Args:
         banks: The names of its bank groups.
         functions: Those of the vector unit.
+        buffered: Of the groups, those with write buffers.
     """
     for component, actions in _ACTIONS.items():
         yield from (f"{component} {action}" for action in actions)
     yield from (f"spad.{bank} {action}" for bank in banks for action in _BANK)
+    yield from (f"spad.{bank}.buffer {action}" for bank in buffered for action in _BUFFER)
     yield from (f"pe_array {kind}.{form}" for kind in _ARRAY for form in get_args(Format))
     yield from (f"vector {function}" for function in functions)
 

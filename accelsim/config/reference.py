@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, get_args, get_origin
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -28,7 +29,7 @@ Every key of a machine's TOML file. This page is made from the specs in `accelsi
 - `capacity`, `leakage` and `area` of a bank group are of the whole group, which count x subbanks macros
   share evenly. What a bank leaves out comes from the array table for a macro of that capacity: a monotone
   fit over capacity in log-log, never beyond the table; `accelsim check` prints how far the fit is off.
-- Names that are refused for now say so: `interleave = "line"`, `fusion = "epilogue+stats"` and the like.
+- Names that are refused for now say so: `dram.model = "burst"`.
 """
 
 
@@ -72,7 +73,20 @@ def arch_reference() -> str:
             meaning = doc.split(": ", 1)[1]
             parts += [f"## `{title}`\n", f"{meaning[0].upper()}{meaning[1:]}\n"]
             parts.append(_table(list(model.model_fields.items())))
+            parts += _inner(title, model)
     return "\n".join(parts)
+
+
+def _inner(title: str, model: type[BaseModel]) -> list[str]:
+    """Return the sections of the tables inside a table."""
+    parts = []
+    for name, field in model.model_fields.items():
+        inner = next((a for a in get_args(field.annotation) if _model(a) is a), None)
+        if inner is not None:
+            doc = " ".join((inner.__doc__ or "").split()).split(": ", 1)[1]
+            parts += [f"## `{title[:-1]}.{name}]`\n", f"{doc[0].upper()}{doc[1:]}\n"]
+            parts.append(_table(list(inner.model_fields.items())))
+    return parts
 
 
 def _table(fields: list[tuple[str, FieldInfo]]) -> str:
@@ -105,12 +119,16 @@ def _kind(annotation: Any) -> str:
     marks = [m for m in getattr(annotation, "__metadata__", ()) if isinstance(m, Quantity)]
     if marks:
         return _units(marks[0])
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return "a table"
     args = [a for a in get_args(annotation) if a is not type(None)]
     origin = get_origin(annotation)
     if origin is dict:
         return f"a table: {_kind(args[0])} = {_kind(args[1])}"
     if origin is tuple:
         return "a list of names"
+    if origin in (Union, UnionType) and len(args) > 1 and all(hasattr(a, "__metadata__") for a in args):
+        return " or ".join(map(_kind, args))
     if hasattr(annotation, "__metadata__") or type(None) in get_args(annotation):
         return _kind(args[0])
     if args:

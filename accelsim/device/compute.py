@@ -19,7 +19,7 @@ from accelsim.words import Accumulate, Format
 FLOATS: Final = frozenset(("fp64", "fp32", "bf16", "fp16"))
 CLOCK: Final = 0.5  # of a register bit's energy: what its clock costs in every cycle (assumed)
 OLD_NM: Final = 45
-FLIP_FLOP_UM2: Final = 4.52  # of one at 45 nm: a standard cell of that node's size; assumed
+FLIP_FLOP_F2: Final = 2233  # of a bit: 4.522 um2 at 45 nm (docs/sources.md#nangate-45)
 NEW_NM: Final = 7
 
 DEFAULT_RATES: Final[dict[str, int]] = {  # cycles of a lane per element; assumed
@@ -73,12 +73,12 @@ def register_pj_per_bit(node_nm: int) -> float:
 
 
 def register_mm2(node_nm: int) -> float:
-    """Return the area in mm2 of a bit's flip-flop: ``FLIP_FLOP_UM2`` scaled with the node squared (assumed).
+    """Return the area in mm2 of a bit's flip-flop, scaled with the node squared (assumed).
 
     >>> round(1e6 * register_mm2(22), 2)
     1.08
     """
-    return FLIP_FLOP_UM2 * 1e-6 * (node_nm / OLD_NM) ** 2
+    return FLIP_FLOP_F2 * (node_nm * 1e-6) ** 2
 
 
 def function_pj(function: str, node_nm: int) -> float:

@@ -68,6 +68,12 @@ class Gemm:
     expanded: Literal["a", "b"] | None  # the operand that im2col expands
     useful_macs: int
 
+    @property
+    def depthwise(self) -> bool:
+        """Whether it is of a convolution whose groups read one channel each."""
+        channels = [a.size for a in (*self.n, *self.k) if a.name == "c"]
+        return self.window is not None and bool(self.batch) and channels == [1]
+
     def extent(self, side: Literal["m", "n", "k", "batch"]) -> int:
         """Return the size of one side: the product of its axes."""
         axes: tuple[Axis, ...] = getattr(self, side)

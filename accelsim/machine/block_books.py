@@ -149,7 +149,7 @@ class Books:
         assert binding.copy is not None
         copy = self.state.copies[binding.copy]
         if entry.reads:
-            part = next(p for p in kernel.parts if p.op == binding.op)
+            part = next(p for p in kernel.accounts if p.op == binding.op)
             copy.read(entry.box, at_ps, Reader(part.phase, part.layer))
         else:
             copy.write(entry.box, at_ps)
@@ -158,7 +158,7 @@ class Books:
         """Enter what slots have seen into the residencies of the kernel ``by`` further on."""
         kernel = self.kernels[row.kernel + by]
         binding = (kernel.writes if row.out else kernel.reads)[row.which]
-        part = next(p for p in kernel.parts if p.op == binding.op)
+        part = next(p for p in kernel.accounts if p.op == binding.op)
         key = slot_key(kernel, binding, row.out)
         reader = Reader(part.phase, WRITE_BACK if row.out else part.layer)
         rows: dict[RowKey, Sums] = {(key, reader, i, b): sums for (_, _, i, b), sums in row.rows.items()}

@@ -102,7 +102,7 @@ class Blocks:
         self.state = state
         self.drain = drain
         self.engines = engines
-        off = not state.skips or bool(state.recorder.histogram.traced)
+        off = not (state.skips and state.plain) or bool(state.recorder.histogram.traced)
         self.forms = [] if off else forms_of(state.program, state.woken)
         self.needs = [needs_of(k) for k in state.program.kernels] if self.forms else []
         self._often = Counter(self.forms)

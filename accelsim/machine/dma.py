@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import simpy
@@ -10,7 +10,7 @@ import simpy
 from accelsim.geometry import ceil_div
 from accelsim.machine.forms import fill_need
 from accelsim.machine.kernel_run import FillTimes, KernelRun
-from accelsim.machine.memory import Access, Action
+from accelsim.machine.memory import Access, Action, Service
 from accelsim.machine.state import State
 from accelsim.machine.transfers import FillMark, Move
 from accelsim.program.jobs import Transfer
@@ -40,6 +40,7 @@ class DmaEngine:
         self.chunk = 0  # of the transfer in hand, to be moved next
         self.move: Move | None = None  # the transfer in hand
         self.stage = ""
+        self.where: tuple[Any, ...] = ()  # of its transfer: the banks that it passes, where that matters
         self._landed: simpy.Event | None = None
         self._busy_since = -1
         self._waiting_since: tuple[int, int] | None = None
@@ -122,6 +123,7 @@ class DmaEngine:
             self.chunk,
             self.in_flight,
             landed,
+            self.where,
         )
 
     @property
@@ -149,7 +151,8 @@ class DmaEngine:
     @property
     def amid(self) -> bool:
         """Return whether it is in the middle of a transfer, its next chunk waiting for one to land."""
-        return self.stage == "slot" and self._landed is not None and not self._landed.triggered
+        waits = self._landed is not None and not self._landed.triggered
+        return self.state.plain and self.stage == "slot" and waits
 
     def move_on(self, chunks: int, figures: Sequence[int], ps: int) -> None:
         """Leave out so many chunks of the transfer in hand, which took ``ps`` and add ``figures``."""
@@ -188,15 +191,29 @@ class DmaEngine:
         recorder.count("dram", action, part, role, dram_bytes * 8)
         recorder.dram(action, part, dram_bytes)
 
-    def _bank_access(self, move: Move, binding: Binding, action: Action, nbytes: int) -> Access:
-        """Move one chunk through a bank's port."""
+    def _place(
+        self, run: KernelRun, binding: Binding, job: Transfer, begun: tuple[int, ...], move: Move
+    ) -> None:
+        """Set where a transfer goes, if that matters; ``begun`` counts those of each binding before."""
+        self.where = ()
+        if run.places is not None:
+            ordinal = job.ordinal + (begun[job.binding] if begun and job.binding >= 0 else 0)
+            move.where = run.places.of_transfer(binding, job, ordinal)
+            self.where = run.places.key(binding, move.where)
+
+    def _bank_access(
+        self, move: Move, binding: Binding, action: Action, nbytes: int, moved: int, space: Hashable = None
+    ) -> Service:
+        """Move one chunk through a bank's port, ``moved`` bytes of the transfer having gone before."""
         bank = self.state.banks[binding.group]
-        access = bank.access(action, nbytes)
-        busy, words = bank.cost(action, nbytes)
-        if action == "write":
-            move.narrow += bank.narrow(nbytes)
-        move.bank.add(access, max(access.done_ps, access.start_ps + busy), busy, words, nbytes)
-        return access
+        served = bank.serve(action, nbytes, move.where, moved, space)
+        access, busy = served.access, served.busy_ps
+        move.narrow += served.narrow
+        move.buffered += served.buffered
+        move.forwarded += served.forwarded
+        end = max(access.done_ps, access.start_ps + busy) if bank.plain else access.done_ps
+        move.bank.add(access, end, busy, served.words, nbytes)
+        return served
 
     def _dram_access(self, move: Move, action: Action, nbytes: int) -> Access:
         """Move one chunk over DRAM's channel."""
@@ -212,6 +229,8 @@ class DmaEngine:
         words = move.bank.count
         state.recorder.count(f"spad.{binding.group}", into, part, binding.data.role, words)
         state.recorder.count(f"spad.{binding.group}", "rmw", part, binding.data.role, move.narrow)
+        buffer = words, move.buffered, move.forwarded
+        state.count_buffer(binding.group, part, binding.data.role, *buffer)
         move.bank.tell(state, state.bank_component(binding.group, into), into, part, tensor)
         move.dram.tell(state, "dram", "read" if fills else "write", part, tensor)
 
@@ -282,6 +301,8 @@ class FillEngine(DmaEngine):
         move = Move(self._chunks(fill, run.kernel.reads[fill.binding]), state.sim.now)
         part = run.parts[run.kernel.reads[fill.binding].op]
         self._count(part, run.kernel.reads[fill.binding].data.role, "read", self._dram_bytes(fill))
+        self._place(run, run.kernel.reads[fill.binding], fill, run.start.filled, move)
+        plain = state.banks[run.kernel.reads[fill.binding].group].plain
         self.stage = "descriptor"
         yield state.sim.delay(state.machine.dma.descriptor_latency_ps, (self.name,))
         at = FillMark(number, self.tile, self.place, fill.binding, move)
@@ -291,25 +312,34 @@ class FillEngine(DmaEngine):
             dram_bytes, bank_bytes = move.chunks[self.chunk]
             self.chunk += 1
             access = self._dram_access(at.move, "read", dram_bytes)
-            tag = ("arrive", run, "fill", number, bank_bytes)
-            self._at(access.done_ps, tag, self._arrive(run, at, bank_bytes))
+            about = () if plain else (move.moved, self.where)
+            tag = ("arrive", run, "fill", number, bank_bytes, *about)
+            self._at(access.done_ps, tag, self._arrive(run, at, bank_bytes, move.moved))
+            move.moved += bank_bytes
 
-    def _arrive(self, run: KernelRun, fill: FillMark, nbytes: int) -> Callable[[], None]:
+    def _arrive(self, run: KernelRun, fill: FillMark, nbytes: int, moved: int) -> Callable[[], None]:
         """Return what happens when a chunk has come from DRAM: it is written into its bank."""
         binding = run.kernel.reads[fill.binding]
 
         def arrived() -> None:
             times = run.fill_times[fill.number]
-            times.arrived_ps = self.state.sim.now
-            if nbytes == 0:
-                written = Access(times.arrived_ps, times.arrived_ps, times.arrived_ps, None)
-            else:
-                written = self._bank_access(fill.move, binding, "write", nbytes)
+            now = times.arrived_ps = self.state.sim.now
+            name = run, "fill", fill.number
+            served = Service(Access(now, now, now, None), 0, 0)
+            if nbytes:
+                served = self._bank_access(fill.move, binding, "write", nbytes, moved, ("fill", *name))
+            written = served.access
             times.cause = written.cause
-            self._at(written.done_ps, ("fill landed", run, "fill", fill.number), landed)
+            fill.move.left += len(served.entries)  # of a write buffer: words yet to come to the cells
+            self._at(written.done_ps, ("fill landed", *name), landed)
+            for buffer, entry in served.entries:
+                self.state.banks[binding.group].when_written(buffer, entry, ("fill written", *name), done)
 
         def landed() -> None:
             self._land()
+            done()
+
+        def done() -> None:
             fill.move.left -= 1
             if fill.move.left == 0:
                 self._filled(run, fill)

@@ -7,6 +7,7 @@ array always finds room behind it; the drain gives the credit back as results re
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import simpy
@@ -16,7 +17,7 @@ from accelsim.machine.kernel_run import KernelRun
 from accelsim.machine.state import State
 from accelsim.machine.stream import StreamRun
 from accelsim.program.jobs import Fold, Result, TileJob
-from accelsim.sim import Steps
+from accelsim.sim import Steps, Tag
 
 IN_FLIGHT = 2  # chunks of one drain that may wait at a port
 
@@ -34,6 +35,14 @@ class DrainFold:
     rate: int  # vector cycles per lane and element
     partial: bool = False
     completes: bool = False  # the result, with this fold
+    to_cells: int = (
+        -1
+    )  # entries of write buffers that have yet to come to the cells; -1: not all is handed over
+
+    @property
+    def forwards(self) -> bool:
+        """Whether what it writes can be read from write buffers."""
+        return all(s.forwards for s in self.writes)
 
     @property
     def job(self) -> TileJob:
@@ -85,6 +94,9 @@ class Drain:
         self.vector_free_ps = 0
         self.outstanding: deque[int] = deque()
         self.last_done_ps = 0
+        self.full = False  # whether the last write waited for room in a write buffer
+        self.closing: deque[DrainFold] = deque()  # behind write buffers: in order, until all is in the cells
+        self._closed: simpy.Event | None = None
         self._work: simpy.Event | None = None
         self._progress: list[simpy.Event] = []
 
@@ -158,6 +170,7 @@ class Drain:
             access = stream.push(item.step)
             if access is not None:
                 self.outstanding.append(access.done_ps)
+                self.full = access.cause == "write_buffer_full"
         while len(self.outstanding) > IN_FLIGHT * max(1, len(fold.writes)):
             done = self.outstanding.popleft()
             if done > self.state.sim.now:
@@ -196,21 +209,89 @@ class Drain:
             if ridden.box is not None:
                 at, what = (fold.tile, fold.place), ("riders", i)
                 state.read_booked(fold.run, at, ridden.binding, what, ridden.box, done)
-        backs = {b.binding: b for b in fold.result.write_backs} if fold.result is not None else {}
-        for i, stream in enumerate(fold.writes):
+        for stream in fold.writes:
             done = stream.close()
             self.last_done_ps = max(self.last_done_ps, done)
             if fold.partial:
                 self.outstanding.append(done)
-                continue
-            written = of.writes[i]
-            if written.box is not None:
-                back = backs.get(written.binding)
-                state.write_booked(fold.run, (fold.tile, fold.place), written.binding, i, done, back)
+        if state.buffered:
+            self._when_in_cells(fold)
+            return
+        self._book_writes(fold)
         if fold.partial or fold.completes:
             self._when_written(fold)
         else:
             self.live.remove(fold)
+
+    def _book_writes(self, fold: DrainFold) -> None:
+        """Book what a fold wrote, each when the last of its cells was written."""
+        backs = {b.binding: b for b in fold.result.write_backs} if fold.result is not None else {}
+        for i, stream in enumerate(fold.writes):
+            if fold.partial:
+                continue
+            written = fold.fold.writes[i]
+            if written.box is not None:
+                back, at = backs.get(written.binding), (fold.tile, fold.place)
+                self.state.write_booked(fold.run, at, written.binding, i, stream.written_ps(), back)
+
+    # -- behind write buffers --------------------------------------------------------------------
+
+    def sums_before_cells(self, run: KernelRun, block: tuple[int, ...]) -> DrainFold | None:
+        """Return the fold whose partial sums of a block may still be in a write buffer."""
+        ours = (f for f in reversed(self.closing) if f.partial and f.run is run)
+        return next((f for f in ours if f.fold.block == block), None)
+
+    def _when_in_cells(self, fold: DrainFold) -> None:
+        """Book a fold's writes once they are in the cells, after those of the folds before it.
+
+        Partial sums can be read as soon as they are in a buffer that forwards them.
+        """
+        state, tag = self.state, ("written", fold.run, "fold", fold)
+        self.closing.append(fold)
+        if fold.partial and fold.forwards:
+            self._at(self.last_done_ps, ("readable", *tag[1:]), lambda: self._readable(fold))
+
+        def ended() -> None:
+            fold.to_cells -= 1
+            while self.closing and not self.closing[0].to_cells:
+                self._end(self.closing.popleft())
+
+        entries = [(s.group, b, e) for s in fold.writes for b, e in s.moved.entries.items()]
+        fold.to_cells = len(entries) + 1
+        self._at(self.last_done_ps, tag, ended)
+        for group, buffer, entry in entries:
+            state.banks[group].when_written(buffer, entry, tag, ended)
+
+    def _end(self, fold: DrainFold) -> None:
+        self._book_writes(fold)
+        self.live.remove(fold)
+        if fold.partial and not fold.forwards:
+            self._readable(fold)
+        if fold.completes and fold.result is not None:
+            fold.run.results.advance(fold.result.number + 1)
+        if not self.closing and self._closed is not None and not self._closed.triggered:
+            self._closed.succeed()
+
+    def _readable(self, fold: DrainFold) -> None:
+        self._partial_ended(fold)
+        self._notify()
+
+    def _at(self, ps: int, tag: Tag, then: Callable[[], None]) -> None:
+        event = self.state.sim.at(ps, tag)
+        assert event.callbacks is not None
+        event.callbacks.append(lambda _: then())
+
+    def _empty_buffers(self) -> Steps:
+        """Write all that write buffers hold to the cells: a kernel ends when its last result is there."""
+        end = max(bank.flush() for bank in self.state.banks.values())
+        self.stage = "flush"
+        yield self.state.sim.at(end, ("drain",))
+        self.stage = "closing"
+        while self.closing:
+            self._closed = self.state.sim.event(("drain",))
+            yield self._closed
+
+    # -- the end ---------------------------------------------------------------------------------
 
     def _when_written(self, fold: DrainFold) -> None:
         """Count partial sums as readable, or the result as complete, once the last write has ended."""
@@ -239,5 +320,7 @@ class Drain:
         if self.last_done_ps > self.state.sim.now:
             self.stage = "finish"
             yield self.state.sim.at(self.last_done_ps, ("drain",))
+        if self.state.buffered and item.tile + 1 == item.run.count:
+            yield from self._empty_buffers()
         item.run.tiles.advance(item.tile + 1)
         self._notify()

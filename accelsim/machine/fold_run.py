@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from accelsim.geometry import ceil_div
 from accelsim.machine.drain import DrainFold
 from accelsim.machine.kernel_run import KernelRun
+from accelsim.machine.layout import At
 from accelsim.machine.memory import Access
 from accelsim.machine.state import State, What
 from accelsim.machine.stream import StreamRun
@@ -24,8 +27,8 @@ class FoldRun:
         self.tile = tile
         self.place = place
         self.steps = _steps(state, run, fold)
-        self.load = self._read(fold.load, self.steps) if fold.load else None
-        self.streams = [self._read(s, self.steps) for s in fold.streams]
+        self.loads = [self._read(s, self.steps, "load") for s in _loads(fold)]
+        self.streams = [self._read(s, self.steps, "streams") for s in fold.streams]
         self.psum: StreamRun | None = None
         self.asked_ps = state.sim.now  # the load chain takes its cycles from here on
 
@@ -39,9 +42,10 @@ class FoldRun:
         """The fold."""
         return self.job.folds[self.place]
 
-    def _read(self, stream: Stream, steps: int) -> StreamRun:
+    def _read(self, stream: Stream, steps: int, kind: str) -> StreamRun:
         binding = self.run.kernel.reads[stream.binding]
-        found = _stream_run(self.state, self.run, "read", binding, stream, steps)
+        at = self.run.at(self.tile, self.place, (kind, stream.binding))
+        found = _stream_run(self.state, self.run, "read", binding, stream, steps, at)
         if binding.way == "unit":
             found.through_unit(self.fold.cycles)
         return found
@@ -55,25 +59,22 @@ class FoldRun:
 
     def request_load(self, share: int, of: int) -> None:
         """Ask for the stationary operand's first ``share`` of ``of`` parts."""
-        if self.load is not None:
-            self.load.request(ceil_div(self.steps * share, of) - 1)
+        for load in self.loads:
+            load.request(ceil_div(self.steps * share, of) - 1)
 
     def loaded(self) -> Access | None:
         """Return the access that brings the stationary operand's last byte."""
-        return self.load.ready(self.steps - 1) if self.load is not None else None
+        return _latest(self.loads, self.steps - 1)
 
     def ready(self, step: int) -> Access | None:
         """Return the latest access that brings an operand of ``step``."""
-        latest: Access | None = None
-        for stream in self.streams if self.psum is None else [*self.streams, self.psum]:
-            access = stream.ready(step)
-            if access is not None and (latest is None or access.done_ps > latest.done_ps):
-                latest = access
-        return latest
+        return _latest(self.streams if self.psum is None else [*self.streams, self.psum], step)
 
-    def read_partial_sums(self) -> None:
-        """Begin to read the block's partial sums back from their bank."""
-        self.psum = partial_stream(self.state, self.run, "read", self.fold.psum_read, self.steps)
+    def read_partial_sums(self, written: DrainFold | None) -> None:
+        """Begin to read the block's partial sums back, which ``written`` wrote if they may be in a buffer."""
+        space, at = ("sums", written), self.run.at(self.tile, self.place, ("psum_read", 0))
+        self.psum = partial_stream(self.state, self.run, "read", self.fold.psum_read, self.steps, at)
+        self.psum.space = space if written is not None else None
         self.psum.request(AHEAD)
 
     def close(self) -> None:
@@ -81,8 +82,8 @@ class FoldRun:
         fold = self.fold
         for i, (stream, moved) in enumerate(zip(self.streams, fold.streams, strict=True)):
             self._book(stream, moved, ("streams", i))
-        if self.load is not None and fold.load is not None:
-            self._book(self.load, fold.load, ("load", 0))
+        for i, (load, moved) in enumerate(zip(self.loads, _loads(fold), strict=True)):
+            self._book(load, moved, ("beside", i - 1) if i else ("load", 0))
         if self.psum is not None:
             self.psum.close()
 
@@ -97,19 +98,44 @@ class FoldRun:
         fold, run, state = self.fold, self.run, self.state
         steps = self.steps
         if fold.psum_write:
-            writes = [partial_stream(state, run, "write", fold.psum_write, steps)]
-            return DrainFold(run, self.tile, self.place, writes, [], steps, 0, partial=True)
+            at = run.at(self.tile, self.place, ("psum_write", 0))
+            writes = [partial_stream(state, run, "write", fold.psum_write, steps, at)]
+            drained = DrainFold(run, self.tile, self.place, writes, [], steps, 0, partial=True)
+            writes[0].space = "sums", drained
+            return drained
         writes = [
-            _stream_run(state, run, "write", run.kernel.writes[w.binding], w, steps) for w in fold.writes
+            _stream_run(state, run, "write", run.kernel.writes[w.binding], w, steps, self._to(w))
+            for w in fold.writes
         ]
-        riders = [self._read(r, steps) for r in fold.riders]
+        riders = [self._read(r, steps, "riders") for r in fold.riders]
         result = self.job.result_of(self.place)
         completes = result is not None and result.last == self.place
-        return DrainFold(run, self.tile, self.place, writes, riders, steps, rate, completes=completes)
+        drained = DrainFold(run, self.tile, self.place, writes, riders, steps, rate, completes=completes)
+        for index, stream in enumerate(writes):
+            stream.space = f"result {index}", drained
+        return drained
+
+    def _to(self, stream: Stream) -> At | None:
+        return self.run.at(self.tile, self.place, ("writes", stream.binding))
+
+
+def _loads(fold: Fold) -> tuple[Stream, ...]:
+    """Return the streams of the stationary operand: of all its bit fields."""
+    return (fold.load, *fold.beside) if fold.load is not None else ()
+
+
+def _latest(streams: Sequence[StreamRun], step: int) -> Access | None:
+    """Return the latest access that brings something of ``step``: bit fields are read in lock-step."""
+    latest: Access | None = None
+    for stream in streams:
+        access = stream.ready(step)
+        if access is not None and (latest is None or access.done_ps > latest.done_ps):
+            latest = access
+    return latest
 
 
 def _stream_run(
-    state: State, run: KernelRun, action: str, binding: Binding, stream: Stream, steps: int
+    state: State, run: KernelRun, action: str, binding: Binding, stream: Stream, steps: int, at: At | None
 ) -> StreamRun:
     part, data = run.parts[binding.op], binding.data
     turned = data.element_bytes if binding.way == "unit" else 0
@@ -122,20 +148,23 @@ def _stream_run(
         part,
         data.role,
         data.tensor,
-        stream.carried,
-        turned,
-        binding.fetch[0] * data.element_bytes if action == "write" and binding.fetch is not None else 0,
+        at,
+        carried=stream.carried,
+        turned=turned,
+        piece=binding.fetch[0] * data.element_bytes if action == "write" and binding.fetch is not None else 0,
     )
 
 
-def partial_stream(state: State, run: KernelRun, action: str, nbytes: int, steps: int) -> StreamRun:
+def partial_stream(
+    state: State, run: KernelRun, action: str, nbytes: int, steps: int, at: At | None = None
+) -> StreamRun:
     """Return the stream of a block's partial sums to or from their region."""
     psum = run.kernel.psum
     assert psum is not None
     assert psum.region is not None
     role = run.kernel.psum_role
     tensor = f"{run.kernel.leader.op}/partial sums"
-    return StreamRun(state, action, psum.region.group, nbytes, steps, run.part, role, tensor)
+    return StreamRun(state, action, psum.region.group, nbytes, steps, run.part, role, tensor, at)
 
 
 def _steps(state: State, run: KernelRun, fold: Fold) -> int:

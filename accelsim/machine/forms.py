@@ -44,7 +44,7 @@ def forms_of(program: Program, begins: Callable[[int], Any]) -> list[int]:
 
 
 def _form(kernel: Kernel, copies: Sequence[Copy], begins: object) -> str:
-    names: dict[str, str] = {}
+    names: dict[str, str] = {}  # but ``sums`` keep theirs: what is done for another kernel's op stays apart
     evicted = [copies[number] for number in kernel.write_back]
     alike = replace(
         kernel,

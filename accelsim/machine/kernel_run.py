@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from accelsim.geometry import Box
+from accelsim.machine.layout import At
+from accelsim.machine.places import Key, Places
+from accelsim.program.fills import Int
 from accelsim.program.jobs import Base, TileJob
 from accelsim.program.nests import Jobs
 from accelsim.program.program import Binding, Data, Kernel
@@ -35,9 +39,10 @@ class KernelRun:
     were skipped, which ``start`` sums up.
     """
 
-    def __init__(self, sim: Sim, kernel: Kernel, jobs: Jobs) -> None:
+    def __init__(self, sim: Sim, kernel: Kernel, jobs: Jobs, places: Places | None = None) -> None:
         self.kernel = kernel
         self.jobs = jobs
+        self.places = places  # None: no bank serves by address
         self.start = Base(0, 0, 0, 0, (0,) * len(kernel.reads), (0,) * len(kernel.writes))
         self.fills = Counter(sim)  # finished, as a prefix in order of issue
         self.consumed = Counter(sim)  # tiles whose leader's operands have been read
@@ -52,6 +57,7 @@ class KernelRun:
         self.closed: list[dict[tuple[bool, int], dict[RowKey, Sums]]] = []  # histograms up to each turn
         self.backs_done: list[bool] = []
         self._built: dict[int, TileJob] = {}
+        self._placed: dict[int, tuple[list[dict[Key, At]], list[int]]] = {}  # of jobs: where, and kinds
 
     @property
     def part(self) -> Part:
@@ -71,6 +77,31 @@ class KernelRun:
                 del self._built[next(iter(self._built))]
             job = self._built[index] = self.jobs.job(index + self.start.tiles, self.start)
         return job
+
+    @cached_property
+    def signatures(self) -> Int:
+        """Numbers per tile, of all: equal ones mean jobs that differ only in what decides nothing."""
+        found = self.jobs.signatures
+        return found if self.places is None else self.places.alike_tiles(found)
+
+    def kinds(self, index: int) -> list[int]:
+        """Return numbers per fold of job ``index``; folds of equal ones differ in nothing that counts."""
+        return self.job(index).kinds if self.places is None else self._place(index)[1]
+
+    def at(self, index: int, place: int, key: Key) -> At | None:
+        """Return where what fold ``place`` of job ``index`` moves as ``key`` begins, if that matters."""
+        return self._place(index)[0][place].get(key) if self.places is not None else None
+
+    def _place(self, index: int) -> tuple[list[dict[Key, At]], list[int]]:
+        assert self.places is not None
+        found = self._placed.get(index)
+        if found is None:
+            if len(self._placed) >= REMEMBERED:
+                del self._placed[next(iter(self._placed))]
+            job = self.job(index)
+            at = self.places.of_folds(job, self.start)
+            found = self._placed[index] = at, self.places.alike_folds(job.kinds, at)
+        return found
 
     def next_fill(self, index: int) -> int:
         """Return the first tile from ``index`` on that begins with a fill; ``count`` if none does."""
@@ -103,6 +134,7 @@ class KernelRun:
         """Count from ``base`` further on: the jobs that follow are put together anew."""
         self.start = self.start.plus(base)
         self._built.clear()
+        self._placed.clear()
 
 
 def at_origin(box: Box, whole: Box) -> Box:
@@ -112,7 +144,7 @@ def at_origin(box: Box, whole: Box) -> Box:
 
 def parts_of(kernel: Kernel) -> dict[str, Part]:
     """Return the accounts of a kernel's ops."""
-    return {p.op: Part(p.op, p.layer, p.phase) for p in kernel.parts}
+    return {p.op: Part(p.op, p.layer, p.phase) for p in kernel.accounts}
 
 
 def _places(kernel: Kernel) -> dict[int, tuple[str, int]]:
@@ -123,7 +155,7 @@ def _places(kernel: Kernel) -> dict[int, tuple[str, int]]:
 def slot_key(kernel: Kernel, binding: Binding, out: bool) -> CopyKey:
     """Return what the copies in a binding's slots have in common."""
     origin, fate = ("produced", "written_back") if out else ("filled", "dropped")
-    phase = next(p.phase for p in kernel.parts if p.op == binding.op)
+    phase = next(p.phase for p in kernel.accounts if p.op == binding.op)
     return copy_key(
         binding.data, binding.group, binding.copy_class, binding.parent_class, origin, fate, phase
     )
@@ -143,4 +175,5 @@ def copy_key(
         fate=fate,
         phase_written=phase,
         layer=data.layer,
+        bit_field=data.bit_field,
     )

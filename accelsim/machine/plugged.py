@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+from dataclasses import replace
 from typing import Any, Protocol
 
 from accelsim import plugins
-from accelsim.machine.memory import Access, Action, Bank, Memory, Port
+from accelsim.machine.layout import At, BankMap
+from accelsim.machine.memory import Access, Action, Bank, Memory, Port, Service
 from accelsim.resolve.machine import BankGroup
 from accelsim.sim import Sim
 
@@ -43,14 +46,14 @@ class BankModel(Memory, Protocol):
         """Return the ports by component name: ``spad.NAME``, or that with ``.read`` and with ``.write``."""
 
 
-def bank_of(sim: Sim, spec: BankGroup, granularity_bytes: int) -> Bank:
+def bank_of(sim: Sim, spec: BankGroup, granularity_bytes: int, over: BankMap | None = None) -> Bank:
     """Return the bank of a group: the built-in one, or that of the plug-in which the machine names.
 
     Raises:
         PluginError: The plug-in is missing, or what it makes is no bank.
     """
     if not spec.model:
-        return Bank(sim, spec, granularity_bytes)
+        return Bank(sim, spec, granularity_bytes, over)
     plugin = plugins.demand(plugins.BANKS, spec.model, spec.model_identity)
     factory = plugin.load()
     with plugin.guarded(f"making bank.{spec.name}"):
@@ -72,16 +75,31 @@ class Guarded(Bank):
     """A plug-in's bank whose exceptions and impossible answers are errors that name the plug-in."""
 
     def __init__(self, sim: Sim, granularity_bytes: int, bank: Any, plugin: plugins.Plugin) -> None:
-        super().__init__(sim, bank.spec, granularity_bytes)
+        super().__init__(sim, replace(bank.spec, buffer=None), granularity_bytes)
+        self.spec = bank.spec
         self.plugin = plugin
         self.steady = callable(getattr(bank, "standing", None))
         self.chunk_bytes = bank.chunk_bytes
         self.code_bytes = bank.code_bytes
         self.read_port = bank.read_port
         self.write_port = bank.write_port
+        self.servers[0].read_port, self.servers[0].write_port = bank.read_port, bank.write_port
         self._bank = bank
 
-    def access(self, action: Action, nbytes: int) -> Access:
+    def serve(
+        self,
+        action: Action,
+        nbytes: int,
+        at: At | None = None,  # noqa: ARG002
+        moved: int = 0,  # noqa: ARG002
+        space: Hashable = None,  # noqa: ARG002
+    ) -> Service:
+        """Reserve a port for ``nbytes``, now; a plug-in's bank knows no addresses."""
+        access = self.access(action, nbytes)
+        narrow = self.narrow(nbytes) if action == "write" else 0
+        return Service(access, *self.cost(action, nbytes), narrow)
+
+    def access(self, action: Action, nbytes: int, at: At | None = None) -> Access:  # noqa: ARG002
         """Reserve a port for ``nbytes``, now; words that are to wake do so first."""
         if self.wakes:
             self._wake()

@@ -71,7 +71,7 @@ class Steal:
 
 
 def _steal(state: State, steal: Steal) -> None:
-    state.banks[steal.group].write_port.reserve(state.sim.now, steal.hold_ps, "scrub")
+    state.banks[steal.group].take(0, steal.hold_ps, "scrub")
 
 
 def _within(port: Port, end_ps: int) -> int:

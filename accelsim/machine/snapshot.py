@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from accelsim.machine.buffer import Buffer
 from accelsim.machine.drain import Drain, DrainFold, Item
 from accelsim.machine.fold_run import FoldRun
 from accelsim.machine.kernel_run import KernelRun
@@ -67,8 +68,8 @@ class Camera:
 
     def _fold(self, tile: int, place: int) -> Shot:
         if self.place is not None and tile == self.tile:
-            return 0, self.run.job(tile).kinds[place], place - self.place
-        kind = int(self.run.jobs.signatures[tile + self.run.start.tiles])
+            return 0, self.run.kinds(tile)[place], place - self.place
+        kind = int(self.run.signatures[tile + self.run.start.tiles])
         return tile - self.tile, kind, place
 
     def _units(self, units: KernelSteps) -> Shot:
@@ -86,7 +87,7 @@ class Camera:
         return (
             self._fold(ahead.tile, ahead.place),
             max(ahead.asked_ps - self.now, -loads),
-            self._stream(ahead.load) if ahead.load is not None else None,
+            tuple(self._stream(s) for s in ahead.loads),
             tuple(self._stream(s) for s in ahead.streams),
         )
 
@@ -107,7 +108,15 @@ class Camera:
             self._ago(drain.last_done_ps),
             self._ago(drain.vector_free_ps),
             tuple(sorted(self._fold(f.tile, f.place) for f in partial)),
+            drain.full,
+            tuple((self._drained(f), f.partial, f.to_cells) for f in drain.closing),
         )
+
+    def _drained(self, fold: DrainFold) -> Shot:
+        """Return which fold it is; of an earlier kernel, by its own count."""
+        if fold.run is self.run:
+            return self._fold(fold.tile, fold.place)
+        return fold.run.kernel.index, fold.tile, fold.place
 
     def _item(self, item: Item) -> Shot:
         if item.run is not self.run:
@@ -128,14 +137,25 @@ class Camera:
 
     def _memories(self) -> Shot:
         state = self.state
-        ports = [
-            self._port(port) for bank in state.banks.values() for port in (bank.read_port, bank.write_port)
-        ]
+        servers = [server for bank in state.banks.values() for server in bank.servers]
+        buffers = tuple(self._buffer(s.buffer) for s in servers if s.buffer is not None)  # first: use ports
+        ports = [self._port(port) for s in servers for port in (s.read_port, s.write_port)]
         if state.transpose is not None:
             ports.append(self._port(state.transpose.port))
-        own = [bank.standing(self.now) for bank in state.banks.values() if isinstance(bank, Guarded)]
         wakes = tuple(bank.wakes for bank in state.banks.values())
-        return (*ports, *own, wakes, self._port(state.dram.port), state.dram.standing(self.now))
+        own = [bank.standing(self.now) for bank in state.banks.values() if isinstance(bank, Guarded)]
+        return (*ports, *own, wakes, self._port(state.dram.port), state.dram.standing(self.now), buffers)
+
+    def _buffer(self, buffer: Buffer) -> Shot:
+        *entrance, entries = buffer.standing(self.now)
+        return (*entrance, tuple((self._space(space), *rest) for space, *rest in entries))
+
+    def _space(self, space: Any) -> Shot:
+        """Return what names the words of a write, seen from here."""
+        what, *whose = space
+        if isinstance(whose[0], DrainFold):
+            return what, self._drained(whose[0])
+        return what, self._about(*whose)
 
     def _port(self, port: Port) -> Shot:
         free = self._ago(port.free_ps)
@@ -173,13 +193,18 @@ class Camera:
     def _event(self, after: int, tag: Tag) -> Shot:
         if tag is None or len(tag) == 1:
             return after, tag
-        if tag[0] == "written":
-            fold = tag[3]
-            here = fold.run is self.run
-            return after, self._fold(fold.tile, fold.place) if here else (fold.tile, fold.place), fold.partial
+        if tag[0] == "cells":
+            _, buffer, entry, inner = tag
+            place = buffer.fifo.index(entry) if entry.done_ps < 0 else entry.done_ps - self.now
+            return (entry.done_ps < 0, place, *self._event(after, inner))
+        if tag[0] in ("written", "readable"):
+            return after, tag[0], self._drained(tag[3]), tag[3].partial
         what, run, kind, number, *rest = tag
-        about = tuple(r[1] - self.now if isinstance(r, tuple) and r[0] == "ps" else r for r in rest)
+        about = tuple(r[1] - self.now if isinstance(r, tuple) and r[:1] == ("ps",) else r for r in rest)
+        return after, what, *self._about(run, kind, number), about
+
+    def _about(self, run: KernelRun, kind: str, number: int) -> Shot:
+        """Return which fill or write-back it is, counted from here."""
         if run is not self.run:
-            return after, what, run.kernel.index, number, about
-        begun = self.base.fills if kind == "fill" else self.base.backs
-        return after, what, -1, number - begun, about
+            return run.kernel.index, number
+        return -1, number - (self.base.fills if kind == "fill" else self.base.backs)

@@ -7,7 +7,9 @@ from typing import NamedTuple, Protocol
 
 from accelsim.geometry import Box, reshape_box
 from accelsim.machine.kernel_run import KernelRun, SlotKey, at_origin, copy_key, slot_key
+from accelsim.machine.layout import bank_map
 from accelsim.machine.memory import Access, Action, FlatDram, Port
+from accelsim.machine.places import Places
 from accelsim.machine.plugged import bank_of, unsteady
 from accelsim.machine.transpose import TransposeUnit
 from accelsim.program.jobs import Transfer
@@ -21,7 +23,7 @@ from accelsim.trace.copies import Histogram, Reader, RowKey, Sums, TrackedCopy
 from accelsim.trace.recorder import Part, Recorder, SpanRow
 from accelsim.words import WRITE_BACK
 
-What = tuple[str, int]  # "load", "streams", "riders", "writes" of a fold, or "fills" of a tile; which of them
+What = tuple[str, int]  # "load", "beside", "streams", "riders", "writes" of a fold, "fills" of a tile; which
 
 
 class Booking(NamedTuple):
@@ -79,9 +81,9 @@ class SlotRows(NamedTuple):
 class Touch(NamedTuple):
     """One access of a copy in a bank, as it is booked: what an observer of the run is told.
 
-    ``kind`` and ``which`` name it among what fold ``place`` of a tile moves (``load``, ``streams``,
-    ``riders``, ``writes``), or among the tile's ``fills``. Of ``backs`` there is no tile: ``moved`` is what
-    is written back from a slot; ``which`` is the copy that is evicted where it is -1 else.
+    ``kind`` and ``which`` name it among what fold ``place`` of a tile moves (``load``, ``beside``,
+    ``streams``, ``riders``, ``writes``), or among the tile's ``fills``. Of ``backs`` there is no tile:
+    ``moved`` is what is written back from a slot; ``which`` is the copy that is evicted where it is -1 else.
     """
 
     kernel: int
@@ -123,7 +125,13 @@ class State:
         self.recorder = recorder
         self.clock = Clock(machine.clock_hz)
         self.array = array_shape(machine)
-        self.banks = {n: bank_of(sim, b, machine.granularity_bytes) for n, b in machine.banks.items()}
+        front = machine.interleave, machine.line_bytes, machine.skew
+        self.banks = {
+            n: bank_of(sim, b, machine.granularity_bytes, bank_map(*front, b))
+            for n, b in machine.banks.items()
+        }
+        self.buffered = any(b.buffered for b in self.banks.values())
+        self.plain = all(b.plain for b in self.banks.values())
         recorder.unsteady = [why for bank in self.banks.values() if (why := unsteady(bank))]
         self.skips = skips and not recorder.unsteady  # whether steady states are
         beats = [b.lanes * b.word_bytes for b in machine.banks.values()]  # less would waste a beat's lanes
@@ -144,7 +152,10 @@ class State:
             kernel = self.program.kernels[index]
             vector = self.machine.vector
             jobs = jobs_of(kernel, self.array, vector.cycles, vector.lanes)
-            run = self._runs[index] = KernelRun(self.sim, kernel, jobs)
+            places = None
+            if self.machine.interleave != "word":
+                places = Places(kernel, jobs, self.program.copies, self.banks)
+            run = self._runs[index] = KernelRun(self.sim, kernel, jobs, places)
         return run
 
     def forget(self, index: int) -> None:
@@ -217,7 +228,7 @@ class State:
             copy.data, copy.region.group, copy.copy_class, copy.parent_class, copy.origin, copy.fate, phase
         )
         whole = tuple((0, s) for s in copy.data.shape)
-        tracked = TrackedCopy(self.recorder.histogram, key, whole, copy.data.element_bytes)
+        tracked = TrackedCopy(self.recorder.histogram, key, whole, copy.data.unit)
         tracked.carried = copy.carried_from is not None
         return tracked
 
@@ -235,7 +246,7 @@ class State:
         histogram = run.histograms.get((out, index))
         if histogram is None:
             histogram = run.histograms[(out, index)] = Histogram(self.recorder.histogram.traced)
-        tracked = TrackedCopy(histogram, key, at_origin(box, box), binding.data.element_bytes, box)
+        tracked = TrackedCopy(histogram, key, at_origin(box, box), binding.data.unit, box)
         run.slots[(out, index, ordinal)] = tracked
         run.slots.pop((out, index, ordinal - 2 * max(1, len(binding.slots))), None)
         return tracked
@@ -360,6 +371,15 @@ class State:
                 nbytes,
             )
         )
+
+    def count_buffer(
+        self, group: str, part: Part, role: str, words: int, buffered: int, forwarded: int
+    ) -> None:
+        """Count words written into a write buffer, read from it for the cells, and read by others."""
+        component = f"spad.{group}.buffer"
+        self.recorder.count(component, "write", part, role, buffered)
+        self.recorder.count(component, "drain", part, role, words if buffered else 0)
+        self.recorder.count(component, "forward", part, role, forwarded)
 
     def bank_component(self, group: str, action: Action) -> str:
         """Return the component name of a group's port."""

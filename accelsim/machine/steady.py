@@ -191,13 +191,13 @@ class Steady:
             (a.until - 1 for b, a in stands if a.until is not None and b.still == a.still),
             default=len(self.run.jobs),
         )
-        kinds = self.run.jobs.signatures
+        kinds = self.run.signatures
         unlike = np.flatnonzero(kinds[tile:] != kinds[tile - per : kinds.size - per])
         end = tile + int(unlike[0]) if unlike.size else int(kinds.size)
         return min((end - max(0, ahead) - 1 - tile) // per, (until - tile) // per)
 
     def _times_of_folds(self, units: KernelSteps, period: Period) -> int:
-        kinds = self.run.job(units.tile).kinds
+        kinds = self.run.kinds(units.tile)
         place, per = period.last.place, period.folds
         end = next((i for i in range(place, len(kinds)) if kinds[i] != kinds[i - per]), len(kinds))
         return (end - 1 - place) // per

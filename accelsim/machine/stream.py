@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Hashable
 from typing import Any
 
 from accelsim.geometry import ceil_div
-from accelsim.machine.memory import Access
+from accelsim.machine.buffer import Buffer, Entry
+from accelsim.machine.layout import At
+from accelsim.machine.memory import Access, Service
 from accelsim.machine.state import State
 from accelsim.machine.transpose import COMPONENT
 from accelsim.sim.engine import PS_PER_S
@@ -16,15 +19,32 @@ from accelsim.trace.recorder import Part
 class _Moved:
     """The accounts of one stream: words, port time, first and last access."""
 
-    __slots__ = ("busy_ps", "first", "last", "moved", "narrow", "words")
+    __slots__ = ("buffered", "busy_ps", "entries", "first", "forwarded", "last", "moved", "narrow", "words")
 
     def __init__(self) -> None:
         self.words = 0
         self.narrow = 0  # code words written in part
+        self.buffered = 0  # words that a write buffer took
+        self.forwarded = 0  # words that it gave
         self.busy_ps = 0
         self.moved = 0
         self.first: Access | None = None
-        self.last: Access | None = None
+        self.last: Access | None = None  # of those that have ended, the one that ended last
+        self.entries: dict[Buffer, Entry] = {}  # the last ones in the buffers, which are the last to leave
+
+    def add(self, served: Service, size: int) -> None:
+        """Add what ``size`` bytes came to."""
+        access = served.access
+        self.busy_ps += served.busy_ps
+        self.words += served.words
+        self.narrow += served.narrow
+        self.buffered += served.buffered
+        self.forwarded += served.forwarded
+        self.moved += size
+        self.first = self.first or access
+        if self.last is None or access.done_ps >= self.last.done_ps:
+            self.last = access
+        self.entries.update(served.entries)
 
 
 class StreamRun:
@@ -42,6 +62,7 @@ class StreamRun:
         "_pending",
         "_unit",
         "action",
+        "at",
         "carried",
         "group",
         "latency",
@@ -50,6 +71,7 @@ class StreamRun:
         "part",
         "piece",
         "role",
+        "space",
         "state",
         "steps",
         "tensor",
@@ -66,6 +88,8 @@ class StreamRun:
         part: Part,
         role: str,
         tensor: str,
+        at: At | None = None,
+        space: Hashable = None,
         carried: int = 0,
         turned: int = 0,
         piece: int = 0,
@@ -78,6 +102,8 @@ class StreamRun:
         self.part = part
         self.role = role
         self.tensor = tensor
+        self.at = at  # where its first byte lies
+        self.space = space  # what it writes or reads, for the write buffer
         self.moved = _Moved()
         self.latency = state.machine.noc.latency_ps
         self.carried = carried or nbytes
@@ -109,10 +135,12 @@ class StreamRun:
         """Return the access that brings the last byte that ``step`` needs; None: nothing to read."""
         self.request(step)
         target = -(-self.nbytes * (step + 1) // self.steps)
-        access = None
+        latest: Access | None = None
         while self._done_to < target:
             self._done_to, access = self._pending.popleft()
-        return access
+            if latest is None or access.done_ps >= latest.done_ps:
+                latest = access
+        return latest
 
     def push(self, step: int) -> Access | None:
         """Write what has come together after ``step``: whole chunks, at the end the rest."""
@@ -123,28 +151,33 @@ class StreamRun:
     def _move_to(self, target: int, whole: bool, rest: bool = False) -> Access | None:
         """Move chunks until ``target`` bytes are through: rounded up (whole), or down unless ``rest``."""
         moved, chunk = self.moved, self._chunk
-        access: Access | None = None
+        latest: Access | None = None
         while moved.moved < target:
             if not whole and not rest and target - moved.moved < chunk:
                 break
             size = min(chunk, self.nbytes - moved.moved) if whole else min(chunk, target - moved.moved)
-            if self.piece % self._bank.code_bytes:  # words that are filled in part are read first
-                self._bank.access("read", size)
-                moved.narrow += self._bank.cost("read", size)[1]
-            access = self._bank.access(self.action, size)  # type: ignore[arg-type]
-            hold, words = self._bank.cost(self.action, size)  # type: ignore[arg-type]
-            moved.busy_ps += hold
-            moved.words += words
-            if not whole and not self.piece:
-                moved.narrow += self._bank.narrow(size)
-            moved.moved += size
-            if self._unit is not None:
-                access = self._unit.turned(access, -(-size * self.carried // self.nbytes), self.turned)
-            moved.first = moved.first or access
-            moved.last = access
+            served = self._serve(size)
+            moved.add(served, size)
+            access = served.access
             if whole:
                 self._pending.append((moved.moved, access))
-        return access
+            if latest is None or access.done_ps >= latest.done_ps:
+                latest = access
+        return latest
+
+    def _serve(self, size: int) -> Service:
+        """Take ``size`` bytes through the port, and through the transpose unit if they are to be turned."""
+        bank, moved = self._bank, self.moved
+        if self.piece % bank.code_bytes:  # words that are filled in part are read first
+            bank.access("read", size)
+            moved.narrow += bank.cost("read", size)[1]
+        served = bank.serve(self.action, size, self.at, moved.moved, self.space)  # type: ignore[arg-type]
+        if self.piece:
+            served = served._replace(narrow=0)
+        if self._unit is not None:
+            elements = -(-size * self.carried // self.nbytes)
+            served = served._replace(access=self._unit.turned(served.access, elements, self.turned))
+        return served
 
     def _elements(self) -> int:
         """Return the bytes of elements that have been moved."""
@@ -160,7 +193,22 @@ class StreamRun:
             else (to, (a.start_ps - now, a.done_ps - now, a.cause))
             for to, a in self._pending
         )
-        return self.moved.moved, self._done_to, last.done_ps - now if last else None, pending
+        where = None
+        if self.at is not None and self._bank.map is not None:
+            where = self.at.layout.phase(self.at.start, self._bank.map, self.at.again)
+        return self.moved.moved, self._done_to, last.done_ps - now if last else None, pending, where
+
+    @property
+    def forwards(self) -> bool:
+        """Whether what it writes can be read from a write buffer."""
+        buffer = self._bank.spec.buffer
+        return self._bank.buffered and buffer is not None and buffer.forwarding
+
+    def written_ps(self) -> int:
+        """Return when the last of its cells was written, once it is closed and they all are."""
+        last = self.moved.last
+        taken = last.done_ps if last is not None else self.state.sim.now
+        return max(taken, *(e.done_ps for e in self.moved.entries.values()), 0)
 
     def close(self) -> int:
         """Enter the stream into the books and return when its last access ended."""
@@ -170,6 +218,8 @@ class StreamRun:
         recorder, component = self.state.recorder, f"spad.{self.group}"
         recorder.count(component, self.action, self.part, self.role, moved.words)
         recorder.count(component, "rmw", self.part, self.role, moved.narrow)
+        buffer = moved.words, moved.buffered, moved.forwarded
+        self.state.count_buffer(self.group, self.part, self.role, *buffer)
         recorder.count("noc", "transfer", self.part, self.role, self._elements() * 8)
         if self._unit is not None:
             recorder.count(COMPONENT, "turn", self.part, self.role, self._elements() * 8)

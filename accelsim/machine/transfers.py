@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from accelsim.machine.layout import At
 from accelsim.machine.memory import Access, Action
 from accelsim.machine.state import State
 from accelsim.program.jobs import Transfer
@@ -64,13 +65,28 @@ class Tally:
 class Move:
     """One transfer under way: its chunks as (DRAM bytes, bank bytes), when it was issued, its tallies."""
 
-    __slots__ = ("bank", "chunks", "dram", "issued_ps", "left", "narrow")
+    __slots__ = (
+        "bank",
+        "buffered",
+        "chunks",
+        "dram",
+        "forwarded",
+        "issued_ps",
+        "left",
+        "moved",
+        "narrow",
+        "where",
+    )
 
     def __init__(self, chunks: list[tuple[int, int]], issued_ps: int) -> None:
         self.chunks = chunks
         self.issued_ps = issued_ps
         self.left = len(chunks)  # that are not through
         self.narrow = 0  # code words of the bank written in part
+        self.buffered = 0  # words that a write buffer took
+        self.forwarded = 0  # words that it gave
+        self.where: At | None = None  # where in its bank it begins, if that matters
+        self.moved = 0  # bytes of the bank up to the chunk in hand
         self.bank = Tally()
         self.dram = Tally()
 

@@ -257,7 +257,7 @@ class KernelSteps:
             cycle = self.clock.at_or_after(self.sim.now)
             self._stall_until(cycle, "drain_blocked", self.start)
             self.start = max(self.start, cycle)
-        current.read_partial_sums()
+        current.read_partial_sums(self.drain.sums_before_cells(self.kr, block))
 
     def _operand_there(self, access: Access, due: int) -> Steps:
         """Wait for the cycle at which a late operand is there."""
@@ -290,7 +290,7 @@ class KernelSteps:
             yield self.drain.progress()
         cycle = self.clock.at_or_after(self.sim.now)
         if cycle > self.end:
-            self._stall_until(cycle, "drain_blocked", self.end)
+            self._stall_until(cycle, "write_buffer_full" if self.drain.full else "drain_blocked", self.end)
             self._bubbles += cycle - self.end
             self.end = cycle
 
@@ -387,6 +387,7 @@ class KernelSteps:
             recorder.count("pe_array", f"mac.{self.kernel.mac_format}", part, "", fold.macs)
             recorder.count("pe_array", f"shift.{self.kernel.mac_format}", part, "", self._shifted(fold))
             recorder.count("accumulator", "rmw", part, "", fold.accumulations)
+            self._unfold(fold)
         start, end = self.clock.edge(self.start), self.clock.edge(self.end)
         access = Access(start, start, end, None)
         category = "compute" if self.on_array else "vector"
@@ -394,6 +395,14 @@ class KernelSteps:
         self.state.span(self.unit, category, part, "", access, end, busy, fold.cycles, 0)
         if self.on_array and not fold.continues:
             recorder.folds(part.op, 1)
+
+    def _unfold(self, fold: Fold) -> None:
+        """Count what a line buffer takes from the banks and gives to the array, in bytes."""
+        for stream in (*fold.streams, *fold.beside, *([fold.load] if fold.load is not None else [])):
+            if stream.unfolded:
+                role = self.kernel.reads[stream.binding].data.role
+                self.state.recorder.count("im2col", "write", self.kr.part, role, stream.nbytes)
+                self.state.recorder.count("im2col", "read", self.kr.part, role, stream.unfolded)
 
     def _shifted(self, fold: Fold) -> int:
         """Return the registers that pass a stationary operand on its way in, or a result on its way out."""
@@ -433,7 +442,7 @@ class KernelSteps:
             self.state.span(self.unit, "compute", self.kr.part, "", access, end, end - start, self.tail, 0)
 
     def _vector_work(self) -> None:
-        for part in self.kernel.parts:
+        for part in (*self.kernel.parts, *self.kernel.sums):
             account = self.kr.parts[part.op]
             for function, count in part.functions:
                 self.state.recorder.count("vector", function, account, "", part.elements * count)

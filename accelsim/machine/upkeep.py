@@ -47,8 +47,7 @@ def _slices(state: State, bank: Bank) -> Callable[[], None]:
 def _go_through(state: State, bank: Bank, count: int) -> None:
     now, spec = state.sim.now, bank.spec
     reading, writing = count * spec.read_cycle_ps, count * spec.write_cycle_ps
-    start, cause = bank.read_port.reserve(now, reading, "scrub")
-    begun, _ = bank.write_port.reserve(now, writing, "scrub")
+    start, begun, cause = bank.take(reading, writing, "scrub")
     kernels = state.program.kernels
     leader = kernels[min(state.flushed.value, len(kernels) - 1)].leader
     part, words = Part(leader.op, leader.layer, leader.phase), count * spec.lanes

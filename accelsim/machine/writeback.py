@@ -102,6 +102,7 @@ class WriteBackEngine(DmaEngine):
         number = len(run.backs_done)
         run.backs_done.append(False)
         move = Move(self._chunks(job, binding), state.sim.now)
+        self._place(run, binding, job, run.start.written, move)
         self._count(part, binding.data.role, "write", self._dram_bytes(job))
         self.stage = "descriptor"
         yield state.sim.delay(state.machine.dma.descriptor_latency_ps, (self.name,))
@@ -113,7 +114,8 @@ class WriteBackEngine(DmaEngine):
             now = state.sim.now
             read = Access(now, now, now, None)
             if bank_bytes:
-                read = self._bank_access(move, binding, "read", bank_bytes)
+                read = self._bank_access(move, binding, "read", bank_bytes, move.moved).access
+            move.moved += bank_bytes
             mark = BackMark(number, read.done_ps, job, move)
             tag = ("leave", run, "back", number, dram_bytes)
             self._at(read.done_ps, tag, self._leave(run, dram_bytes, mark))

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from accelsim.geometry import Axis, Operand, Range, ceil_div, run_length, volume
-from accelsim.graph.ir import Graph, Op
+from accelsim.geometry import Axis, Operand, Range, ceil_div, volume
+from accelsim.graph.ir import Graph, Op, Pass
 from accelsim.mapping.allocate import Allocator
 from accelsim.mapping.books import Books, CopyDraft, allocate_pinned, finished, make_books
 from accelsim.mapping.cuts import follows_side, free_elements, lengths
 from accelsim.mapping.footprint import blocks_per_result, rows_per_result
+from accelsim.mapping.im2col import expansion, window_of
 from accelsim.mapping.kernels import Draft
-from accelsim.mapping.lies import lie, served
+from accelsim.mapping.lies import Lies
 from accelsim.mapping.planner import Plan, Planned, Planner
-from accelsim.mapping.questions import expansion
-from accelsim.mapping.ways import Fetch
+from accelsim.mapping.problem import Part
+from accelsim.mapping.variants import channels_together, is_decomposed, phases_at_once
 from accelsim.program.gemm_folds import OVER_COLS, STREAMED
 from accelsim.program.program import (
     Binding,
@@ -71,7 +72,8 @@ class _Assembly:
         self.index = planned.draft.index
         self.sides = _sides(self.op)
         self.cuts = self._cuts()
-        self.served = served(planned, machine)
+        self.im2col = self._im2col()
+        self.lies = Lies(planned, machine, self.sides, self.cuts, self.im2col.get("expansion", (1, 1)))
         self._buffers: list[Region] = []
 
     def kernel(self) -> Kernel:
@@ -79,8 +81,8 @@ class _Assembly:
         for copy in self.books.begin.get(self.index, ()):
             if copy.region is None:
                 copy.region, copy.free_after = self.space[copy.group].take(copy.life.data.nbytes)
-        reads = tuple(self._read(i) for i in range(len(self.draft.reads)))
-        writes = tuple(self._write(i) for i in range(len(self.draft.writes)))
+        reads = Laid([self._read(i) for i in range(len(self.draft.reads))])
+        writes = Laid([self._write(i) for i in range(len(self.draft.writes))])
         kernel = self._kernel(reads, writes)
         for region in self._buffers:
             self.space[region.group].give(region, self.index)
@@ -90,20 +92,22 @@ class _Assembly:
                 self.space[copy.group].give(copy.region, self.index)
         return kernel
 
-    def _kernel(self, reads: tuple[Binding, ...], writes: tuple[Binding, ...]) -> Kernel:
+    def _kernel(self, laid: Laid, written: Laid) -> Kernel:
+        reads, writes = laid.bindings, written.bindings
         gemm, tile = self.op.gemm, self.planned.tile
         return Kernel(
             index=self.index,
             unit="pe_array" if gemm else "vector",
-            parts=tuple(_op_part(op) for op in self.draft.ops),
+            parts=tuple(_op_part(op, _walks(self.draft, op)) for op in self.draft.ops),
+            sums=tuple(_op_part(op, _walks(None, op)[:1]) for op in self.draft.sums),
             sides=self.sides,
             cuts=self.cuts,
             order=("batch", *tile.order) if tile else ("m",),
             reads=reads,
             writes=writes,
-            rider_reads=tuple(self.draft.rider_reads),
+            rider_reads=laid.all_of(self.draft.rider_reads),
             functions=self._rider_functions(),
-            passes=self._passes(),
+            passes=self._passes(laid, written),
             separable=self.op.vector.separable if self.op.vector else 0,
             panel=tile.panel if tile else None,
             result_blocks=self._result_blocks(),
@@ -111,19 +115,34 @@ class _Assembly:
             psum=self._psum(),
             psum_role=writes[0].data.role if writes else "activation",
             expanded=gemm.expanded if gemm else None,
-            expansion=self._expansion() if gemm else (1, 1),
+            decomposed=gemm is not None and is_decomposed(gemm, self.machine),
+            **self.im2col,
             mac_format=reads[0].data.element_format if gemm else "fp32",
+            further=laid.further(2) if gemm else (),
             write_back=tuple(self.books.write_back.get(self.index, ())),
             estimate_ps=self.planned.time_ps,
             estimate_dram_bytes=self.planned.dram_bytes,
         )
+
+    def _im2col(self) -> dict[str, tuple[int, int]]:
+        gemm = self.op.gemm
+        if gemm is None:
+            return {}
+        expanded = self.planned.reads["ab".index(gemm.expanded or "a")]
+        window = window_of(gemm, expanded.element_bytes, self.machine)
+        if window is None:
+            return {}
+        share = expansion(window, self.sides, self.cuts)
+        return {"expansion": share, "unfolding": window.columns_read}
 
     def _cuts(self) -> dict[Side, Cut]:
         if self.planned.slab is not None:
             return {"m": self.planned.slab.cut}
         assert self.planned.tile is not None
         m, n, k = self.planned.tile.cuts
-        batch = Cut(axis=max(0, len(self.sides["batch"]) - 1), step=1)
+        assert self.op.gemm is not None
+        together = channels_together(self.op.gemm, self.machine)
+        batch = Cut(axis=max(0, len(self.sides["batch"]) - 1), step=together)
         return {"batch": batch, "m": m, "n": n, "k": k}
 
     def _take(self, group: str, nbytes: int) -> tuple[Region, int]:
@@ -141,45 +160,28 @@ class _Assembly:
         region, since = self._take(self.planned.psum_group, nbytes)
         return Psum(region=region, free_after=since)
 
-    def _expansion(self) -> tuple[int, int]:
-        return expansion(self.op, self.machine, self.planned.reads)
-
     def _k_tiles(self) -> int:
         return tile_count(self.sides["k"], self.cuts["k"])
 
     # -- operands --------------------------------------------------------------------------------
 
-    def _binding(self, operand: Operand, op: str, index: int) -> Binding:
-        """Return operand ``index`` of the kernel, reads first, without its place."""
-        life, fetch = self.planner.lives[operand.tensor], self.served[index]
-        binding = Binding(operand=operand, data=life.data, op=op, place="resident", group="")
-        if self.machine.layout == "along":
-            return binding
-        buffered = self.op.gemm is not None and self._expansion() != (1, 1)
-        how = "twice" if life.data.twin_of else lie(self.op, self.planned, index, fetch, buffered)
-        return replace(binding, way=fetch.way, fetch=self._fetch(index, fetch, buffered), lie=how)
+    def _bindings(self, index: int) -> list[Binding]:
+        """Return operand ``index``, reads first, or its bit fields, as bindings without places."""
+        operand, op = (*self.draft.reads, *self.draft.writes)[index]
+        part = (*self.planned.reads, *self.planned.writes)[index]
+        lives = self.planner.fields.of(operand.tensor)
+        bindings = [
+            Binding(operand=operand, data=life.data, op=op, place="resident", group=group)
+            for life, group in zip(lives, part.groups, strict=True)
+        ]
+        return [self.lies.served_as(binding, index) for binding in bindings]
 
-    def _fetch(self, index: int, fetch: Fetch, buffered: bool) -> tuple[int, int] | None:
-        """Return what comes with a word: of a tensor that is held whole no more than a tile has together."""
-        parts = (*self.planned.reads, *self.planned.writes)
-        part, expanded = parts[index], self.op.gemm.expanded if self.op.gemm else None
-        held_whole = index < len(self.draft.reads) and self._held_whole(index)
-        packed = part.place == "buffered" and not held_whole
-        if self.op.gemm is None or packed or (buffered and ("a", "b").index(expanded or "a") == index):
-            return fetch.of_words
-        tile = {
-            name: r for s, axes in self.sides.items() for name, r in tiles_of(axes, self.cuts[s])[0].items()
-        }
-        together = run_length(part.operand.box(tile), part.operand.shape)
-        word = self.machine.banks[part.group].word_bytes
-        taken = fetch.elements or max(1, word // part.element_bytes)
-        return (together, word) if together < taken else fetch.of_words
-
-    def _read(self, index: int) -> Binding:
-        operand, op = self.draft.reads[index]
+    def _read(self, index: int) -> list[Binding]:
         part = self.planned.reads[index]
-        name = operand.tensor
-        binding = replace(self._binding(operand, op, index), group=part.group)
+        return [self._read_one(b, part, index) for b in self._bindings(index)]
+
+    def _read_one(self, binding: Binding, part: Part, index: int) -> Binding:
+        name = binding.data.key
         copy = self.books.copy_at(name, self.index)
         if part.place != "buffered":
             assert copy is not None
@@ -195,13 +197,14 @@ class _Assembly:
         binding = replace(
             binding,
             place="buffered",
-            copy_class=f"{name}@{part.group}/{self.op.name}",
+            copy_class=f"{name}@{binding.group}/{self.op.name}",
             parent_class=self.books.dram_class.get(name, ""),
             ready_after=self.books.ready_after.get(name, -1),
         )
         if self._held_whole(index):
             return self._hold(binding)
-        size = self._tile_elements(operand) * binding.data.element_bytes
+        operand = binding.operand
+        size = binding.data.bytes_of(self._tile_elements(operand))
         return self._buffer(binding, self._read_slots(index, operand), size)
 
     def _held_whole(self, index: int) -> bool:
@@ -212,7 +215,7 @@ class _Assembly:
 
     def _hold(self, binding: Binding) -> Binding:
         """Hold a whole operand for the kernel only."""
-        life = self.planner.lives[binding.data.tensor]
+        life = self.planner.fields.lives[binding.data.key]
         region, since = self._take(binding.group, life.data.nbytes)
         copy = CopyDraft(
             life, binding.group, binding.copy_class, binding.parent_class, "filled", "dropped", self.index, -1
@@ -231,21 +234,26 @@ class _Assembly:
             most = self.planned.tile.panel_slots
         return min(most, self._tiles(operand))
 
-    def _write(self, index: int) -> Binding:
-        operand, op = self.draft.writes[index]
+    def _write(self, index: int) -> list[Binding]:
         part = self.planned.writes[index]
-        binding = replace(self._binding(operand, op, len(self.draft.reads) + index), group=part.group)
+        bindings = self._bindings(len(self.draft.reads) + index)
+        return [self._write_one(b, part, index) for b in bindings]
+
+    def _write_one(self, binding: Binding, part: Part, index: int) -> Binding:
+        operand, name = binding.operand, binding.data.key
         if part.place != "buffered":
-            copy = self.books.copy_at(operand.tensor, self.index)
+            copy = self.books.copy_at(name, self.index)
             assert copy is not None
             return replace(binding, copy=copy, free_after=self.books.copies[copy].free_after)
-        binding = replace(binding, place="buffered", copy_class=f"{operand.tensor}@buffer")
+        binding = replace(binding, place="buffered", copy_class=f"{name}@buffer")
         slab = self.planned.slab
         if slab is not None:
-            return self._buffer(binding, slab.write_slots[index], slab.write_bytes[index])
+            whole, bits = slab.write_bytes[index], binding.data.bits
+            size = ceil_div(whole * bits, 8 * binding.data.element_bytes) if bits else whole
+            return self._buffer(binding, slab.write_slots[index], size)
         elements, blocks = self._result_elements(operand)
         slots = 2 if self._tiles(operand) * blocks > 1 else 1
-        return self._buffer(binding, slots, elements * binding.data.element_bytes)
+        return self._buffer(binding, slots, binding.data.bytes_of(elements))
 
     def _result_elements(self, operand: Operand) -> tuple[int, int]:
         """Return the elements of the largest result of a GEMM, and how many a tile has."""
@@ -272,16 +280,17 @@ class _Assembly:
             return 1
         axes = self.sides[OVER_COLS[self.planner.array.dataflow]]
         burst = self.machine.dma.burst_bytes
-        return blocks_per_result(self._leaving(), axes, self.planner.array.cols, burst)
+        blocks = blocks_per_result(self._leaving(), axes, self.planner.array.cols, burst)
+        return blocks * phases_at_once(self.op.gemm, self.machine)
 
     def _result_rows(self) -> int:
-        if self.op.gemm is None or self._k_tiles() == 1:
+        if self.op.gemm is None or self._k_tiles() == 1 or is_decomposed(self.op.gemm, self.machine):
             return 0
-        sizes = [size for _, size in self._leaving()]
+        sizes = [w.element_bytes for w in self._leaving()]
         return rows_per_result(self.machine, self.planner.array, sizes, self._result_blocks())
 
-    def _leaving(self) -> list[tuple[Operand, int]]:
-        return [(w.operand, w.element_bytes) for w in self.planned.writes if w.place == "buffered"]
+    def _leaving(self) -> list[Part]:
+        return [w for w in self.planned.writes if w.place == "buffered"]
 
     def _buffer(self, binding: Binding, slots: int, size: int) -> Binding:
         taken = [self._take(binding.group, size) for _ in range(slots)]
@@ -311,17 +320,42 @@ class _Assembly:
         for i, op in enumerate(self.draft.ops):
             if i and op.vector is not None:
                 found += [(i, f, c) for p in op.vector.passes for f, c in p.functions]
+        for i, op in enumerate(self.draft.sums, start=len(self.draft.ops)):
+            assert op.vector is not None
+            found += [(i, f, c) for f, c in op.vector.passes[0].functions]
         return tuple(found)
 
-    def _passes(self) -> tuple[VectorPass, ...]:
+    def _passes(self, laid: Laid, written: Laid) -> tuple[VectorPass, ...]:
         if self.op.vector is None:
             return ()
         return tuple(
-            VectorPass(reads=reads, writes=writes, functions=walk.functions)
+            VectorPass(reads=laid.all_of(reads), writes=written.all_of(writes), functions=walk.functions)
             for walk, reads, writes in zip(
-                self.op.vector.passes, self.draft.pass_reads, self.draft.pass_writes, strict=True
+                self.draft.walks, self.draft.pass_reads, self.draft.pass_writes, strict=True
             )
         )
+
+
+class Laid:
+    """The bindings of a kernel's operands, in their order; further bit fields come after all of them."""
+
+    def __init__(self, operands: list[list[Binding]]) -> None:
+        self._places: list[tuple[int, ...]] = []
+        further: list[Binding] = []
+        for index, (_, *others) in enumerate(operands):
+            first = len(operands) + len(further)
+            self._places.append((index, *range(first, first + len(others))))
+            further += others
+        self.bindings = (*(first for first, *_ in operands), *further)
+
+    def all_of(self, indices: Iterable[int]) -> tuple[int, ...]:
+        """Return the indices of operands, each followed by those of its further fields."""
+        return tuple(place for index in indices for place in self._places[index])
+
+    def further(self, count: int) -> tuple[tuple[int, ...], ...]:
+        """Return the indices of further fields of the first ``count`` operands; (): there are none."""
+        found = tuple(places[1:] for places in self._places[:count])
+        return found if any(found) else ()
 
 
 def _parts(axes: tuple[Axis, ...], tile: dict[str, Range], width: int) -> list[dict[str, Range]]:
@@ -337,14 +371,21 @@ def _sides(op: Op) -> dict[Side, tuple[Axis, ...]]:
     return {"m": op.vector.axes}
 
 
-def _op_part(op: Op) -> OpPart:
+def _walks(draft: Draft | None, op: Op) -> tuple[Pass, ...]:
+    """Return the passes of an op that its kernel walks; without one, all."""
+    if draft is not None and op is draft.leader:
+        return draft.walks
+    return op.vector.passes if op.vector is not None else ()
+
+
+def _op_part(op: Op, walks: tuple[Pass, ...]) -> OpPart:
     if op.vector is None:
         return OpPart(
             op=op.name, layer=op.layer, phase=op.phase, kind="gemm", macs=op.macs, elements=0, functions=()
         )
     elements = math.prod(a.size for a in op.vector.axes)
     counts: dict[str, int] = {}
-    for walk in op.vector.passes:
+    for walk in walks:
         for function, count in walk.functions:
             counts[function] = counts.get(function, 0) + count
     return OpPart(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from accelsim.mapping.allocate import Allocator
@@ -31,7 +32,10 @@ class CopyDraft:
 
 @dataclass(slots=True)
 class Books:
-    """What is known of every tensor's copies and of its bytes in DRAM while kernels are assembled."""
+    """What is known of every tensor's copies and of its bytes in DRAM while kernels are assembled.
+
+    Tensors are those of ``Fields``: of one that is split, its fields by their keys.
+    """
 
     copies: list[CopyDraft] = field(default_factory=list)
     of_tensor: dict[str, list[int]] = field(default_factory=dict)
@@ -53,7 +57,7 @@ class Books:
         self.copies.append(copy)
         self.begin.setdefault(copy.first, []).append(copy)
         self.end.setdefault(copy.last, []).append(copy)
-        self.of_tensor.setdefault(copy.life.data.tensor, []).append(len(self.copies) - 1)
+        self.of_tensor.setdefault(copy.life.data.key, []).append(len(self.copies) - 1)
         return len(self.copies) - 1
 
 
@@ -61,16 +65,17 @@ def make_books(planner: Planner, plan: Plan, cold: bool) -> Books:
     """Return the copies that the plan's residency asks for."""
     books = Books()
     last = len(plan.kernels) - 1
-    renewed = [x for x in planner.lives.values() if x.predecessor is not None]
-    others = [x for x in planner.lives.values() if x.predecessor is None]
+    lives = planner.fields.lives
+    renewed = [x for x in lives.values() if x.predecessor is not None]
+    others = [x for x in lives.values() if x.predecessor is None]
     for life in renewed:
         assert life.predecessor is not None
         if life.predecessor not in plan.residency.pinned:
             _enter(books, plan, life)
             if not cold:
-                books.dram_class[life.predecessor] = books.dram_class.get(life.data.tensor, "")
+                books.dram_class[life.predecessor] = books.dram_class.get(life.data.key, "")
     for life in others:
-        group = plan.residency.pinned.get(life.data.tensor)
+        group = plan.residency.pinned.get(life.data.key)
         if group is not None:
             _pin(books, planner, life, group, last)
         else:
@@ -81,8 +86,8 @@ def make_books(planner: Planner, plan: Plan, cold: bool) -> Books:
 def _pin(books: Books, planner: Planner, life: Life, group: str, last: int) -> None:
     """Enter the two copies, before and after the update, that share one place over the whole step."""
     assert life.successor is not None
-    new = planner.lives[life.successor]
-    name = f"{life.data.tensor}@{group}"
+    new = planner.fields.lives[life.successor]
+    name = f"{life.data.key}@{group}"
     old = books.add(CopyDraft(life, group, name, name, "produced", "dropped", 0, last))
     books.copies[old].carried_from = old + 1
     books.add(CopyDraft(new, group, name, "", "produced", "dropped", life.renewed, last, takes_over=old))
@@ -90,11 +95,11 @@ def _pin(books: Books, planner: Planner, life: Life, group: str, last: int) -> N
 
 def _enter(books: Books, plan: Plan, life: Life) -> None:
     """Enter the copies of a tensor that is not pinned, and when its bytes are in DRAM."""
-    name = life.data.tensor
+    name = life.data.key
     events = life.events()
     in_dram = life.made < 0
     books.ready_after[name] = -1
-    chains = _chains(plan.residency.kept.get(name, []))
+    chains = stretches(plan.residency.kept.get(name, []))
     if not in_dram and not any(first == life.made for first, _ in chains):
         in_dram = True
         books.ready_after[name] = life.made
@@ -123,7 +128,7 @@ def _enter(books: Books, plan: Plan, life: Life) -> None:
             books.dram_class[name] = copy.copy_class
 
 
-def _chains(gaps: list[Gap]) -> list[tuple[int, int]]:
+def stretches(gaps: Sequence[Gap]) -> list[tuple[int, int]]:
     """Return (first, last) kernels of the stretches that touching gaps make."""
     chains: list[tuple[int, int]] = []
     for gap in sorted(gaps, key=lambda g: g.start):

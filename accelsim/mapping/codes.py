@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from accelsim.mapping.fields import Fields, Homes
 from accelsim.mapping.gaps import Gap, Residency
 from accelsim.mapping.kernels import Draft
-from accelsim.mapping.storage import Life
-from accelsim.resolve.machine import Machine
 
 BUFFERED = 0  # the code of an operand without a place; see ``resident`` and ``kept``
 
@@ -25,12 +24,14 @@ def kept(group: int) -> int:
 
 
 class CodeBook:
-    """Writes a residency as codes: where the operands of every kernel are; see ``resident`` and ``kept``."""
+    """Writes a residency as codes: where the operands of every kernel are; see ``resident`` and ``kept``.
 
-    def __init__(
-        self, drafts: list[Draft], machine: Machine, lives: Mapping[str, Life], gaps: list[Gap]
-    ) -> None:
-        self.group = {g: i for i, g in enumerate(machine.banks)}
+    Gaps of a split tensor are those of its first bit field, as all keep the same.
+    """
+
+    def __init__(self, drafts: list[Draft], fields: Fields, homes: Homes, gaps: list[Gap]) -> None:
+        self.homes = homes
+        self.keys = {keys[0]: (tensor, keys) for tensor, keys in fields.keys.items()}
         reads: dict[tuple[str, int], list[int]] = {}
         writes: dict[tuple[str, int], list[int]] = {}
         self.of_tensor: dict[str, list[int]] = {}
@@ -44,18 +45,22 @@ class CodeBook:
                     name = operand.tensor
                     into.setdefault((name, draft.index), []).append(at)
                     self.of_tensor.setdefault(name, []).append(at)
-                    self.of_successor.setdefault(lives[name].predecessor or "", []).append(at)
+                    before = fields.of(name)[0].predecessor
+                    self.of_successor.setdefault(before or "", []).append(at)
                     at += 1
         self.size = at
-        self.begins = {g: reads.get((g.tensor, g.start), ()) for g in gaps}
-        self.made = {g: writes.get((g.tensor, g.start), ()) for g in gaps}
-        self.ends = {g: reads.get((g.tensor, g.end), ()) for g in gaps}
+        named = [(g, self.keys[g.tensor][0]) for g in gaps if g.tensor in self.keys]
+        self.begins = {g: reads.get((name, g.start), ()) for g, name in named}
+        self.made = {g: writes.get((name, g.start), ()) for g, name in named}
+        self.ends = {g: reads.get((name, g.end), ()) for g, name in named}
 
     def of(self, residency: Residency) -> list[bytes]:
         """Return the codes of every kernel's operands."""
         codes = bytearray(self.size)
-        for tensor, gaps in residency.kept.items():
-            group = self.group[residency.group[tensor]]
+        for key, gaps in residency.kept.items():
+            if key not in self.keys:
+                continue  # a further field, where the first one is
+            group = self._home(key, residency.group)
             filled, there = kept(group), resident(group)
             for gap in gaps:
                 for i in self.begins[gap]:
@@ -65,9 +70,15 @@ class CodeBook:
                     codes[i] = there
                 for i in self.ends[gap]:
                     codes[i] = there
-        for of in (self.of_successor, self.of_tensor):
-            for tensor, name in residency.pinned.items():
-                for i in of.get(tensor, ()):
-                    codes[i] = resident(self.group[name])
+        pinned = [key for key in residency.pinned if key in self.keys]
+        for key in pinned:
+            for i in self.of_successor.get(key, ()):
+                codes[i] = resident(self._home(key, residency.pinned))
+        for key in pinned:
+            for i in self.of_tensor.get(self.keys[key][0], ()):
+                codes[i] = resident(self._home(key, residency.pinned))
         found = bytes(codes)
         return [found[first:end] for first, end in self.slices]
+
+    def _home(self, key: str, groups: Mapping[str, str]) -> int:
+        return self.homes.number(tuple([groups[k] for k in self.keys[key][1]]))

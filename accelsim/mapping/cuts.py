@@ -41,7 +41,7 @@ def candidates(axes: tuple[Axis, ...], quantum: int, least: int = 0) -> tuple[Ca
         return (Candidate(Cut(axis=0, step=1), 1, 1, ((1, 1),)),)
     found: dict[tuple[int, int], Candidate] = {}
     for cut in _cuts(axes, quantum):
-        candidate = _candidate(axes, cut)
+        candidate = candidate_of(axes, cut)
         found.setdefault((candidate.count, candidate.largest), candidate)
     ordered = sorted(found.values(), key=lambda c: c.largest)
     return tuple(_thin([c for c in ordered if c.largest >= least] or ordered[-1:]))
@@ -55,7 +55,7 @@ def cuts_to(axes: tuple[Axis, ...], points: Sequence[int]) -> tuple[Candidate, .
         index = next((i for i, n in enumerate(inner) if n <= most), len(axes) - 1)
         axis = axes[index]
         cut = Cut(axis=index, step=min(axis.size, max(1, most // inner[index]) * axis.unit))
-        found.setdefault(cut, _candidate(axes, cut))
+        found.setdefault(cut, candidate_of(axes, cut))
     return tuple(found.values()) or candidates(axes, 1)[-1:]
 
 
@@ -100,7 +100,13 @@ def _twice(axes: tuple[Axis, ...], cut: Cut, width: int, grain: int) -> Twice:
     if index == cut.axis:  # panels are of whole tiles
         cut = Cut(axis=index, step=min(axis.size, ceil_div(whole * axis.unit, tile) * tile))
     tiles = Cut(axis=index, step=min(axis.size, tile))
-    return Twice(_candidate(axes, cut), _candidate(axes, tiles), max(tiles_per_panel(axes, tiles, cut)))
+    return Twice(candidate_of(axes, cut), candidate_of(axes, tiles), max(tiles_per_panel(axes, tiles, cut)))
+
+
+def twice_of(axes: tuple[Axis, ...], panels: Cut, tiles: Cut) -> Twice:
+    """Return a side cut into ``panels`` of ``tiles``."""
+    most = max(tiles_per_panel(axes, tiles, panels))
+    return Twice(candidate_of(axes, panels), candidate_of(axes, tiles), most)
 
 
 def _steps(axis: Axis, inner: int, quantum: int) -> list[int]:
@@ -122,7 +128,8 @@ def _steps(axis: Axis, inner: int, quantum: int) -> list[int]:
     return sorted(steps)
 
 
-def _candidate(axes: Sequence[Axis], cut: Cut) -> Candidate:
+def candidate_of(axes: Sequence[Axis], cut: Cut) -> Candidate:
+    """Return what a cut makes of a side."""
     outer = math.prod(ceil_div(a.size, a.unit) for a in axes[: cut.axis])
     units = math.prod(a.unit for a in axes[: cut.axis])
     inner = math.prod(a.size for a in axes[cut.axis + 1 :]) * units

@@ -10,26 +10,31 @@ import numpy as np
 
 from accelsim.geometry import Axis, DimMap, Operand, ceil_div
 from accelsim.mapping.cuts import Candidate, Twice, follows_side, free_elements, lengths
-from accelsim.mapping.problem import SIDES, Array, Bool, Piece, Problem
+from accelsim.mapping.problem import SIDES, Array, Bool, Part, Piece, Problem
 from accelsim.program.gemm_folds import ArrayShape
 from accelsim.program.program import Cut, Side
 from accelsim.resolve.machine import Machine
 
 RESULT_BYTES = 8 * 1024  # results that leave at once are no smaller, so that descriptors stay few
+LONG = 4  # bursts of a row of a bit field that is long enough
 PS_PER_S = 10**12
 
 
 def blocks_per_result(
-    writes: Sequence[tuple[Operand, int]], axes: tuple[Axis, ...], cols: int, burst_bytes: int
+    writes: Sequence[Piece | Part], axes: tuple[Axis, ...], cols: int, burst_bytes: int
 ) -> int:
     """Return how many column blocks must leave together for rows of whole bursts.
 
-    ``writes`` pairs an operand that goes to DRAM with its element bytes. Where the side over the columns
-    is not innermost in storage, a block's rows are long anyway.
+    ``writes`` are the operands that go to DRAM. Where the side over the columns is not innermost in storage,
+    a block's rows are long anyway. Rows of a bit field need not be whole bursts if they are long.
     """
     names = {a.name for a in axes}
-    inner = [size for o, size in writes if o.dims and o.dims[-1].axis in names]
-    return max((burst_bytes // math.gcd(burst_bytes, cols * size) for size in inner), default=1)
+    inner = [w for w in writes if w.operand.dims and w.operand.dims[-1].axis in names]
+    burst = 8 * burst_bytes
+    blocks = [burst_bytes // math.gcd(burst_bytes, cols * w.element_bytes) for w in inner if not w.fields]
+    for bits in (n for w in inner for n in w.fields):
+        blocks.append(min(burst // math.gcd(burst, cols * bits), ceil_div(LONG * burst, cols * bits)))
+    return max(blocks, default=1)
 
 
 def rows_per_result(machine: Machine, array: ArrayShape, element_bytes: Sequence[int], blocks: int) -> int:
@@ -88,7 +93,7 @@ class CutSide:
         self.row = self.shape([_row(axes, c.cut) for c in self.list])
         self.size = math.prod(a.size for a in axes)
 
-    def shape(self, values: list[int]) -> Array:
+    def shape(self, values: Sequence[float]) -> Array:
         """Return ``values`` laid along this side."""
         array = np.array(values, dtype=np.float64)
         return array.reshape([-1 if i == self.position else 1 for i in range(3)])
@@ -110,9 +115,11 @@ class Footprint:
         operand = piece.operand
         self.piece = piece
         self.element_bytes = piece.element_bytes
+        self.fields = max(1, len(piece.fields))  # that are moved one by one
         self.relevant: list[Side] = []
         every = [problem.axes(s) for s in (*SIDES, "batch")]
-        self.once: Array = np.full((1, 1, 1), float(free_elements(operand, every)))
+        channels = problem.together if follows_side(operand, problem.groups[-1:]) else 1
+        self.once: Array = np.full((1, 1, 1), float(free_elements(operand, every) * channels))
         self.tile = self.once.copy()
         for name, side in sides.items():
             if not follows_side(operand, problem.axes(name)):
@@ -128,16 +135,20 @@ class Footprint:
 
     def burst_factor(self, problem: Problem, sides: dict[Side, CutSide], burst_bytes: int) -> Array:
         """Return what short rows cost: bytes moved in whole bursts over bytes wanted."""
-        run = self.run_bytes(problem, sides)
-        return np.asarray(np.ceil(run / burst_bytes) * burst_bytes / run, dtype=np.float64)
+        size, run = self.element_bytes, self.run_bytes(problem, sides)
+        moved: Array = np.ceil(run / burst_bytes) * burst_bytes
+        if self.piece.fields:
+            rows = [np.ceil(run / size * bits / 8) for bits in self.piece.fields]
+            moved = sum((np.ceil(row / burst_bytes) * burst_bytes for row in rows), np.zeros((1, 1, 1)))
+        return np.asarray(moved / run, dtype=np.float64)
 
     def run_bytes(self, problem: Problem, sides: dict[Side, CutSide]) -> Array:
-        """Return the bytes of the largest tile that lie together."""
-        operand, size = self.piece
-        run: Array = np.full((1, 1, 1), float(size))
+        """Return the bytes of the largest tile that lie together, whole elements."""
+        operand = self.piece.operand
+        run: Array = np.full((1, 1, 1), float(self.element_bytes))
         joined: Bool = np.ones((1, 1, 1), dtype=bool)
         for dim, extent in zip(reversed(operand.dims), reversed(operand.shape), strict=True):
-            width = _widths(problem, sides, dim, extent)
+            width = widths(problem, sides, dim, extent)
             run = run * np.where(joined, width, 1.0)
             joined = joined & (width == extent)
         return run
@@ -155,7 +166,7 @@ class Footprint:
         return times
 
 
-def _widths(problem: Problem, sides: dict[Side, CutSide], dim: DimMap, extent: int) -> Array:
+def widths(problem: Problem, sides: dict[Side, CutSide], dim: DimMap, extent: int) -> Array:
     """Return a dimension's extent in the largest tile, per combination of cuts."""
     for name, side in sides.items():
         for axis in problem.axes(name):

@@ -11,7 +11,7 @@ from accelsim.mapping.storage import Life, rounded
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Gap:
-    """Data of ``tensor`` between kernels ``start`` and ``end``.
+    """Data of ``tensor``, or of the bit field of this key, between kernels ``start`` and ``end``.
 
     ``size`` is in whole words of each group. ``order`` counts the gaps as they begin, ``reach`` from
     the nearest next use to the farthest.
@@ -29,7 +29,10 @@ class Gap:
 
 @dataclass(slots=True)
 class Residency:
-    """The gaps kept per tensor, the group of every tensor that has any, and the tensors pinned."""
+    """The gaps kept per tensor, the group of every tensor that has any, and the tensors pinned.
+
+    Bit fields count as tensors, by their keys; those of one tensor keep the same gaps.
+    """
 
     kept: dict[str, list[Gap]]
     group: dict[str, str]

@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext, suppress
 from dataclasses import replace
+from typing import NamedTuple
 
+from accelsim.config.mappingfile import MappingFileSpec
+from accelsim.config.origins import Origins
 from accelsim.errors import MappingError
 from accelsim.graph.ir import Graph
 from accelsim.mapping.assemble import assemble
-from accelsim.mapping.kernels import drafts
+from accelsim.mapping.costs import rates_of
+from accelsim.mapping.energy import Prices
+from accelsim.mapping.explain import Explanation, Record
+from accelsim.mapping.given import Given
+from accelsim.mapping.goal import Key, goal_of
+from accelsim.mapping.handmade import given_of
+from accelsim.mapping.kernels import Draft, drafts
 from accelsim.mapping.ladder import scenarios
 from accelsim.mapping.orders import PLAIN, Orders, orders_to_try
-from accelsim.mapping.planner import Key, Planner, Trial
+from accelsim.mapping.planner import Plan, Planner, Trial
 from accelsim.mapping.policy import placed
-from accelsim.mapping.storage import lives
+from accelsim.mapping.room import check_room
+from accelsim.mapping.storage import Life, lives
 from accelsim.mapping.tiling import TileSearch
+from accelsim.mapping.times import unit_ps
 from accelsim.program.program import Program
 from accelsim.resolve.machine import Machine
 from accelsim.resolve.shape import array_shape
+
+Hand = tuple[MappingFileSpec, Origins]
+Progress = Callable[[int, int], None]
 
 SHARES = (0.5, 0.875)  # of a group that whole tensors may take; the rest is for tiles
 
@@ -28,7 +43,7 @@ def map_graph(
     machine: Machine,
     *,
     cold: bool = False,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Program:
     """Return the best program found for ``graph`` on ``machine``.
 
@@ -37,33 +52,92 @@ def map_graph(
     Raises:
         MappingError: if the scratchpad cannot hold a kernel's smallest tile.
     """
+    found = _found(graph, machine, cold, progress)
+    return _assembled(found, cold)
+
+
+def mapped(
+    graph: Graph,
+    machine: Machine,
+    *,
+    cold: bool = False,
+    progress: Progress | None = None,
+    by_hand: Hand | None = None,
+) -> tuple[Program, Record]:
+    """Return the program of ``map_graph``, and what else the mapper had: ``mapping.json`` of a run.
+
+    ``by_hand`` is a mapping file, and where its keys stand.
+
+    Raises:
+        MappingError: if the scratchpad cannot hold a kernel's smallest tile.
+        ConfigError: if the mapping file does not fit the graph and the machine: every fault, a line each.
+    """
+    found = _found(graph, machine, cold, progress, by_hand)
+    return _assembled(found, cold), Explanation(found.planner, found.trial, found.trials).record()
+
+
+class _Found(NamedTuple):
+    """The best of the plans with one way of storing tensors, and what it was chosen from."""
+
+    key: Key
+    words: float
+    number: int  # of equally good ones the first is taken
+    planner: Planner
+    trial: Trial
+    trials: list[Trial]
+    plan: Plan
+
+
+def _found(
+    graph: Graph, machine: Machine, cold: bool, progress: Progress | None, by_hand: Hand | None = None
+) -> _Found:
+    """Return the best plan, of all orders in which tensors may be stored; by hand: in torch's.
+
+    Raises:
+        MappingError, ConfigError: see ``mapped``.
+    """
     cyclic = not cold and not graph.independent
-    capacity = {n: b.capacity_bytes for n, b in machine.banks.items()}
-    tries = orders_to_try(graph, machine)
+    tries = [PLAIN] if by_hand is not None else orders_to_try(graph, machine)
     found = []
     for number, orders in enumerate(tries):
-        planner = planner_of(graph, machine, cyclic, orders)
+        planner = planner_of(graph, machine, cyclic, by_hand, orders)
+        trials = _trials(planner)
+        if by_hand is not None:
+            check_room(planner, trials[0], by_hand[1])
         with suppress(MappingError) if number else nullcontext():
-            trial, key = _best_trial(planner, capacity, _share(progress, number, len(tries)))
+            trial, key = _searched(planner, trials, _share(progress, number, len(tries)))
             plan = planner.plan(trial)
-            found.append((key, planner.words(plan), number, planner, plan))
-    *_, planner, plan = min(found, key=lambda f: f[:3])
-    return assemble(graph, machine, planner, plan, capacity, cold)
+            found.append(_Found(key, planner.words(plan), number, planner, trial, trials, plan))
+    return min(found, key=lambda f: f[:3])
 
 
-def _share(progress: Callable[[int, int], None] | None, number: int, of: int) -> Callable[[int, int], None]:
+def _share(progress: Progress | None, number: int, of: int) -> Progress:
     """Return what reports the progress of one of several searches."""
     report = progress or (lambda *_: None)
     return lambda done, total: report(number * total + done, of * total)
 
 
-def _best_trial(
-    planner: Planner, capacity: dict[str, int], report: Callable[[int, int], None]
-) -> tuple[Trial, Key]:
-    """Return the best of a planner's trials, and its key."""
+def _assembled(found: _Found, cold: bool) -> Program:
+    planner, banks = found.planner, found.planner.machine.banks
+    capacity = {n: b.capacity_bytes for n, b in banks.items()}
+    return assemble(planner.graph, planner.machine, planner, found.plan, capacity, cold)
+
+
+def _trials(planner: Planner) -> list[Trial]:
+    """Return all plans to be costed; the first has the whole machine to itself."""
+    capacity = {n: b.capacity_bytes for n, b in planner.machine.banks.items()}
     pairs = [(limits, share) for limits in scenarios(capacity) for share in SHARES]
-    report(0, len(pairs))
-    trials = [planner.trial(number, *pair) for number, pair in enumerate(pairs)]
+    if planner.given:
+        pairs = [(capacity, 0.0), *pairs]  # as much room for given tiles as there may be
+    trials: list[Trial] = []
+    for pair in pairs:
+        trials += planner.trials(*pair, first=len(trials))
+    return trials
+
+
+def _searched(planner: Planner, trials: list[Trial], report: Progress) -> tuple[Trial, Key]:
+    """Return the best plan and its key."""
+    report(0, len(trials))
     best = trials[0], planner.cost(trials[0])  # what does not fit the whole machine is refused
     for done, trial in enumerate(sorted(trials[1:], key=lambda t: (t.bound, t.number)), start=1):
         report(done, len(trials))
@@ -75,12 +149,32 @@ def _best_trial(
     return best
 
 
-def planner_of(graph: Graph, machine: Machine, cyclic: bool, orders: Orders = PLAIN) -> Planner:
-    """Return the planner of ``graph``; ``cyclic``: the step begins where the one before ended."""
-    kernels = [orders.draft(d) for d in drafts(graph, machine.mapping.fusion)]
-    stored, array = orders.graph(graph), array_shape(machine)
-    living = placed(lives(stored, machine, kernels), machine)
-    for name, life in living.items():
+def planner_of(
+    graph: Graph, machine: Machine, cyclic: bool, by_hand: Hand | None = None, orders: Orders = PLAIN
+) -> Planner:
+    """Return the planner of ``graph``; ``cyclic``: the step begins where the one before ended.
+
+    ``orders`` says how tensors are stored.
+
+    Raises:
+        ConfigError: if the mapping file ``by_hand`` is at fault.
+    """
+    kernels = [orders.draft(d) for d in drafts(graph, machine.mapping)]
+    stored, prices = orders.graph(graph), Prices(machine)
+    known = placed(lives(stored, machine, kernels), machine)
+    for name, life in known.items():
         order, twin_of = orders.stored(name)
         life.data = replace(life.data, order=order, twin_of=twin_of)
-    return Planner(stored, machine, kernels, living, TileSearch(machine, array), cyclic)
+    goal = goal_of(machine, _weight_w(machine, kernels, known, prices) if machine.mapping.priced else 0.0)
+    tiles = TileSearch(machine, array_shape(machine), goal, prices if goal.extra else None)
+    given = given_of(*by_hand, machine, kernels, known, cyclic) if by_hand is not None else Given()
+    return Planner(stored, machine, kernels, known, tiles, cyclic, prices, goal, given)
+
+
+def _weight_w(machine: Machine, kernels: list[Draft], known: Mapping[str, Life], prices: Prices) -> float:
+    """Return the mean power of a step whose data are all at hand: what time weighs in energy x time.
+
+    It may not depend on capacities: a larger scratchpad must find a smaller one's plans.
+    """
+    energy = math.fsum(rates_of(k, machine, known, prices)[1] for k in kernels)
+    return prices.standing + energy / max(1, sum(unit_ps(machine, k) for k in kernels))

@@ -146,7 +146,7 @@ def orders_to_try(graph: Graph, machine: Machine) -> list[Orders]:
     """Return the orders of which plans are to be made, torch's own first."""
     if machine.layout == "along":
         return [PLAIN]
-    search = _Search(graph, machine, drafts(graph, machine.mapping.fusion))
+    search = _Search(graph, machine, drafts(graph, machine.mapping))
     plain = search.plain
     found = [plain, search.twins(plain)]
     single = search.single()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from accelsim.errors import MappingError
@@ -10,7 +10,11 @@ from accelsim.graph.ir import Graph
 from accelsim.mapping.codes import CodeBook
 from accelsim.mapping.costs import Cost, Costs
 from accelsim.mapping.dwells import Dwells
+from accelsim.mapping.energy import Prices
+from accelsim.mapping.fields import Fields, Homes
 from accelsim.mapping.gaps import Residency
+from accelsim.mapping.given import Given
+from accelsim.mapping.goal import Goal, Key
 from accelsim.mapping.kernels import Draft
 from accelsim.mapping.problem import Budget, Choice, Part
 from accelsim.mapping.residency import ResidencyPlanner
@@ -22,7 +26,6 @@ from accelsim.mapping.words import Weigher
 from accelsim.resolve.machine import Machine
 
 STEP = 0.01  # of the compute bound: plans that are less apart count as equally fast
-Key = tuple[int, int]  # of what is least first: time and DRAM bytes, or the other way round
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,7 @@ class Plan:
     dram_bytes: int
 
 
-_Place = tuple[Costs, bytes, Budget]  # a kernel, where its operands are, and the room that it has
+Place = tuple[Costs, bytes, Budget, str]  # a kernel, where its operands are, its room, and the ranking
 
 
 @dataclass(slots=True)
@@ -59,10 +62,11 @@ class Trial:
 
     number: int  # of equally good plans the first is taken
     capacity: Mapping[str, int]
+    ranking: str
     residency: Residency
-    kernels: list[_Place]
-    evicted_bytes: int
-    least: tuple[int, int]  # time and DRAM bytes
+    kernels: list[Place]
+    evicted: tuple[int, ...]  # time, DRAM bytes and amounts of what is written back to make room
+    least: tuple[int, ...]
     bound: Key
 
 
@@ -77,34 +81,56 @@ class Planner:
         lives: Mapping[str, Life],
         tiles: TileSearch,
         cyclic: bool,
+        prices: Prices,
+        goal: Goal,
+        given: Given | None = None,
     ) -> None:
         self.graph = graph
         self.machine = machine
         self.array = tiles.array
+        self.prices = prices
+        self.goal = goal
+        self.given = given or Given()
         slabs = SlabSearch(machine)
         compute_ps = [unit_ps(machine, d) for d in drafts]
         dwells = Dwells(machine, lives, compute_ps)
         lives = self.lives = dwells.ordered(lives)
+        self.fields = Fields(lives, machine)
+        homes = Homes(machine.banks)
         self.bound_ps = max(1, sum(compute_ps))
         self.costs = [
-            Costs(d, machine, lives, tiles, slabs, dwells, ps)
+            Costs(d, machine, self.fields, homes, tiles, slabs, dwells, ps, prices, goal, self.given)
             for d, ps in zip(drafts, compute_ps, strict=True)
         ]
-        self.residencies = ResidencyPlanner(lives, machine, dwells, cyclic)
-        self.codes = CodeBook(drafts, machine, lives, self.residencies.gaps)
+        self.residencies = ResidencyPlanner(self.fields, machine, dwells, cyclic, self.given.tensors)
+        self.codes = CodeBook(drafts, self.fields, homes, self.residencies.gaps)
 
     # -- one plan --------------------------------------------------------------------------------
 
-    def trial(self, number: int, capacity: Mapping[str, int], share: float) -> Trial:
-        """Return the plan to be costed when whole tensors may take ``share`` of every group."""
+    def trials(self, capacity: Mapping[str, int], share: float, first: int) -> list[Trial]:
+        """Return the plans to be costed when whole tensors may take ``share`` of every group.
+
+        One per ranking, numbered from ``first``; where energies or writes decide, also those with no whole
+        tensor in one of the groups.
+        """
         limits = {g: int(c * share) for g, c in capacity.items()}
-        residency = self.residencies.plan(limits)
+        several = [limits]
+        if self.goal.extra and len(limits) > 1:
+            several += [{**limits, g: 0} for g in limits]
+        found: list[Trial] = []
+        for those in several:
+            residency = self.residencies.plan(those)
+            for ranking in self.goal.rankings:
+                found.append(self._trial(first + len(found), capacity, residency, ranking))
+        return found
+
+    def _trial(self, number: int, capacity: Mapping[str, int], residency: Residency, ranking: str) -> Trial:
         free = zip(*([c - n for n in residency.usage[g]] for g, c in capacity.items()), strict=True)
-        kernels = list(zip(self.costs, self.codes.of(residency), free, strict=True))
-        evicted = self._evictions(residency)
-        bounds = [costs.bound(codes) for costs, codes, _ in kernels]
-        least = sum(b[0] for b in bounds), sum(b[1] for b in bounds) + evicted
-        return Trial(number, capacity, residency, kernels, evicted, least, self.key(*least))
+        places = zip(self.costs, self.codes.of(residency), free, strict=True)
+        kernels = [(costs, codes, room, ranking) for costs, codes, room in places]
+        evicted = self._written_back(residency)
+        least = _summed([evicted, *(costs.bound(codes) for costs, codes, _, _ in kernels)])
+        return Trial(number, capacity, ranking, residency, kernels, evicted, least, self.key(least))
 
     def cost(self, trial: Trial) -> Key:
         """Return the key of a trial.
@@ -112,8 +138,31 @@ class Planner:
         Raises:
             MappingError: if a kernel's smallest tile does not fit, naming it and the fix.
         """
-        costs = [self._must_fit(kernel, trial) for kernel in trial.kernels]
-        return self.key(sum(c.time_ps for c in costs), sum(c.dram_bytes for c in costs) + trial.evicted_bytes)
+        return self.key(self.total(trial, [self._must_fit(kernel, trial) for kernel in trial.kernels]))
+
+    def known_costs(self, trial: Trial) -> list[Cost] | None:
+        """Return the costs of a trial's kernels, or None where the search has not costed them all."""
+        found = []
+        for place in trial.kernels:
+            cost = place[0].known.get(place[1:])
+            if cost is None:
+                return None
+            found.append(cost)
+        return found
+
+    def cheap_costs(self, trial: Trial) -> list[Cost] | None:
+        """Return the costs of a trial's kernels, or None where that takes new tables, or they do not fit."""
+        found = []
+        for place in trial.kernels:
+            cost = place[0].cost(*place[1:]) if place[0].is_cheap(*place[1:]) else None
+            if cost is None:
+                return None
+            found.append(cost)
+        return found
+
+    def total(self, trial: Trial, costs: Sequence[Cost]) -> tuple[int, ...]:
+        """Return time, DRAM bytes and amounts of a trial whose kernels have these costs."""
+        return _summed([*((c.time_ps, c.dram_bytes, *c.amounts) for c in costs), trial.evicted])
 
     def better(self, trial: Trial, than: tuple[Key, int]) -> Key | None:
         """Return the key of a trial, or None as soon as it is known not to be better ``than`` another's.
@@ -141,9 +190,9 @@ class Planner:
         """Return the plan of a trial."""
         found = [self._must_fit(kernel, trial) for kernel in trial.kernels]
         planned = [self._planned(k[0], cost) for k, cost in zip(trial.kernels, found, strict=True)]
-        time = self._in_steps(sum(p.time_ps for p in planned))
-        dram = sum(p.dram_bytes for p in planned) + trial.evicted_bytes
-        return Plan(trial.capacity, trial.residency, tuple(planned), time, dram)
+        total = self.total(trial, found)
+        time = total[2] if self.machine.mapping.priced else self._in_steps(total[0])
+        return Plan(trial.capacity, trial.residency, tuple(planned), time, total[1])
 
     def words(self, plan: Plan) -> float:
         """Return the words that a plan's streams need if nothing is cut; 0 where all count as along."""
@@ -154,13 +203,14 @@ class Planner:
 
     def _planned(self, costs: Costs, cost: Cost) -> Planned:
         reads, writes = costs.parts(cost.where)
+        time = cost.amounts[0] if self.machine.mapping.priced else cost.time_ps
         return Planned(
-            costs.draft, reads, writes, cost.tile, cost.slab, cost.psum_group, cost.time_ps, cost.dram_bytes
+            costs.draft, reads, writes, cost.tile, cost.slab, cost.psum_group, time, cost.dram_bytes
         )
 
-    def _must_fit(self, place: _Place, trial: Trial) -> Cost:
-        costs, codes, free = place
-        cost = costs.cost(codes, free)
+    def _must_fit(self, place: Place, trial: Trial) -> Cost:
+        costs = place[0]
+        cost = costs.cost(*place[1:])
         if cost is not None:
             return cost
         groups = ", ".join(f"{g} {c} bytes" for g, c in trial.capacity.items())
@@ -169,9 +219,9 @@ class Planner:
             "make [bank.NAME] capacity larger, or the batch smaller"
         )
 
-    def key(self, time_ps: int, dram_bytes: int) -> Key:
-        time_ps = self._in_steps(time_ps)
-        return (dram_bytes, time_ps) if self.machine.mapping.objective == "dram" else (time_ps, dram_bytes)
+    def key(self, total: Sequence[int]) -> Key:
+        """Return what is compared of a plan; see ``total``."""
+        return self.goal.key(self._in_steps(total[0]), total)
 
     def _in_steps(self, time_ps: int) -> int:
         """Return a plan's time rounded down to whole steps above the compute bound.
@@ -181,15 +231,27 @@ class Planner:
         steps = int((time_ps / self.bound_ps - 1) / STEP)
         return round(self.bound_ps * (1 + STEP * steps)) if steps > 0 else min(time_ps, self.bound_ps)
 
-    def _evictions(self, residency: Residency) -> int:
-        """Return the bytes of copies written back when their place is given up."""
-        total = 0
+    def _written_back(self, residency: Residency) -> tuple[int, ...]:
+        """Return the cost of what ``evictions`` says, as that of a kernel."""
+        if not self.goal.extra:
+            return 0, self.evictions(residency)[0]
+        nbytes, energy = self.evictions(residency)
+        return 0, nbytes, 0, round(energy), 0
+
+    def evictions(self, residency: Residency) -> tuple[int, float]:
+        """Return bytes and energy of copies written back when their place is given up."""
+        total, energy = 0, 0.0
         for name, gaps in residency.kept.items():
-            life = self.lives[name]
+            life = self.fields.lives[name]
             made_here = life.made >= 0 and any(g.start == life.made for g in gaps)
             if made_here and (len(gaps) < len(life.events()) - 1 or life.predecessor is not None):
                 total += life.data.nbytes
-        return total
+                energy += life.data.nbytes * (self.prices.read[residency.group[name]] + self.prices.drain)
+        return total, energy
+
+
+def _summed(costs: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+    return tuple(map(sum, zip(*costs, strict=True)))
 
 
 class _Hope:
@@ -199,20 +261,22 @@ class _Hope:
         self.planner = planner
         self.number = trial.number
         self.than = than
-        self.time, self.dram = trial.least
+        self.least = list(trial.least)
 
-    def replace(self, place: _Place, cost: Cost | None) -> bool:
+    def replace(self, place: Place, cost: Cost | None) -> bool:
         """Replace the bound of a kernel by its cost, if it is there; return whether."""
         if cost is None:
             return False
-        time, dram = place[0].bound(place[1])
-        self.time += cost.time_ps - time
-        self.dram += cost.dram_bytes - dram
+        least, bound = self.least, place[0].bound(place[1])
+        least[0] += cost.time_ps - bound[0]
+        least[1] += cost.dram_bytes - bound[1]
+        for i, amount in enumerate(cost.amounts, start=2):
+            least[i] += amount - bound[i]
         return True
 
     def key(self) -> Key:
         """Return the key of the least cost."""
-        return self.planner.key(self.time, self.dram)
+        return self.planner.key(self.least)
 
     def is_lost(self) -> bool:
         """Return whether nothing better can come of it."""

@@ -14,7 +14,7 @@ def refusals(graph: Graph, machine: Machine) -> list[Stay]:
     """Return every tensor and group in which it may not lie to its last use, in the order of the step."""
     if machine.sensitivity is None:
         return []
-    kernels = drafts(graph, machine.mapping.fusion)
+    kernels = drafts(graph, machine.mapping)
     living = lives(graph, machine, kernels)
     dwells = Dwells(machine, living, [unit_ps(machine, k) for k in kernels])
     return [stay for life in living.values() for stay in dwells.stays(life)]

@@ -3,45 +3,66 @@
 A *gap* is the stretch between two uses of a tensor. Kernels are walked in order; every gap that begins
 is kept until the group is too full, then the gap whose next use is farthest is given up and its data go
 to DRAM. What is given up in its first group tries the next one of its list. Parameters and optimizer
-state that survive the update are pinned over the whole step where room is left.
+state that survive the update are pinned over the whole step where room is left. Bit fields of a tensor that
+is split go their own ways; what not all of them keep is given up by the others too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from operator import attrgetter
+from types import MappingProxyType
 
 from accelsim.mapping.dwells import Dwells
+from accelsim.mapping.fields import Fields
 from accelsim.mapping.gaps import Gap, Residency, gaps_of, sizes_of
-from accelsim.mapping.storage import Life
+from accelsim.mapping.given import Lying
 from accelsim.mapping.walk import Track, Walked, walk
 from accelsim.resolve.machine import Machine
+
+_Sized = tuple[str, Mapping[str, int]]  # a tensor, or a bit field, and its bytes per group
 
 
 class ResidencyPlanner:
     """Plans the residency of one step under varying capacities."""
 
-    def __init__(self, lives: Mapping[str, Life], machine: Machine, dwells: Dwells, cyclic: bool) -> None:
-        self.lives = lives
+    def __init__(
+        self,
+        fields: Fields,
+        machine: Machine,
+        dwells: Dwells,
+        cyclic: bool,
+        given: Mapping[str, Lying] = MappingProxyType({}),
+    ) -> None:
+        lives = self.lives = fields.lives
+        self.split = fields.split
         self.kernels = len(dwells.until) - 1
         self.words = {g: b.word_bytes for g, b in machine.banks.items()}
         self.depth = max((len(x.groups) for x in lives.values()), default=0)
         gaps = self.gaps = [dwells.allowed(gap, lives[gap.tensor]) for gap in gaps_of(lives, self.words)]
-        self.homeless = [g for g in gaps if not g.groups]
+        self.given = given
+        self.base = self._placed_by_hand()
+        self.homeless = [g for g in gaps if not g.groups and g.tensor not in given]
         first: dict[str, list[Gap]] = {}
         for gap in gaps:
-            if gap.groups:
+            if gap.groups and gap.tensor not in given:
                 first.setdefault(gap.groups[0], []).append(gap)
         self.first = {group: Track(group, those) for group, those in first.items()}
-        surviving = [(n, x) for n, x in lives.items() if cyclic and x.successor is not None]
-        surviving.sort(key=lambda item: (-len(item[1].reads), item[1].data.nbytes, item[0]))
-        self.surviving = [(n, sizes_of(x, self.words)) for n, x in surviving]
-        self.lasting = {n: dwells.over_the_step(lives[n]) for n, _ in surviving}
+        surviving = [(n, fields.of(n)) for n in fields.keys if cyclic and n not in given]
+        surviving = [(n, parts) for n, parts in surviving if parts[0].successor is not None]
+        surviving.sort(key=lambda s: (-len(s[1][0].reads), sum(x.data.nbytes for x in s[1]), s[0]))
+        self.surviving: list[list[_Sized]] = [
+            [(x.data.key, sizes_of(x, self.words)) for x in parts] for _, parts in surviving
+        ]
+        self.lasting = {x.data.key: dwells.over_the_step(x) for _, parts in surviving for x in parts}
         self._walked: dict[tuple[str, int], Walked] = {}
 
     def plan(self, capacity: Mapping[str, int]) -> Residency:
         """Return what stays where when each group may hold ``capacity`` bytes of whole tensors."""
-        plan = Residency({}, {}, {}, {g: [0] * self.kernels for g in self.words})
+        base = self.base
+        kept = {tensor: list(gaps) for tensor, gaps in base.kept.items()}
+        usage = {g: list(used) for g, used in base.usage.items()}
+        plan = Residency(kept, dict(base.group), dict(base.pinned), usage)
         given_up = list(self.homeless)
         for group in self.first:
             walked = self._walk(group, capacity[group])
@@ -52,6 +73,8 @@ class ResidencyPlanner:
             given_up += walked.given_up
         for choice in range(1, self.depth):
             given_up = self._next_choice(plan, given_up, choice, capacity)
+        for keys in self.split:
+            self._join(plan, keys)
         self._drop_parts(plan)
         self._pin(plan, capacity)
         return plan
@@ -59,8 +82,27 @@ class ResidencyPlanner:
     def _walk(self, group: str, capacity: int) -> Walked:
         key = (group, capacity)
         if key not in self._walked:
-            self._walked[key] = walk(self.first[group], capacity, self.kernels)
+            base = self.base.usage[group]
+            room = max(capacity, *base) if base else capacity
+            self._walked[key] = walk(self.first[group], room, self.kernels, base if self.given else ())
         return self._walked[key]
+
+    def _placed_by_hand(self) -> Residency:
+        """Return what a mapping file keeps where."""
+        plan = Residency({}, {}, {}, {g: [0] * self.kernels for g in self.words})
+        for gap in self.gaps:
+            lying = self.given.get(gap.tensor)
+            if lying is None or lying.group is None:
+                continue
+            if any(first <= gap.start and gap.end <= last for first, last in lying.stretches):
+                _occupy(plan, lying.group, gap)
+        for name, lying in self.given.items():
+            life = self.lives[name]
+            if lying.pinned and lying.group is not None and life.successor is not None:
+                plan.pinned[name] = lying.group
+                size = sizes_of(life, self.words)[lying.group]
+                plan.usage[lying.group] = [n + size for n in plan.usage[lying.group]]
+        return plan
 
     def _next_choice(
         self, plan: Residency, waiting: list[Gap], choice: int, capacity: Mapping[str, int]
@@ -77,6 +119,22 @@ class ResidencyPlanner:
         for group, gaps in by_group.items():
             given_up += _fit(plan, group, gaps, capacity[group])
         return given_up
+
+    def _join(self, plan: Residency, keys: tuple[str, ...]) -> None:
+        """Give up the gaps of a split tensor that not all of its bit fields keep."""
+        kept = [{(g.start, g.end) for g in plan.kept.get(key, ())} for key in keys]
+        common = set.intersection(*kept)
+        for key, own in zip(keys, kept, strict=True):
+            if own == common:
+                continue
+            group, gaps = plan.group[key], plan.kept.pop(key)
+            _fill(plan.usage[group], gaps, -gaps[0].size[group])
+            left = [g for g in gaps if (g.start, g.end) in common]
+            if left:
+                plan.kept[key] = left
+                _fill(plan.usage[group], left, gaps[0].size[group])
+            else:
+                del plan.group[key]
 
     def _drop_parts(self, plan: Residency) -> None:
         """Give up gaps that begin with a read of a part: nothing would fill the rest of the copy."""
@@ -95,20 +153,40 @@ class ResidencyPlanner:
     def _pin(self, plan: Residency, capacity: Mapping[str, int]) -> None:
         """Pin what survives the update over the whole step, most DRAM traffic saved per byte first."""
         tops = {g: _Top(used) for g, used in plan.usage.items()}
-        for name, size in self.surviving:
-            for group, nbytes in size.items():
-                own = plan.kept[name] if plan.group.get(name) == group else []
-                if group not in self.lasting[name] or not tops[group].fits(own, nbytes, capacity[group]):
-                    continue
+        for parts in self.surviving:
+            homes = self._homes(plan, tops, parts, capacity)
+            for (name, size), group in zip(parts, homes, strict=False):
                 left = plan.group.pop(name, None)
                 if left is not None:
                     tops[left].remove(plan.kept.pop(name), size[left])
-                tops[group].extra += nbytes
+                tops[group].extra += size[group]
                 plan.pinned[name] = group
-                break
         for group, top in tops.items():
             if top.extra:
                 plan.usage[group] = [n + top.extra for n in top.used]
+
+    def _homes(
+        self, plan: Residency, tops: Mapping[str, _Top], parts: list[_Sized], capacity: Mapping[str, int]
+    ) -> list[str]:
+        """Return a group for each bit field of a tensor that can be pinned; none if one has no room."""
+        found: list[str] = []
+        room = dict(capacity)
+        for name, size in parts:
+            for group, nbytes in size.items():
+                own = plan.kept[name] if plan.group.get(name) == group else []
+                if group in self.lasting[name] and tops[group].fits(own, nbytes, room[group]):
+                    found.append(group)
+                    room[group] -= nbytes
+                    break
+            else:
+                return []
+        return found
+
+
+def _fill(used: list[int], gaps: list[Gap], nbytes: int) -> None:
+    """Add ``nbytes`` to every kernel that gaps of one tensor cover."""
+    for first, end in _covered(gaps):
+        used[first:end] = [n + nbytes for n in used[first:end]]
 
 
 def _fit(plan: Residency, group: str, gaps: list[Gap], capacity: int) -> list[Gap]:
@@ -162,8 +240,7 @@ class _Top:
 
     def remove(self, gaps: list[Gap], nbytes: int) -> None:
         """Free the kernels of a tensor's gaps."""
-        for first, end in _covered(gaps):
-            self.used[first:end] = [n - nbytes for n in self.used[first:end]]
+        _fill(self.used, gaps, -nbytes)
         self._find()
 
 

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from accelsim.geometry import Axis, Range, ceil_div, volume
+from accelsim.mapping.given import Imposed
 from accelsim.mapping.problem import Piece
 from accelsim.program.program import Cut
 from accelsim.program.ranges import tile_count
@@ -23,6 +24,7 @@ class SlabProblem:
     writes: tuple[Piece, ...]
     passes: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]
     cycles: int  # of all passes together, per point and lane
+    imposed: Imposed | None = None
     runs: tuple[int, ...] = ()  # neighbours that each operand takes together, reads first; none: whole words
 
 
@@ -47,7 +49,8 @@ class Nest:
         self.writes = [_nbytes(p, whole) for p in problem.writes]
         self.walks = [sum(i in reads for reads, _ in problem.passes) for i in range(len(problem.reads))]
         self.points = math.prod(a.size for a in problem.axes)
-        self.cuts = _cuts(problem)
+        given = problem.imposed.cut("m") if problem.imposed is not None else None
+        self.cuts = _cuts(problem) if given is None else [given]
         self._slabs: dict[int, Slab] = {}
         small = (i for i in range(len(self.cuts)) if _widest(self.slab(i)) <= SLAB_BYTES)
         self.first = next(small, len(self.cuts) - 1)  # cuts before it are too coarse
@@ -61,7 +64,7 @@ class Nest:
 
 
 def _nbytes(piece: Piece, tile: dict[str, Range]) -> int:
-    return volume(piece.operand.box(tile)) * piece.element_bytes
+    return piece.nbytes(volume(piece.operand.box(tile)))
 
 
 def _slab(problem: SlabProblem, cut: Cut) -> Slab:

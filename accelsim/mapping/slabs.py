@@ -9,7 +9,8 @@ from accelsim.geometry import ceil_div
 from accelsim.mapping.ports import port_ps_of
 from accelsim.mapping.problem import Budget, Where
 from accelsim.mapping.slab_nest import Nest, Slab, SlabProblem
-from accelsim.mapping.ways import WORTH, Served, choices, streams
+from accelsim.mapping.traffic import Traffic
+from accelsim.mapping.ways import WORTH, Fetch, Served, choices, streams
 from accelsim.program.program import Cut
 from accelsim.resolve.machine import Machine
 
@@ -25,6 +26,7 @@ class SlabChoice:
     write_bytes: tuple[int, ...]  # of one slot
     time_ps: int
     dram_bytes: int
+    traffic: Traffic
     way: int = 0  # of ``ways.choices``: how streams across their grain are served
 
 
@@ -38,7 +40,12 @@ class Slabs:
         self.reads = reads
         self.writes = writes
         often = tuple(i for i, at in enumerate(reads) if at.place == "buffered" and nest.walks[i] > 1)
-        keeps = (often, ()) if often else ((),)  # first holding whole what several passes read
+        keeps: tuple[tuple[int, ...], ...] = (
+            (often, ()) if often else ((),)
+        )  # first holding whole what several passes read
+        imposed = nest.problem.imposed
+        if imposed is not None and imposed.hold is not None:
+            keeps = (tuple(i for i in sorted(imposed.hold) if reads[i].place == "buffered"),)
         pieces = (*nest.problem.reads, *nest.problem.writes)
         self.streams = streams(nest.problem.runs, pieces, [at.group for at in (*reads, *writes)])
         self.ways = choices(machine, self.streams)
@@ -88,6 +95,12 @@ class SlabSearch:
             slabs.known[budget] = self._first_fit(slabs, budget)
         return slabs.known[budget]
 
+    def least_need(self, slabs: Slabs) -> dict[str, float]:
+        """Return the bytes per group that the last trial needs, the finest."""
+        number, keep = slabs.trials[-1]
+        held = self._held(slabs, slabs.nest.slab(number), keep)
+        return {group: float(held.need[i]) for group, i in self.number.items()}
+
     def _first_fit(self, slabs: Slabs, room: Budget) -> SlabChoice | None:
         for i, (number, keep) in enumerate(slabs.trials):
             if i == len(slabs.held):
@@ -113,9 +126,9 @@ class SlabSearch:
             sizes.append(part if follows else total)
         need = [0] * len(self.number)
         for at, count, nbytes in zip((*slabs.reads, *slabs.writes), slots, sizes, strict=True):
-            if count:
-                word = self.words[at.group]
-                need[self.number[at.group]] += count * ceil_div(nbytes, word) * word
+            for group, own in at.divided(nbytes) if count else ():
+                word = self.words[group]
+                need[self.number[group]] += count * ceil_div(own, word) * word
         return _Held(slots, sizes, need)
 
     def _cost(self, slabs: Slabs, slab: Slab, keep: tuple[int, ...], held: _Held) -> SlabChoice:
@@ -133,6 +146,7 @@ class SlabSearch:
             write_bytes=tuple(held.sizes[reads:]),
             time_ps=times[way],
             dram_bytes=tally.dram_bytes,
+            traffic=tally.traffic,
             way=way,
         )
 
@@ -151,7 +165,14 @@ class SlabSearch:
         slots = (compute + chain + tally.slot_rounds * latency) / 2
         filled = [n for at, n in zip(slabs.reads, first, strict=True) if at.place != "resident"]
         ends = sum(filled) * per_byte + (latency if filled else 0)
-        return round(max(compute, tally.dram_bytes * per_byte, slots, tally.turned_ps, *ports) + ends)
+        turned = self._turned_ps(tally)
+        return round(max(compute, tally.dram_bytes * per_byte, slots, turned, *ports) + ends)
+
+    def _turned_ps(self, tally: _Tally) -> float:
+        """Return the time that the transpose unit works."""
+        machine, unit = self.machine, self.machine.transpose
+        turned = float(tally.traffic.turned)
+        return turned / unit.rate_bytes * 1e12 / machine.clock_hz if unit is not None else 0.0
 
 
 class _Tally:
@@ -161,42 +182,58 @@ class _Tally:
         self, machine: Machine, slabs: Slabs, slab: Slab, keep: tuple[int, ...], served: Served
     ) -> None:
         self.dram_bytes = 0
-        self.moved = {at.group: [0.0, 0.0] for at in (*slabs.reads, *slabs.writes)}
+        self.traffic = Traffic()
+        self.moved = {g: [0.0, 0.0] for at in (*slabs.reads, *slabs.writes) for g, _ in at.shares()}
         self.slot_bytes = self.slot_fills = self.slot_rounds = 0
         nest = slabs.nest
         reads = zip(slabs.reads, nest.walks, nest.reads, slab.reads, strict=True)
-        factors = [f.factor(s.element_bytes) for f, s in zip(served, slabs.streams, strict=True)]
         for i, (at, walks, total, part) in enumerate(reads):
             again = at.place == "buffered" and i not in keep and part < total  # tile by tile, in every walk
-            self._read(at, walks, total, slab.count if again else 0)
-            self.moved[at.group][0] += total * walks * factors[i]
-        drained = zip(
-            slabs.writes, nest.writes, served[len(nest.reads) :], factors[len(nest.reads) :], strict=True
-        )
-        for i, (at, total, fetch, factor) in enumerate(drained):
-            self.moved[at.group][1] += total * factor
+            self._stream(at, total * walks, served[i], slabs.streams[i].element_bytes)
+            self._fill(i, at, walks, total, slab.count if again else 0)
+        writes = zip(slabs.writes, nest.writes, served[len(nest.reads) :], strict=True)
+        for i, (at, total, fetch) in enumerate(writes, start=len(slabs.reads)):
+            self._drain(machine, i, at, total, fetch, slabs.streams[i].element_bytes)
             if at.place == "buffered":
                 self.dram_bytes += total
-                self.moved[at.group][0] += total
-            if fetch.reads_first(machine.banks[at.group], nest.problem.writes[i].element_bytes):
-                self.moved[at.group][0] += total * factor
-        self.turned_ps = self._turned(machine, nest, served)
 
-    def _turned(self, machine: Machine, nest: Nest, served: Served) -> float:
-        """Return the time that the transpose unit works."""
-        moved = [n * walks for n, walks in zip(nest.reads, nest.walks, strict=True)] + nest.writes
-        turned = sum(n for n, fetch in zip(moved, served, strict=True) if fetch.way == "unit")
-        unit = machine.transpose
-        return turned / unit.rate_bytes * 1e12 / machine.clock_hz if unit is not None else 0.0
+    def _stream(self, at: Where, nbytes: int, fetch: Fetch, element_bytes: int) -> None:
+        """Count what the unit reads of an operand."""
+        factor = fetch.factor(element_bytes)
+        for group, share in at.shares():
+            self.moved[group][0] += nbytes * share * factor
+            self.traffic.read(group, nbytes * share, nbytes * share * factor)
+        if fetch.way == "unit":
+            self.traffic.turned += nbytes
 
-    def _read(self, at: Where, walks: int, total: int, fills: int) -> None:
+    def _drain(
+        self, machine: Machine, number: int, at: Where, total: int, fetch: Fetch, element_bytes: int
+    ) -> None:
+        """Count what the unit writes of an operand, and what leaves its buffer."""
+        factor = fetch.factor(element_bytes)
+        for group, share in at.shares():
+            self.moved[group][1] += total * share * factor
+            self.traffic.write(group, number, total * share, total * share * factor)
+            if at.place == "buffered":
+                self.moved[group][0] += total * share
+                self.traffic.drain(group, total * share, total * share)
+            if fetch.reads_first(machine.banks[group], element_bytes):
+                self.moved[group][0] += total * share * factor
+                self.traffic.read_first(group, total * share * factor)
+        if fetch.way == "unit":
+            self.traffic.turned += total
+
+    def _fill(self, number: int, at: Where, walks: int, total: int, fills: int) -> None:
         """Count the fills of a read operand: in every walk ``fills`` through slots; 0: filled once."""
         if at.place == "resident":
             return
         times = walks if fills else 1
         self.dram_bytes += total * times
-        self.moved[at.group][1] += total * times
+        for group, share in at.shares():
+            nbytes = total * times * share
+            self.moved[group][1] += nbytes
+            self.traffic.fill(group, number, nbytes, nbytes)
         if fills:
             self.slot_bytes += total * times
-            self.slot_fills += fills * times
+            self.slot_fills += fills * times * len(at.shares())
             self.slot_rounds = max(self.slot_rounds, fills * times)

@@ -54,7 +54,7 @@ def lives(graph: Graph, machine: Machine, kernels: list[Draft]) -> dict[str, Lif
     result: dict[str, Life] = {}
     for kernel in kernels:
         everything = _everything(kernel.leader)
-        layers = {op.name: op.layer for op in kernel.ops}
+        layers = {op.name: op.layer for op in (*kernel.ops, *kernel.sums)}
         for operand, op in kernel.reads:
             life = _life(result, graph, machine, operand.tensor)
             if layers[op] not in life.readers:

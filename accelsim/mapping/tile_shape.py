@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from accelsim.geometry import ceil_div
-from accelsim.mapping.cuts import candidates, cut_twice, cuts_to
-from accelsim.mapping.footprint import Cuts, CutSide, Footprint
+from accelsim.geometry import DimMap, ceil_div
+from accelsim.mapping.cuts import candidate_of, candidates, cut_twice, cuts_to, twice_of
+from accelsim.mapping.footprint import Cuts, CutSide, Footprint, widths
+from accelsim.mapping.phase_costs import PhaseCosts, whole_kernels
 from accelsim.mapping.problem import ORDERS, PANEL_ORDERS, SIDES, Array, Bool, Problem
 from accelsim.program.folds import first_load, fold_tail
 from accelsim.program.gemm_folds import ArrayShape
@@ -42,6 +43,8 @@ class Shape:
     ) -> None:
         self.panel = panel
         self.orders = PANEL_ORDERS if panel else ORDERS
+        if problem.imposed is not None and problem.imposed.order:
+            self.orders = tuple(order for order in self.orders if order == problem.imposed.order)
         self.machine = machine
         self.array = array
         self.p = problem
@@ -65,7 +68,8 @@ class Shape:
         self.reads = [Footprint(problem, r, self.sides) for r in (problem.a, problem.b, *problem.reads)]
         self.writes = [Footprint(problem, w, self.sides) for w in problem.writes]
         self.tiles = self.sides["m"].count * self.sides["n"].count * self.sides["k"].count
-        self.points = float(self.sides["m"].size * self.sides["n"].size)
+        self.points = float(self.sides["m"].size * self.sides["n"].size * problem.together)
+        self.phases = PhaseCosts(problem, array, self.sides) if problem.decomposed else None
         self.array_ps = self._per_order(lambda order: self._array_cycles(order) * self.period)
         self.least_array_ps = float(self.array_ps.min())
         self.riders_ps = self.points * problem.batch * problem.rider_rate / machine.vector.lanes * self.period
@@ -80,8 +84,15 @@ class Shape:
         Beside panels only what may keep the array's rate is of use: tiles of a whole array, thin along k.
         """
         axes, array = self.p.axes(side), self.array
+        imposed = self.p.imposed
+        given = imposed.cut(side) if imposed is not None else None
+        if given is not None:
+            if imposed is not None and imposed.panel is not None and side == self.panel:
+                return Cuts.twice((twice_of(axes, imposed.panel.cut, given),))
+            return Cuts.once((candidate_of(axes, given),) if axes else candidates(axes, 1))
         if self.panel is None:
-            return Cuts.once(candidates(axes, quantum))
+            found = candidates(axes, quantum)
+            return Cuts.once(whole_kernels(axes, found) if self.p.decomposed and side == "k" else found)
         if side == "k":
             return Cuts.once(cuts_to(axes, [max(1, array.rows * d // 4) for d in DEPTHS]))
         burst = self._points_per_burst(side)
@@ -97,8 +108,9 @@ class Shape:
         """Return the points of a side that make a whole burst of every operand, where rows run along it."""
         names = {a.name for a in self.p.axes(side)}
         pieces = (self.p.a, self.p.b, *self.p.writes)
-        inner = [p.element_bytes for p in pieces if p.operand.dims and p.operand.dims[-1].axis in names]
-        return max((ceil_div(self.machine.dma.burst_bytes, size) for size in inner), default=1)
+        inner = [p for p in pieces if p.operand.dims and p.operand.dims[-1].axis in names]
+        burst = 8 * self.machine.dma.burst_bytes
+        return max((ceil_div(burst, bits) for p in inner for bits in p.streams()), default=1)
 
     def _per_order(self, values: Callable[[Order], Array]) -> Array:
         """Return ``values`` of every loop order, stacked."""
@@ -136,6 +148,7 @@ class Shape:
                 times = self._per_order(lambda order: footprint.again(order, self.sides))
                 elements, transfers = footprint.once * times, footprint.tiles * times
             nbytes = elements * footprint.element_bytes
+            transfers = transfers * footprint.fields
             self._flows[key] = Flow(nbytes * self.bursts("read", index), transfers, nbytes * self.p.batch)
         return self._flows[key]
 
@@ -167,9 +180,22 @@ class Shape:
             self._least[key] = least * self.p.batch
         return self._least[key]
 
+    def expansion(self) -> Array | float:
+        """Return what the array reads of the expanded operand, as a share of what it takes."""
+        if self.p.window is None:
+            return 1.0
+        reads, of = self.p.window.reads(self._width_in_tile)
+        return reads / of
+
+    def _width_in_tile(self, dim: DimMap, size: int) -> Array:
+        beside = self.p.together if self.p.groups and dim.axis == self.p.groups[-1].name else 1
+        return widths(self.p, self.sides, dim, size) * beside
+
     def single_fold(self) -> Bool:
         """Return where a tile is one fold."""
         array = self.array
+        if self.p.decomposed:
+            return np.zeros((1, 1, 1), bool)
         return (self.sides[self.over["rows"]].largest <= array.rows) & (
             self.sides[self.over["cols"]].largest <= array.cols
         )
@@ -179,6 +205,8 @@ class Shape:
         rows, cols, streamed = (self.sides[self.over[x]] for x in ("rows", "cols", "streamed"))
         load = first_load(array.dataflow, array.rows)
         tail = fold_tail(array.convention, array.dataflow, array.rows, array.cols)
+        if self.phases is not None:
+            return self.phases.cycles(load + tail) * self.p.batch + load + tail
         folds = rows.row_blocks * cols.blocks
         along = order[-1] == self.over["streamed"] and not self.panel
         going_on = self.single_fold() if along else np.zeros((1, 1, 1), bool)
@@ -188,13 +216,40 @@ class Shape:
         period = np.where(going_on, max(array.rows, streamed.size), streamed.padded)
         return folds * period * self.p.batch + load + tail
 
+    @property
+    def emits(self) -> bool:
+        """Whether results, not operands, pass through the array's registers."""
+        return self.array.dataflow == "os"
+
+    def accumulated(self) -> Array:
+        """Return the read-modify-writes of the accumulator, those of spilled partial sums included."""
+        k = self.sides["k"]
+        points = self.points * self.p.batch
+        if not self.emits:
+            return points * k.row_blocks
+        return self._per_order(lambda order: np.where(self._psum_elements(order) > 0, points * k.count, 0.0))
+
+    def shifted(self) -> Array:
+        """Return the elements that pass through the array's registers: stationary ones, or results."""
+        if self.emits:
+            return np.full((1, 1, 1), self.points * self.p.batch)
+        rows, cols, streamed = (self.sides[self.over[x]] for x in ("rows", "cols", "streamed"))
+        every = float(rows.size * cols.size) * self.p.batch
+        again = every * streamed.count
+
+        def of(order: Order) -> Array:
+            along = order[-1] == self.over["streamed"] and not self.panel
+            return np.where(self.single_fold(), every, again) if along else again
+
+        return self._per_order(of)
+
     def allowed(self) -> Bool | None:
         """Return where the convention allows the cut: scale-sim does not split the streamed side."""
         if self.array.convention != "scale-sim":
             return None
         streamed = self.over["streamed"]
         whole: Bool = self.sides[streamed].count == 1
-        if self.panel:
+        if self.panel or self.phases is not None:
             return whole
         orders = [whole | self.single_fold() if o[-1] == streamed else whole for o in self.orders]
         return _stacked(orders).astype(bool)
@@ -219,7 +274,7 @@ class Shape:
         region = outside
         if array.dataflow != "os":
             column = self.sides[self.over["streamed"]].largest * np.minimum(
-                self.sides[self.over["cols"]].largest, array.cols
+                self.sides[self.over["cols"]].largest * self.p.together, array.cols
             )
             excess = np.maximum(0.0, column - array.accumulator_elements)
             rounds = np.maximum(0.0, self.sides["k"].row_blocks - self.sides["k"].count)
@@ -234,6 +289,7 @@ class Shape:
         for name in ("m", "n"):
             side = self.sides[name]
             block = block * (float(side.size) if name in inside else side.waiting)
+        block = block * self.p.together
         waiting: Array = np.where(self.sides["k"].count > 1, block, 0.0)
         if self.array.dataflow == "os" and order[-1] == "k" and not self.panel:
             waiting = np.where(self.single_fold(), 0.0, waiting)  # one fold goes on over all k tiles
@@ -264,6 +320,7 @@ class Shape:
         m, n = self.sides["m"], self.sides["n"]
         inside = order[order.index("k") + 1 :]
         cols = np.full((1, 1, 1), float(n.size)) if "n" in inside else n.waiting
+        cols = cols * self.p.together
         parked = np.floor(self.array.accumulator_elements / (cols * (m.count if "m" in inside else m.inside)))
         return np.asarray(1 - np.clip(parked / m.largest, 0.0, 1.0), dtype=np.float64)
 

@@ -10,11 +10,12 @@ import numpy as np
 
 from accelsim.mapping.footprint import Footprint, blocks_per_result, rows_per_result
 from accelsim.mapping.ports import port_ps
-from accelsim.mapping.problem import SIDES, Array, Piece, Places, keeps
+from accelsim.mapping.problem import SIDES, Array, Bool, Budget, Piece, Places, Where, keeps
+from accelsim.mapping.serving import Serving
 from accelsim.mapping.tile_shape import Flow, Shape, beside
-from accelsim.mapping.ways import WORTH, Fetch, Served, choices, streams
+from accelsim.mapping.traffic import Pick, Traffic
+from accelsim.mapping.ways import Served
 from accelsim.program.folds import fold_tail
-from accelsim.resolve.machine import Transpose
 
 MOST_SLOTS = 6  # of an operand whose tiles go innermost
 
@@ -34,21 +35,18 @@ class Space:
         self.holds = tuple(any(k[i] for k in self.keeps) for i in (0, 1)) + (False,) * len(places.reads)
         self.size = (len(shape.orders), 1 + self.holds[0], 1 + self.holds[1], *shape.cuts)
         self.writes = [(i, shape.writes[i]) for i, at in enumerate(places.writes) if at.place == "buffered"]
-        pieces = (self.p.a, self.p.b, *self.p.reads, *self.p.writes)
-        groups = [at.group for at in (*self.read_at, *places.writes)]
-        self.streams = streams(self.p.runs, pieces, groups)
-        self.ways = choices(self.machine, self.streams)
-        self._runs: dict[int, Array] = {}  # bytes that lie together in a tile, by footprint
-        self.way: Array = np.zeros((1, 1, 1))  # of them, per combination of cuts
+        self.serving = Serving(shape, places)
         self.result_blocks, self.result_rows = self._result_shape()
         self.panel_slots = self._panel_slots()
 
     def _result_shape(self) -> tuple[int, int]:
         """Return the column blocks, and the points of the streamed side, whose results leave at once."""
-        buffered = [(w.piece.operand, w.element_bytes) for _, w in self.writes]
+        buffered = [w.piece for _, w in self.writes]
         axes, burst = self.p.axes(self.shape.over["cols"]), self.machine.dma.burst_bytes
         blocks = blocks_per_result(buffered, axes, self.array.cols, burst)
-        sizes = [size for _, size in buffered]
+        if self.shape.phases is not None:
+            return blocks * self.shape.phases.at_once, 0
+        sizes = [w.element_bytes for w in buffered]
         return blocks, rows_per_result(self.machine, self.array, sizes, blocks)
 
     def costs(self) -> tuple[Array, Array, dict[str, Array]]:
@@ -70,12 +68,41 @@ class Space:
         ]
         for other in others:
             time = np.maximum(time, other)
-        time = self._served(time, fetched)
+        time = self.serving.fastest(time, lambda served: self._ports(fetched, served), self._streamed)
         time = time + self._ends(bool(fetched)) + self._spill_rounds()
         allowed = shape.allowed()
         if allowed is not None:
             time = np.where(allowed, time, np.inf)
+        held = self._held_as_given()
+        if held is not None:
+            time = np.where(held, time, np.inf)
         return time, dram, self._needs()
+
+    def least_need(self, budget: Budget) -> dict[str, float] | None:
+        """Return buffer bytes per group of the allowed combination that exceeds ``budget`` least."""
+        time, _, need = self.costs()
+        room = dict(zip(self.machine.banks, budget, strict=True))
+        over: Array = np.where(np.isfinite(np.broadcast_to(time, self.size)), 0.0, np.inf)
+        for group, nbytes in need.items():
+            over = over + np.maximum(0.0, nbytes - room[group])
+        best = np.unravel_index(int(over.argmin()), self.size)
+        if not np.isfinite(over[best]):
+            return None
+        return {g: float(np.broadcast_to(n, self.size)[best]) for g, n in need.items()}
+
+    def _held_as_given(self) -> Bool | None:
+        """Return where operands are held whole and panels are as a mapping file wants it, if it wants any."""
+        imposed = self.p.imposed
+        if imposed is None or not (imposed.hold or imposed.panel):
+            return None
+        if imposed.panel is not None and self.shape.panel is None:
+            return np.zeros((1,) * 6, dtype=bool)  # an operand is kept: no slots, no panels
+        held = np.ones((1, 1 + self.holds[0], 1 + self.holds[1], 1, 1, 1), dtype=bool)
+        if not imposed.hold:
+            return held
+        held[:, : -1 if self.holds[0] else None] = not self.holds[0]
+        held[:, :, : -1 if self.holds[1] else None] &= not self.holds[1]
+        return held
 
     # -- bytes -----------------------------------------------------------------------------------
 
@@ -90,10 +117,10 @@ class Space:
             if self.holds[i]:
                 whole = np.full((1, 1, 1), footprint.whole * footprint.element_bytes)
                 size = beside(i, size, whole)
-            _add(need, at.group, size)
+            _spread(need, at, size)
         for i, footprint in self.writes:
             nbytes = footprint.tile * self._result_share() * footprint.element_bytes
-            _add(need, self.places.writes[i].group, nbytes * self._result_slots(footprint))
+            _spread(need, self.places.writes[i], nbytes * self._result_slots(footprint))
         _add(need, self.places.psum_group, self.shape.partial_sums()[0])
         return need
 
@@ -151,7 +178,8 @@ class Space:
             nbytes = nbytes + flow.moved
             reads = reads + flow.transfers
         for i, footprint in self.writes:
-            nbytes, writes = nbytes + self.shape.moved_by_write(i), writes + footprint.tiles
+            nbytes = nbytes + self.shape.moved_by_write(i)
+            writes = writes + footprint.tiles * footprint.fields
         return nbytes * self.p.batch, np.maximum(reads, writes) * self.p.batch
 
     def _fill_chain(self, fetched: list[tuple[int, Flow]]) -> Array:
@@ -166,7 +194,7 @@ class Space:
                 continue
             chain = chain + flow.moved * self.shape.dram_ps
             chain = chain + flow.transfers * self.machine.dma.descriptor_latency_ps
-            rounds = np.maximum(rounds, flow.transfers)
+            rounds = np.maximum(rounds, flow.transfers / self.shape.reads[i].fields)
         return (chain + rounds * self.machine.dram.latency_ps) * self.p.batch
 
     # -- time ------------------------------------------------------------------------------------
@@ -189,102 +217,92 @@ class Space:
             time = time + share * (moved + transfers) * self.p.batch
         return [time]
 
-    def _served(self, time: Array, fetched: list[tuple[int, Flow]]) -> Array:
-        """Return ``time`` or what the ports and the transpose unit take, if that is more.
-
-        Of the ways to serve streams across their grain that with the fewest words is taken for each
-        combination of cuts, or one that is faster by more than ``WORTH``.
-        """
-        found: Array | None = None
-        for number, served in enumerate(self.ways):
-            here = time
-            for other in (*self._ports(fetched, served), *self._turned(served)):
-                here = np.maximum(here, other)
-            if found is None:
-                found = here
-                continue
-            faster = here < found * (1 - WORTH)
-            self.way = np.where(faster, float(number), self.way)
-            found = np.where(faster, here, found)
-        assert found is not None
-        return found
-
-    def _factor(self, index: int, fetch: Fetch) -> Array:
-        """Return the bytes through the port for each byte of an operand's elements, reads first.
-
-        Of a tensor that is held whole a tile may want less of a word than the array takes of it.
-        """
-        reads, stream = len(self.read_at), self.streams[index]
-        at = self.read_at[index] if index < reads else self.places.writes[index - reads]
-        buffered = self.p.expansion != (1, 1) and "ab".find(self.p.expanded or "-") == index
-        if not self.p.runs or at.place == "buffered" or buffered:
-            return np.full((1, 1, 1), fetch.factor(stream.element_bytes))
-        footprint = self.shape.reads[index] if index < reads else self.shape.writes[index - reads]
-        word = self.machine.banks[at.group].word_bytes
-        taken = fetch.elements * stream.element_bytes or word
-        return np.asarray(word / np.minimum(taken, self._run(footprint)), dtype=np.float64)
-
-    def _run(self, footprint: Footprint) -> Array:
-        key = id(footprint)
-        if key not in self._runs:
-            self._runs[key] = footprint.run_bytes(self.p, self.sides)
-        return self._runs[key]
-
-    def _turned(self, served: Served) -> list[Array]:
-        """Return the time that the transpose unit works."""
-        unit = self.machine.transpose
-        if unit is None or all(f.way != "unit" for f in served):
-            return []
-        moved = [*self._array_bytes(), *(self._point_bytes(p) for p in (*self.p.reads, *self.p.writes))]
-        turned = [nbytes for f, nbytes in zip(served, moved, strict=True) if f.way == "unit"]
-        total = sum(turned, np.zeros((1, 1, 1)))
-        times = [np.asarray(total / unit.rate_bytes * self.shape.period, dtype=np.float64)]
-        still = {"ws": 1, "is": 0}.get(self.array.dataflow)
-        if still is not None and served[still].way == "unit":
-            times.append(times[0] + self._first_blocks(unit, self.streams[still].element_bytes))
-        return times
-
-    def _first_blocks(self, unit: Transpose, element_bytes: int) -> Array:
-        """Return the time until the first block of every stationary tile has come together.
-
-        A tile is loaded during the fold before: its way through the unit overlaps with no other's.
-        """
-        rows, cols, streamed = (self.sides[self.shape.over[x]] for x in ("rows", "cols", "streamed"))
-        first = unit.block**2 * element_bytes / unit.rate_bytes * self.shape.period + unit.latency_ps
-        return rows.row_blocks * cols.blocks * streamed.count * self.p.batch * first
-
-    def _point_bytes(self, piece: Piece) -> Array:
-        """Return the bytes of an operand that has an element for every result."""
-        return np.full((1, 1, 1), self.shape.points * self.p.batch * piece.element_bytes)
-
     def _ports(self, fetched: list[tuple[int, Flow]], served: Served) -> list[Array]:
         """Return the times of the bank groups' ports."""
         reads: dict[str, Array] = {}
         writes: dict[str, Array] = {}
         for i, flow in fetched:
-            _add(writes, self.read_at[i].group, flow.filled)
-        factors = [self._factor(i, f) for i, f in enumerate(served)]
-        for at, nbytes, factor in zip(self.read_at, self._array_bytes(), factors, strict=False):
-            _add(reads, at.group, nbytes * factor)
-        ridden = factors[2 : 2 + len(self.p.reads)]
-        for at, piece, factor in zip(self.places.reads, self.p.reads, ridden, strict=True):
-            _add(reads, at.group, self._point_bytes(piece) * factor)
-        drained = factors[2 + len(ridden) :]
-        left = zip(self.places.writes, self.p.writes, served[2 + len(ridden) :], strict=True)
-        for at, piece, fetch in left:
-            nbytes = self._point_bytes(piece)
-            through = nbytes * drained.pop(0)
-            _add(writes, at.group, through)
+            _spread(writes, self.read_at[i], flow.filled)
+        moved = self._streamed()
+        through = moved
+        if self.p.runs:
+            through = [
+                n * self.serving.factor(i, f) for i, (n, f) in enumerate(zip(moved, served, strict=True))
+            ]
+        for at, nbytes in zip(self.read_at, through, strict=False):
+            _spread(reads, at, nbytes)
+        for i, at in enumerate(self.places.writes, start=len(self.read_at)):
+            _spread(writes, at, through[i])
             if at.place == "buffered":
-                _add(reads, at.group, nbytes)
-            if fetch.reads_first(self.machine.banks[at.group], piece.element_bytes):
-                _add(reads, at.group, through)
+                _spread(reads, at, moved[i])
+            if self.p.runs:
+                _spread(reads, at, moved[i] * self.serving.read_first(i, served[i]))
         psum = self.shape.partial_sums()[1]
         _add(reads, self.places.psum_group, psum)
         _add(writes, self.places.psum_group, psum)
         zero = np.zeros((1, 1, 1))
         groups = sorted(set(reads) | set(writes))
         return [port_ps(self.machine.banks[g], reads.get(g, zero), writes.get(g, zero)) for g in groups]
+
+    def traffic(self, pick: Pick) -> Traffic:
+        """Return what moves where, of the combinations that ``pick`` takes from an array over all of them.
+
+        ``costs`` comes before: it says how streams are served.
+        """
+        shape, batch, serving = self.shape, self.p.batch, self.serving
+        found = Traffic()
+        for i, at in enumerate(self.read_at):
+            if at.place != "resident":
+                flow = shape.either_flow(i, at.place == "kept", self.holds[i])
+                for group, share in at.shares():
+                    found.fill(group, i, pick(flow.filled) * share, pick(flow.moved) * batch * share)
+        self._array_reads(found, pick)
+        total = shape.points * batch
+        for i, (at, piece) in enumerate(zip(self.places.reads, self.p.reads, strict=True), start=2):
+            for group, share in at.shares():
+                size = total * piece.element_bytes * share
+                found.read(group, size, serving.through(i, size, pick))
+        for i, (at, piece) in enumerate(
+            zip(self.places.writes, self.p.writes, strict=True), start=len(self.read_at)
+        ):
+            for group, share in at.shares():
+                size = total * piece.element_bytes * share
+                found.write(group, i, size, serving.through(i, size, pick))
+                if at.place == "buffered":
+                    bursts = shape.moved_by_write(i - len(self.read_at))
+                    found.drain(group, size, pick(bursts) * batch * share)
+                if self.p.runs:
+                    first = serving.taken(lambda served, i=i: serving.read_first(i, served[i]))  # type: ignore[misc]
+                    found.read_first(group, size * pick(first))
+        moved = pick(shape.partial_sums()[1])
+        found.read(self.places.psum_group, moved)
+        found.write(self.places.psum_group, len(self.read_at), moved)
+        found.accumulated = pick(shape.accumulated())
+        found.shifted = pick(shape.shifted()) + (moved / self.array.psum_bytes if shape.emits else 0.0)
+        if self.p.runs:
+            streamed = self._streamed()
+            found.turned = pick(serving.taken(lambda served: serving.turned(served, streamed)))
+        return found
+
+    def _array_reads(self, found: Traffic, pick: Pick) -> None:
+        """Count what the array reads of its two operands."""
+        array: dict[str, Array] = {}
+        through: dict[str, Array] = {}
+        for i, (at, nbytes) in enumerate(zip(self.read_at[:2], self._array_bytes(), strict=True)):
+            _spread(array, at, nbytes)
+            if self.p.runs:
+                factor = self.serving.taken(lambda served, i=i: self.serving.factor(i, served[i]))  # type: ignore[misc]
+                _spread(through, at, nbytes * factor)
+        for group, nbytes in array.items():
+            found.read(group, pick(nbytes), pick(through[group]) if through else None)
+
+    def _streamed(self) -> list[Array]:
+        """Return the bytes of elements that every operand's stream carries, reads first."""
+        return [*self._array_bytes(), *(self._point_bytes(p) for p in (*self.p.reads, *self.p.writes))]
+
+    def _point_bytes(self, piece: Piece) -> Array:
+        """Return the bytes of an operand that has an element for every result."""
+        return np.full((1, 1, 1), self.shape.points * self.p.batch * piece.element_bytes)
 
     def _array_bytes(self) -> tuple[Array, Array]:
         """Return the bytes that the array reads of its two operands."""
@@ -295,8 +313,10 @@ class Space:
             a, b = float(m.size * k.size) * n.count, float(k.size * n.size) * m.blocks
         else:
             a, b = float(m.size * k.size) * n.blocks, float(k.size * n.size) * m.blocks
-        up, down = self.p.expansion
-        factor = {x: up / down if self.p.expanded == x else 1.0 for x in ("a", "b")}
+        if self.shape.phases is not None:
+            a, b = self.shape.phases.reads()
+        a, b = a * self.p.together, b * self.p.together
+        factor = {x: self.shape.expansion() if self.p.expanded == x else 1.0 for x in ("a", "b")}
         return (
             a * self.p.a.element_bytes * factor["a"] * self.p.batch,
             b * self.p.b.element_bytes * factor["b"] * self.p.batch,
@@ -329,6 +349,12 @@ class Space:
         if fetched:
             first = first + self.machine.dram.latency_ps
         return first
+
+
+def _spread(into: dict[str, Array], at: Where, nbytes: Array) -> None:
+    """Add an operand's bytes to its group, or to those of its bit fields."""
+    for group, share in at.shares():
+        _add(into, group, nbytes * share)
 
 
 def _add(into: dict[str, Array], group: str, nbytes: Array) -> None:

@@ -1,20 +1,27 @@
 """The tile search of one GEMM: every combination of cuts and loop orders at once.
 
 Times count in steps of two per cent above the fastest tile that any budget allows. Of equally fast
-candidates the one with the least DRAM traffic is taken (``objective = "time"``), or the one with the
-least DRAM traffic, then time (``"dram"``).
+candidates the one with the least DRAM traffic is taken (``ranking = "time"``), or the one with the
+least DRAM traffic, then time (``"dram"``). Other rankings take the one that writes the fewest bytes into
+STT-MRAM, then as for time (``"mram_writes"``), or that with the least energy (``"energy"``), or energy and
+time weighted (``"edp"``), times unrounded.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
-from accelsim.mapping.problem import SIDES, Array, Budget, Choice, Places, Problem
-from accelsim.mapping.tile_shape import Shape
+from accelsim.mapping.energy import Prices
+from accelsim.mapping.goal import Goal
+from accelsim.mapping.problem import PANEL_ORDERS, SIDES, Array, Bool, Budget, Choice, Places, Problem
+from accelsim.mapping.tile_shape import Order, Shape
 from accelsim.mapping.tile_space import Space
+from accelsim.mapping.traffic import Traffic
 from accelsim.program.gemm_folds import ArrayShape
-from accelsim.program.program import Side
+from accelsim.program.program import Cut, Panel, Side
 from accelsim.resolve.machine import Machine
 
 STEP = 0.02  # of the least time: what is less apart counts as equally fast
@@ -23,30 +30,43 @@ BUCKETS = 12  # of buffer bytes, per doubling
 EDGE = 1 + 1 / 64  # by which a bucket ends below a rung of the ladder: a kernel's room is rounded down
 DENSE = 1 << 18  # cells of a table over buckets of all groups; more are numbered by what occurs
 
+WEIGHED = ("energy", "edp")  # rankings by energies, in which times are not rounded
+
 Int = NDArray[np.int64]
 
 
 class Table:
     """The combinations of one problem worth keeping, whatever the budget, the most wanted first."""
 
-    def __init__(self, spaces: list[Space], objective: str) -> None:
+    def __init__(self, spaces: list[Space], found: list[_Near], ranking: str, weight_w: float = 0.0) -> None:
         self.spaces = spaces
-        found = [_Near(space) for space in spaces]
-        time = _in_steps(np.concatenate([f.time for f in found]), min(f.least_ps for f in found))
+        raw = np.concatenate([f.time for f in found])
+        time = raw if ranking in WEIGHED else _in_steps(raw, min(f.least_ps for f in found))
         dram, tiles = (np.concatenate([getattr(f, x) for f in found]) for x in ("dram", "tiles"))
         of = np.repeat(np.arange(len(found)), [f.which.size for f in found])
         which = np.concatenate([f.which for f in found])
         flat = {g: np.concatenate([f.need[g] for f in found]) for g in found[0].need}
         need = [flat[g] for g in sorted(flat)]
-        kept = _worth_keeping(time, dram, tiles, need)
+        first = _first(found, ranking, weight_w)
+        if first is None:
+            kept = _worth_keeping(need, (time, dram, tiles), (dram, time, tiles))
+        else:
+            kept = _worth_keeping(need, (first, time, dram, tiles))
         held = sum((flat[g][kept] for g in sorted(flat)), np.zeros(kept.size))
         size = np.ceil(np.log2(np.maximum(held, SMALL_BYTES)))
         columns = [time[kept], tiles[kept], size, dram[kept]]
-        if objective != "dram":
+        if ranking != "dram":
             columns = [*columns[1:], columns[0]]
+        if first is not None:
+            columns.append(first[kept])
         kept = kept[np.lexsort(columns)]
         self.time = time[kept]
+        self.raw_ps = raw[kept]
         self.dram = dram[kept]
+        self.energy, self.mram = (
+            np.concatenate([getattr(f, x) for f in found])[kept] if found[0].priced else None
+            for x in ("energy", "mram")
+        )
         self.of = of[kept]
         self.which = which[kept]
         banks = spaces[0].machine.banks
@@ -60,11 +80,20 @@ class Table:
             found = self._known[budget] = self._first_fit(budget)
         return found
 
+    def first(self, budget: Budget, most: int) -> list[int]:
+        """Return the best tiles that fit the budget, best first."""
+        found: list[int] = np.flatnonzero(self._fits(budget))[:most].tolist()
+        return found
+
     def _first_fit(self, budget: Budget) -> int:
+        fits = self._fits(budget)
+        return int(fits.argmax()) if fits.any() else -1
+
+    def _fits(self, budget: Budget) -> Bool:
         fits = np.ones(self.time.size, dtype=bool)
         for group, nbytes in self.need:
             fits &= nbytes <= budget[group]
-        return int(fits.argmax()) if fits.any() else -1
+        return fits
 
     def time_ps(self, entry: int) -> int:
         """Return the expected time of an entry."""
@@ -73,6 +102,33 @@ class Table:
     def dram_bytes(self, entry: int) -> int:
         """Return the expected DRAM traffic of an entry."""
         return round(float(self.dram[entry]))
+
+    def amounts(self, entry: int) -> tuple[float, float, float]:
+        """Return an entry's unrounded time, the energy of what it moves and draws, bytes into STT-MRAM."""
+        assert self.energy is not None
+        assert self.mram is not None
+        return float(self.raw_ps[entry]), float(self.energy[entry]), float(self.mram[entry])
+
+    def traffic(self, entries: Sequence[int]) -> Traffic:
+        """Return what entries move, one after the other."""
+        found: Traffic | None = None
+        for number, space in enumerate(self.spaces):
+            mine = [i for i, entry in enumerate(entries) if self.of[entry] == number]
+            if not mine:
+                continue
+            at = np.unravel_index(self.which[[entries[i] for i in mine]], space.size)
+            part = space.traffic(lambda values, s=space, at=at: np.broadcast_to(values, s.size)[at])  # type: ignore[misc]
+            found = found or Traffic()
+            found.put(part, mine, len(entries))
+        return found or Traffic()
+
+    def shown(self, entry: int) -> tuple[tuple[Cut, ...], Order, Panel | None, tuple[bool, bool]]:
+        """Return the cuts, order, panel and operands held of an entry."""
+        space = self.spaces[self.of[entry]]
+        order, a, b, *cuts = (int(i) for i in np.unravel_index(self.which[entry], space.size))
+        shape = space.shape
+        sides = tuple(space.sides[s].list[i].cut for s, i in zip(SIDES, cuts, strict=True))
+        return sides, shape.orders[order], shape.panel_at(tuple(cuts)), (bool(a), bool(b))
 
     def choice(self, entry: int) -> Choice:
         """Return an entry as whole numbers."""
@@ -90,14 +146,14 @@ class Table:
             psum_elements=psum // space.array.psum_bytes,
             time_ps=self.time_ps(entry),
             dram_bytes=self.dram_bytes(entry),
-            way=int(np.broadcast_to(space.way, space.size)[order, a, b, *cuts]),
+            way=int(np.broadcast_to(space.serving.way, space.size)[order, a, b, *cuts]),
         )
 
 
 class _Near:
     """The allowed combinations of one space that may fit, and all that share a bucket with one."""
 
-    def __init__(self, space: Space) -> None:
+    def __init__(self, space: Space, prices: Prices | None) -> None:
         size = space.size
         time, dram, need = space.costs()
         time = np.ascontiguousarray(np.broadcast_to(time, size)).reshape(-1)
@@ -110,17 +166,36 @@ class _Near:
         self.dram = _taken(dram, size, self.which)
         self.tiles = _taken(space.shape.tiles, size, self.which)
         self.need = {g: _taken(n, size, self.which) for g, n in need.items()}
+        self.priced = prices is not None
+        if prices is not None:
+            assert space.p.rates is not None
+            traffic = space.traffic(lambda values: values)
+            energy = np.asarray(prices.moving_pj(traffic, space.p.rates))
+            drawn = self.time * prices.power_w(space.p.rates)
+            self.energy = _taken(energy, size, self.which) + drawn
+            self.mram = _taken(np.asarray(prices.mram_bytes(traffic)), size, self.which)
 
 
 class TileSearch:
-    """The search on one machine. What a problem's tiles cost is computed once, for every budget."""
+    """The search on one machine. What a problem's tiles cost is computed once, for every budget.
 
-    def __init__(self, machine: Machine, array: ArrayShape) -> None:
+    Energies are counted if there are prices.
+    """
+
+    def __init__(
+        self,
+        machine: Machine,
+        array: ArrayShape,
+        goal: Goal,
+        prices: Prices | None = None,
+    ) -> None:
         self.machine = machine
         self.array = array
+        self.goal = goal
+        self.prices = prices
         self._shapes: dict[Problem, Shape] = {}
         self._panel_shapes: dict[int, list[Shape]] = {}
-        self._tables: dict[tuple[int, Places], Table] = {}
+        self._tables: dict[tuple[int, Places], dict[str, Table]] = {}
 
     def shape(self, problem: Problem) -> Shape:
         """Return what holds wherever the operands of a problem are."""
@@ -133,29 +208,60 @@ class TileSearch:
         """Return whether the costs of a problem's tiles have been computed."""
         return (id(shape), places) in self._tables
 
-    def table(self, shape: Shape, places: Places) -> Table:
-        """Return the costs of a problem's tiles."""
+    def tables(self, shape: Shape, places: Places) -> dict[str, Table]:
+        """Return the costs of a problem's tiles, by ranking."""
         key = (id(shape), places)
-        table = self._tables.get(key)
-        if table is None:
-            spaces = [Space(s, places) for s in self._nests(shape, places)]
-            table = self._tables[key] = Table(spaces, self.machine.mapping.objective)
-        return table
+        tables = self._tables.get(key)
+        if tables is None:
+            spaces = self.spaces(shape, places)
+            found = [_Near(space, self.prices) for space in spaces]
+            tables = {r: Table(spaces, found, r, self.goal.weight_w) for r in self.goal.rankings}
+            self._tables[key] = tables
+        return tables
+
+    def spaces(self, shape: Shape, places: Places) -> list[Space]:
+        """Return all nests that are tried."""
+        return [Space(s, places) for s in self._nests(shape, places)]
 
     def _nests(self, shape: Shape, places: Places) -> list[Shape]:
         """Return the shapes of all nests that are tried."""
-        return [shape, *self._panels(shape, places)]
+        panels = self._panels(shape, places)
+        imposed = shape.p.imposed
+        return panels if panels and imposed is not None and imposed.panel is not None else [shape, *panels]
 
     def _panels(self, shape: Shape, places: Places) -> list[Shape]:
         """Return the shapes with a side cut twice: of use where both operands come through slots."""
         if places.a.place != "buffered" or places.b.place != "buffered":
             return []
+        if shape.p.decomposed or shape.p.together > 1:
+            return []
         found = self._panel_shapes.get(id(shape))
         if found is None:
-            sides: tuple[Side, ...] = ("m", "n")
-            found = [Shape(self.machine, self.array, shape.p, s) for s in sides if shape.may_be_cut_twice(s)]
+            found = [Shape(self.machine, self.array, shape.p, s) for s in _panel_sides(shape)]
             self._panel_shapes[id(shape)] = found
         return found
+
+
+def _first(found: list[_Near], ranking: str, weight_w: float) -> Array | None:
+    """Return what a ranking looks at before time and DRAM bytes; None: nothing."""
+    if ranking in ("time", "dram"):
+        return None
+    if ranking == "mram_writes":
+        return np.concatenate([f.mram for f in found])
+    weight = weight_w if ranking == "edp" else 0.0
+    return np.concatenate([f.energy + weight * f.time for f in found])
+
+
+def _panel_sides(shape: Shape) -> list[Side]:
+    """Return the sides that may have panels."""
+    imposed, sides = shape.p.imposed, [s for s in SIDES[:2] if shape.may_be_cut_twice(s)]
+    if imposed is None:
+        return sides
+    if imposed.panel is not None:
+        return [imposed.panel.side]
+    return (
+        [] if imposed.cuts or imposed.hold or (imposed.order and imposed.order not in PANEL_ORDERS) else sides
+    )
 
 
 def _taken(values: Array, size: tuple[int, ...], places: Int) -> Array:
@@ -173,11 +279,12 @@ def _in_steps(time: Array, least: float) -> Array:
     return np.asarray(least * (1 + STEP * steps), dtype=np.float64)
 
 
-def _worth_keeping(time: Array, dram: Array, tiles: Array, need: list[Array]) -> Int:
-    """Return, per bucket of buffer bytes, the leanest of the fastest, and the fastest of the leanest."""
-    cell, cells = _buckets(need, time.size)
-    keep = np.zeros(time.size, dtype=bool)
-    for keys in ((time, dram, tiles), (dram, time, tiles)):
+def _worth_keeping(need: list[Array], *orders: tuple[Array, ...]) -> Int:
+    """Return, per bucket of buffer bytes, the first of every order, such as the leanest of the fastest."""
+    size = orders[0][0].size
+    cell, cells = _buckets(need, size)
+    keep = np.zeros(size, dtype=bool)
+    for keys in orders:
         keep[_firsts(cell, cells, keys)] = True
     return np.flatnonzero(keep)
 

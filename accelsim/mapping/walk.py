@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -43,9 +44,12 @@ class Track:
 class _Level:
     """Bytes in use, kernel by kernel, read in the order of kernels while gaps come and go."""
 
-    def __init__(self, track: Track, kernels: int) -> None:
+    def __init__(self, track: Track, kernels: int, base: Sequence[int]) -> None:
         self.track = track
         self.change = [0] * (kernels + 2)
+        for kernel, used in enumerate(base):
+            self.change[kernel] += used
+            self.change[kernel + 1] -= used
         self.at = -1
         self.now = 0
         self.kept = [False] * len(track.gaps)
@@ -73,9 +77,9 @@ class _Level:
         self.kept[i] = keep
 
 
-def walk(track: Track, capacity: int, kernels: int) -> Walked:
-    """Keep the gaps of one group, farthest next use given up first."""
-    level = _Level(track, kernels)
+def walk(track: Track, capacity: int, kernels: int, base: Sequence[int] = ()) -> Walked:
+    """Keep the gaps of one group, farthest next use given up first; ``base`` bytes are in use anyway."""
+    level = _Level(track, kernels, base)
     active: list[int] = []
     given_up: list[Gap] = []
     for i, gap in enumerate(track.gaps):

@@ -53,11 +53,11 @@ class Stream:
     group: str
 
 
-def gemm_runs(draft: Draft, machine: Machine, through_buffer: bool) -> tuple[int, ...]:
+def gemm_runs(draft: Draft, machine: Machine) -> tuple[int, ...]:
     """Return how many neighbours each operand of a GEMM's kernel takes together, reads first.
 
-    ``through_buffer``: the operand that im2col expands comes through a line buffer, which takes whole words.
-    Nothing, if the machine counts all streams as along the grain.
+    Of the operand that im2col expands, without a line buffer. Nothing, if the machine counts all streams as
+    along the grain.
     """
     gemm = draft.leader.gemm
     if machine.layout == "along" or gemm is None:
@@ -68,9 +68,8 @@ def gemm_runs(draft: Draft, machine: Machine, through_buffer: bool) -> tuple[int
     runs = []
     for i, (operand, _) in enumerate((*draft.reads, *draft.writes)):
         which: Which = "a" if i == 0 else "b" if i == 1 else "c"  # riders take what the results are
-        buffered = through_buffer and which == gemm.expanded
         lanes = getattr(machine.pe_array, SPREAD[machine.pe_array.dataflow][which])
-        runs.append(ALL if buffered else run_along(operand, axes[vectors[which]], sizes, lanes))
+        runs.append(run_along(operand, axes[vectors[which]], sizes, lanes))
     return tuple(runs)
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 
-from accelsim.geometry import ceil_div
+import numpy as np
+
+from accelsim.geometry import DimMap, ceil_div
 from accelsim.graph.ir import Gemm, Graph
+from accelsim.mapping.im2col import window_of
 from accelsim.mapping.kernels import Draft
-from accelsim.mapping.problem import Piece
-from accelsim.mapping.questions import expansion
+from accelsim.mapping.problem import Array
 from accelsim.mapping.storage import stored_format
 from accelsim.mapping.ways import gemm_runs, vector_runs
 from accelsim.program.grain import ALL
@@ -37,12 +39,14 @@ class Weigher:
         """Return the words of every operand of a kernel, reads first."""
         operands = [o for o, _ in (*draft.reads, *draft.writes)]
         if draft.leader.gemm is not None:
-            pieces = [Piece(o, self._of(o.tensor, self.sizes)) for o in operands[:2]]
-            expanded = expansion(draft.leader, self.machine, pieces)
-            runs = gemm_runs(draft, self.machine, through_buffer=expanded != (1, 1))
-            elements = self._streamed(draft.leader.gemm, len(operands), expanded)
+            runs, share = list(gemm_runs(draft, self.machine)), self._unbuffered(draft)
+            elements = self._streamed(draft.leader.gemm, len(operands))
+            if share < 1:
+                index = "ab".index(draft.leader.gemm.expanded or "a")
+                runs[index] = ALL
+                elements[index] *= share
         else:
-            runs = vector_runs(draft, self.machine)
+            runs = list(vector_runs(draft, self.machine))
             walks = [sum(i in p for p in draft.pass_reads) for i in range(len(draft.reads))]
             walks += [1] * len(draft.writes)
             elements = [math.prod(o.shape) * n for o, n in zip(operands, walks, strict=True)]
@@ -60,7 +64,25 @@ class Weigher:
         block = min(held, unit.block) if unit is not None else 1
         return TURN * elements / block if block > run else elements / run
 
-    def _streamed(self, gemm: Gemm, operands: int, expanded: tuple[int, int]) -> list[float]:
+    def _unbuffered(self, draft: Draft) -> float:
+        """Return what the array reads of the expanded operand as a share of what it takes.
+
+        A line buffer counts as if it held lines of one channel: how many are in a tile is up to its cuts.
+        """
+        gemm = draft.leader.gemm
+        assert gemm is not None
+        operand = draft.reads["ab".index(gemm.expanded or "a")][0]
+        window = window_of(gemm, self._of(operand.tensor, self.sizes), self.machine)
+        if window is None:
+            return 1.0
+
+        def widths(dim: DimMap, size: int) -> Array:
+            return np.asarray(size if dim.axis == "x" else 1, dtype=np.float64)
+
+        reads, of = window.reads(widths)
+        return float(reads) / of
+
+    def _streamed(self, gemm: Gemm, operands: int) -> list[float]:
         """Return the elements of every operand that pass an edge of the array."""
         pe = self.machine.pe_array
         m, n, k, batch = (gemm.extent(s) for s in ("m", "n", "k", "batch"))
@@ -70,6 +92,4 @@ class Weigher:
             "os": (ceil_div(n, pe.cols), ceil_div(m, pe.rows)),
         }[pe.dataflow]
         found = [float(m * k * batch * over_n), float(k * n * batch * over_m)]
-        if gemm.expanded is not None:
-            found["ab".index(gemm.expanded)] *= expanded[0] / expanded[1]
         return found + [float(m * n * batch)] * (operands - 2)

@@ -28,6 +28,10 @@ class Extents:
     over_cols: int
     streamed: int
 
+    def beside(self, channels: int) -> Extents:
+        """Return the extents of as many such GEMMs side by side on diagonal blocks."""
+        return Extents(self.over_rows * channels, self.over_cols * channels, self.streamed)
+
     def folds(self, rows: int, cols: int) -> int:
         """Return the number of folds on an array of ``rows`` x ``cols``."""
         return ceil_div(self.over_rows, rows) * ceil_div(self.over_cols, cols)

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accelsim.geometry import Axis, Range, Tile, ceil_div, volume
-from accelsim.program.folds import extents, first_load, fold_tail
+from accelsim.program.fold_cuts import FoldCut, cuts_of, phased
+from accelsim.program.folds import Extents, extents, first_load, fold_tail
 from accelsim.program.jobs import Fold, Stream, stream_of
 from accelsim.program.program import Binding, Kernel, Side
 from accelsim.program.ranges import extent, part, tile_count, tiles_of, tiles_per_panel
@@ -61,46 +62,36 @@ class GemmTile:
     same_next: bool
 
 
-@dataclass(frozen=True, slots=True)
-class _Fold:
-    """One fold: rows and columns in use, its block of rows and of columns, the points it streams."""
-
-    rows: int
-    cols: int
-    row_block: int
-    col_block: int
-    last_row: bool
-    first_row: bool
-    last_col: bool
-    low: int  # points of the streamed side that went through these cells before
-    high: int
-    chunk: int  # which of the results of a column block
-    goes_on: bool  # with the stationary operand of the fold before
-    last_chunk: bool
-
-
 def gemm_folds(kernel: Kernel, array: ArrayShape, at: GemmTile, parked: int) -> list[Fold]:
     """Return the folds of one tile, ``parked`` points of each column block waiting in the accumulator."""
-    m, n, k = (extent(kernel.sides[s], at.tile) for s in ("m", "n", "k"))
-    e = extents(array.dataflow, m, n, k)
+    if kernel.decomposed:
+        cuts = phased(kernel, array.dataflow, array.rows, array.cols, at.tile, at.final)
+        return _folds(kernel, array, at, cuts, parked, False)
+    e, together = _extents(kernel, array, at.tile), extent(kernel.sides["batch"], at.tile)
     single = e.folds(array.rows, array.cols) == 1
     chunks = _chunks(kernel, array, at.tile) if at.final else [(0, 0, e.streamed)]
-    folds = _cut(e.over_rows, e.over_cols, array, e.streamed, chunks)
-    return _folds(kernel, array, at, folds, parked, single)
+    cuts = cuts_of(e, array.rows, array.cols, chunks, together)
+    return _folds(kernel, array, at, cuts, parked, single)
+
+
+def _extents(kernel: Kernel, array: ArrayShape, tile: Tile) -> Extents:
+    """Return the extents of a tile: of all its channels, if several lie side by side."""
+    m, n, k, together = (extent(kernel.sides[s], tile) for s in ("m", "n", "k", "batch"))
+    return extents(array.dataflow, m, n, k).beside(together)
 
 
 def _folds(
-    kernel: Kernel, array: ArrayShape, at: GemmTile, cuts: list[_Fold], parked: int, single: bool
+    kernel: Kernel, array: ArrayShape, at: GemmTile, cuts: list[FoldCut], parked: int, single: bool
 ) -> list[Fold]:
     """Return the folds; those that nothing tells apart are one object."""
     plain = array.dataflow != "os" and (kernel.psum is None or kernel.psum.region is None)
-    alike: dict[tuple[int, int, bool], Fold] = {}
+    alike: dict[tuple[int, int, bool, int], Fold] = {}
     found = []
     for cut in cuts:
         if not plain or cut.last_row:
             found.append(_fold(kernel, array, at, cut, parked, single))
             continue
-        key = (cut.rows, cut.cols, cut.first_row)
+        key = (cut.rows, cut.cols, cut.first_row, cut.high)
         if key not in alike:
             alike[key] = _fold(kernel, array, at, cut, parked, single)
         found.append(alike[key])
@@ -117,11 +108,11 @@ def parked_rows(kernel: Kernel, array: ArrayShape) -> int:
     if kernel.psum is None or kernel.psum.region is None:
         return 0
     tile = _largest(kernel)
-    m, n, k = (extent(kernel.sides[s], tile) for s in ("m", "n", "k"))
+    together = extent(kernel.sides["batch"], tile)
     if array.dataflow == "os":
-        columns = sum(_waiting(kernel, "n")) * len(_waiting(kernel, "m"))
-        return min(m, array.accumulator_elements // columns)
-    e = extents(array.dataflow, m, n, k)
+        columns = sum(_waiting(kernel, "n")) * len(_waiting(kernel, "m")) * together
+        return min(extent(kernel.sides["m"], tile), array.accumulator_elements // columns)
+    e = _extents(kernel, array, tile)
     over, streamed = OVER_COLS[array.dataflow], STREAMED[array.dataflow]
     blocks = sum(ceil_div(points, array.cols) for points in _waiting(kernel, over))
     blocks *= len(_waiting(kernel, streamed))
@@ -158,15 +149,15 @@ def most_parked(room: int, blocks: int, streamed: int, several_folds: bool) -> i
 def accumulator_use(kernel: Kernel, array: ArrayShape) -> int:
     """Return the elements of the accumulator that partial sums take while a tile is at work."""
     tile = _largest(kernel)
-    m, n, k = (extent(kernel.sides[s], tile) for s in ("m", "n", "k"))
-    e = extents(array.dataflow, m, n, k)
+    m, n, together = (extent(kernel.sides[s], tile) for s in ("m", "n", "batch"))
+    e = _extents(kernel, array, tile)
     if parked_rows(kernel, array):
         return array.accumulator_elements
     if array.dataflow != "os" and (kernel.psum is None or kernel.psum.region is not None):
         return min(array.accumulator_elements, e.streamed * min(array.cols, e.over_cols))
     if kernel.psum is None or kernel.psum.region is not None:
         return 0
-    return m * n * len(_waiting(kernel, "m")) * len(_waiting(kernel, "n"))
+    return m * n * together * len(_waiting(kernel, "m")) * len(_waiting(kernel, "n"))
 
 
 def _largest(kernel: Kernel) -> Tile:
@@ -221,45 +212,23 @@ def _chunks(kernel: Kernel, array: ArrayShape, tile: Tile) -> list[tuple[int, in
     return found
 
 
-def _cut(
-    over_rows: int, over_cols: int, array: ArrayShape, streamed: int, chunks: list[tuple[int, int, int]]
-) -> list[_Fold]:
-    down, across = ceil_div(over_rows, array.rows), ceil_div(over_cols, array.cols)
-    return [
-        _Fold(
-            min(array.rows, over_rows - i * array.rows),
-            min(array.cols, over_cols - j * array.cols),
-            i,
-            j,
-            i == down - 1,
-            i == 0,
-            j == across - 1,
-            low,
-            high,
-            number,
-            low > 0,
-            high == streamed,
-        )
-        for j in range(across)
-        for i in range(down)
-        for number, low, high in (chunks if i == down - 1 else [(0, 0, streamed)])
-    ]
-
-
-def _fold(kernel: Kernel, array: ArrayShape, at: GemmTile, fold: _Fold, parked: int, single: bool) -> Fold:
+def _fold(kernel: Kernel, array: ArrayShape, at: GemmTile, fold: FoldCut, parked: int, single: bool) -> Fold:
     goes_on = (single and at.same) or fold.goes_on
     streamed = fold.high - fold.low
-    elements = fold.rows * fold.cols if array.dataflow == "os" else streamed * fold.cols
+    cells = fold.rows * fold.cols // fold.together
+    elements = cells if array.dataflow == "os" else streamed * fold.cols
     psum_read, psum_write, leaves = _partial_sums(kernel, array, at, fold, parked, single)
     final = leaves and at.final
     narrow = _narrowed(kernel, array, at.tile, fold)
     load, streams = _operands(kernel, array, at.tile, fold)
+    goes_on = goes_on or (fold.empty and array.dataflow != "os")
     stays_in_pe = array.dataflow == "os" and (single or (at.first and at.final))
     return Fold(
-        cycles=streamed,
+        cycles=max(1, streamed),
         least=array.rows if array.convention == "physical" else 0,
         gap=_gap(array),
-        load=None if goes_on else load,
+        load=load[0] if load and not goes_on else None,
+        beside=() if goes_on else load[1:],
         load_cycles=0 if goes_on else array.loads,
         streams=streams,
         continues=goes_on,
@@ -269,30 +238,41 @@ def _fold(kernel: Kernel, array: ArrayShape, at: GemmTile, fold: _Fold, parked: 
         riders=_drained(kernel, kernel.reads, kernel.rider_reads, narrow, elements) if final else (),
         psum_read=psum_read * array.psum_bytes,
         psum_write=psum_write * array.psum_bytes,
-        block=(*at.block, fold.col_block, fold.row_block if array.dataflow == "os" else 0),
-        macs=fold.rows * fold.cols * streamed,
+        block=_block(array, at, fold),
+        macs=cells * streamed,
         accumulations=0 if stays_in_pe else _accumulated(array, fold, elements),
         result=_result(kernel, array, at.tile, fold) if final and fold.last_row else None,
     )
 
 
-def _result(kernel: Kernel, array: ArrayShape, tile: Tile, fold: _Fold) -> dict[str, Range] | None:
+def _block(array: ArrayShape, at: GemmTile, fold: FoldCut) -> tuple[int, ...]:
+    """Return the key of the block whose partial sums a fold adds to."""
+    phase = (fold.phase,) if fold.phase >= 0 else ()
+    return (*at.block, *phase, fold.col_block, fold.row_block if array.dataflow == "os" else 0)
+
+
+def _result(kernel: Kernel, array: ArrayShape, tile: Tile, fold: FoldCut) -> dict[str, Range] | None:
     """Return the part of the tile whose results are complete with this fold; None: more must follow."""
-    blocks = kernel.result_blocks
-    if not fold.last_col and fold.col_block % blocks != blocks - 1:
+    blocks = max(1, kernel.result_blocks * array.cols // fold.span)
+    if not fold.closes or (not fold.last_col and fold.col_block % blocks != blocks - 1):
         return None
-    narrow = _part_of(kernel, OVER_COLS[array.dataflow], tile, fold.col_block // blocks, array.cols * blocks)
+    narrow = _part_of(kernel, OVER_COLS[array.dataflow], tile, fold.col_block // blocks, fold.span * blocks)
     return _chunk_of(kernel, array, narrow, fold)
 
 
-def _column(kernel: Kernel, array: ArrayShape, tile: Tile, fold: _Fold) -> dict[str, Range] | None:
-    """Return the part of the tile over this fold's column block, in whole rows of storage."""
-    narrow = _part_of(kernel, OVER_COLS[array.dataflow], tile, fold.col_block, array.cols)
+def _column(kernel: Kernel, array: ArrayShape, tile: Tile, fold: FoldCut) -> dict[str, Range] | None:
+    """Return the part of the tile over this fold's column block, in whole rows of storage.
+
+    None: there is none, or its phases are not through.
+    """
+    if not fold.closes:
+        return None
+    narrow = _part_of(kernel, OVER_COLS[array.dataflow], tile, fold.col_block, fold.span)
     return _chunk_of(kernel, array, narrow, fold)
 
 
 def _chunk_of(
-    kernel: Kernel, array: ArrayShape, tile: dict[str, Range] | None, fold: _Fold
+    kernel: Kernel, array: ArrayShape, tile: dict[str, Range] | None, fold: FoldCut
 ) -> dict[str, Range] | None:
     """Return what of ``tile`` a fold's results are, which leave chunk by chunk."""
     if tile is None or (not fold.goes_on and fold.last_chunk):
@@ -301,7 +281,7 @@ def _chunk_of(
 
 
 def _partial_sums(
-    kernel: Kernel, array: ArrayShape, at: GemmTile, fold: _Fold, parked: int, single: bool
+    kernel: Kernel, array: ArrayShape, at: GemmTile, fold: FoldCut, parked: int, single: bool
 ) -> tuple[int, int, bool]:
     """Return the partial sums read and written in a bank, in elements, and whether final results leave.
 
@@ -310,13 +290,17 @@ def _partial_sums(
     goes to the bank and back with every fold.
     """
     spilled = kernel.psum is not None and kernel.psum.region is not None
+    if fold.empty:
+        return 0, 0, at.final
     if array.dataflow == "os":
-        low = fold.row_block * array.rows
-        waits = max(0, low + fold.rows - max(low, parked)) * fold.cols if spilled else 0
+        low = fold.skipped + fold.row_block * array.rows
+        rows = fold.rows // fold.together
+        waits = max(0, low + rows - max(low, parked)) * fold.cols if spilled else 0
         first = at.first or (single and at.same)
         last = at.final or (single and at.same_next)
         return 0 if first else waits, 0 if last else waits, at.final
-    waits = max(0, fold.high - max(fold.low, parked)) * fold.cols if spilled else 0
+    low, high = fold.skipped + fold.low, fold.skipped + fold.high
+    waits = max(0, high - max(low, parked)) * fold.cols if spilled else 0
     excess = _excess(array, fold)
     read = excess if not fold.first_row else waits if not at.first else 0
     if fold.last_row:
@@ -324,13 +308,15 @@ def _partial_sums(
     return read, excess, False
 
 
-def _excess(array: ArrayShape, fold: _Fold) -> int:
+def _excess(array: ArrayShape, fold: FoldCut) -> int:
     """Return the elements of a fold's results for which the accumulator has no room."""
     low, high = fold.low * fold.cols, fold.high * fold.cols
     return max(0, high - max(low, array.accumulator_elements))
 
 
-def _accumulated(array: ArrayShape, fold: _Fold, elements: int) -> int:
+def _accumulated(array: ArrayShape, fold: FoldCut, elements: int) -> int:
+    if fold.empty:
+        return 0
     if array.dataflow == "os":
         return min(elements, array.accumulator_elements)
     return elements - _excess(array, fold)
@@ -343,31 +329,35 @@ def _gap(array: ArrayShape) -> int:
     return fold_tail(array.convention, array.dataflow, array.rows, array.cols) + array.loads
 
 
-def _narrowed(kernel: Kernel, array: ArrayShape, tile: Tile, fold: _Fold) -> dict[str, Range] | None:
+def _narrowed(kernel: Kernel, array: ArrayShape, tile: Tile, fold: FoldCut) -> dict[str, Range] | None:
     """Return the part of the tile that this fold's column (and, for os, row) block covers."""
     narrow = _column(kernel, array, tile, fold)
-    if narrow is not None and array.dataflow == "os":
+    if narrow is not None and array.dataflow == "os" and not kernel.decomposed:
         narrow = part(kernel.sides["m"], narrow, fold.row_block, array.rows)
     return narrow
 
 
 def _operands(
-    kernel: Kernel, array: ArrayShape, tile: Tile, fold: _Fold
-) -> tuple[Stream | None, tuple[Stream, ...]]:
-    """Return the stationary operand's load and the streamed operands of one fold."""
+    kernel: Kernel, array: ArrayShape, tile: Tile, fold: FoldCut
+) -> tuple[tuple[Stream, ...], tuple[Stream, ...]]:
+    """Return the loads of the stationary operand and the streamed operands of one fold."""
+    if fold.empty:
+        return (), ()
     streamed = fold.high - fold.low
-    cells, rows = fold.rows * fold.cols, fold.rows * streamed
+    cells, rows = fold.rows * fold.cols // fold.together, fold.rows * streamed
     if array.dataflow == "os":
-        a = _stream(kernel, A, rows, _part_of(kernel, "m", tile, fold.row_block, array.rows))
-        b = _stream(kernel, B, fold.cols * streamed, _part_of(kernel, "n", tile, fold.col_block, array.cols))
-        return None, (a, b)
+        down = _part_of(kernel, "m", tile, fold.row_block, array.rows)
+        across = _part_of(kernel, "n", tile, fold.col_block, array.cols)
+        if kernel.decomposed:  # booked once per column block, with the last of its folds
+            down, across = (_column(kernel, array, tile, fold),) * 2
+        return (), _streams(kernel, A, rows, down) + _streams(kernel, B, fold.cols * streamed, across)
     side = OVER_COLS[array.dataflow]
     still, moving = (B, A) if array.dataflow == "ws" else (A, B)
-    done = fold.last_row and fold.last_chunk  # booked once per column block, with the last of its folds
-    held = _part_of(kernel, side, tile, fold.col_block, array.cols) if fold.last_row else None
+    done = fold.last_row and fold.last_chunk and fold.closes  # once per column block, with its last fold
+    held = _part_of(kernel, side, tile, fold.col_block, fold.span) if fold.last_row and fold.closes else None
     return (
-        _stream(kernel, still, cells, held),
-        (_stream(kernel, moving, rows, dict(tile) if done else None),),
+        _streams(kernel, still, cells, held),
+        _streams(kernel, moving, rows, dict(tile) if done else None),
     )
 
 
@@ -375,13 +365,24 @@ def _part_of(kernel: Kernel, side: Side, tile: Tile, block: int, width: int) -> 
     return part(kernel.sides[side], tile, block, width)
 
 
-def _stream(kernel: Kernel, index: int, elements: int, booked: dict[str, Range] | None) -> Stream:
+def _streams(
+    kernel: Kernel, operand: int, elements: int, booked: dict[str, Range] | None
+) -> tuple[Stream, ...]:
+    """Return what an operand moves: one stream, or one per bit field."""
+    fields = (operand, *kernel.further[operand]) if kernel.further else (operand,)
+    return tuple(_stream(kernel, operand, index, elements, booked) for index in fields)
+
+
+def _stream(
+    kernel: Kernel, operand: int, index: int, elements: int, booked: dict[str, Range] | None
+) -> Stream:
     binding = kernel.reads[index]
-    nbytes = elements * binding.data.element_bytes
-    if kernel.expanded == ("a", "b")[index]:
+    nbytes, unfolded = binding.data.bytes_of(elements), 0
+    if kernel.expanded == ("a", "b")[operand] and kernel.expansion[0] != kernel.expansion[1]:
+        unfolded = ceil_div(nbytes * kernel.unfolding[0], kernel.unfolding[1])
         nbytes = ceil_div(nbytes * kernel.expansion[0], kernel.expansion[1])
     box = binding.operand.box(booked) if booked is not None else None
-    return stream_of(binding, index, nbytes, box if box is not None and volume(box) else None)
+    return stream_of(binding, index, nbytes, box if box is not None and volume(box) else None, unfolded)
 
 
 def _drained(
@@ -399,5 +400,5 @@ def _drained(
         named = {d.axis for d in binding.operand.dims}
         covers = all(a.name in named or a.size == 1 for s in ("m", "n") for a in kernel.sides[s])
         elements = emit if covers else volume(box) if box is not None else 0
-        streams.append(stream_of(binding, i, elements * binding.data.element_bytes, box))
+        streams.append(stream_of(binding, i, binding.data.bytes_of(elements), box))
     return tuple(streams)

@@ -58,12 +58,14 @@ class Base:
 class Stream:
     """Bytes of a binding that a fold moves through a bank port; ``box`` is what the records book.
 
+    ``unfolded`` are the bytes that are read from a line buffer instead; 0: there is none between.
     ``carried`` are the bytes of elements among them, where words are not used whole; 0: all.
     """
 
     binding: int
     nbytes: int
     box: Box | None
+    unfolded: int = 0
     carried: int = 0
 
 
@@ -75,7 +77,7 @@ class Fold:
         cycles: Cycles of streaming.
         least: Least cycles of streaming before another fold may begin: its stationary tile's load.
         gap: Cycles between this fold's stream and the next fold's, in any case.
-        load: Stationary operand; ``load_cycles`` to shift it in.
+        load: Stationary operand; ``load_cycles`` to shift it in. ``beside``: its further bit fields.
         streams: Operands read along the way.
         continues: The stationary operand is the fold before's: nothing is loaded, the stream goes on.
         emit: Elements that leave; along the stream, or from its end on if ``emit_at_end``.
@@ -91,6 +93,7 @@ class Fold:
     least: int = 0
     gap: int = 0
     load: Stream | None = None
+    beside: tuple[Stream, ...] = ()
     load_cycles: int = 0
     streams: tuple[Stream, ...] = ()
     continues: bool = False
@@ -113,6 +116,7 @@ class Fold:
             self.least,
             self.gap,
             _shape(self.load) if self.load is not None else None,
+            tuple(map(_shape, self.beside)),
             self.load_cycles,
             tuple(map(_shape, self.streams)),
             self.continues,
@@ -131,14 +135,15 @@ class Fold:
 
 def _shape(stream: Stream) -> tuple[object, ...]:
     box = stream.box
-    return stream.binding, stream.nbytes, stream.carried, _lengths(box) if box is not None else None
+    lengths = _lengths(box) if box is not None else None
+    return stream.binding, stream.nbytes, lengths, stream.unfolded, stream.carried
 
 
-def stream_of(binding: Binding, index: int, nbytes: int, box: Box | None) -> Stream:
+def stream_of(binding: Binding, index: int, nbytes: int, box: Box | None, unfolded: int = 0) -> Stream:
     """Return the stream of ``nbytes`` of a binding's elements."""
     if binding.fetch is None:
-        return Stream(index, nbytes, box)
-    return Stream(index, binding.stream_bytes(nbytes), box, nbytes)
+        return Stream(index, nbytes, box, unfolded)
+    return Stream(index, binding.stream_bytes(nbytes), box, unfolded, nbytes)
 
 
 def _lengths(box: Box) -> tuple[int, ...]:

@@ -34,12 +34,19 @@ START = Base(0, 0, 0, 0, (), ())
 
 def transfer(binding: Binding, index: int, box: Box, ordinal: int, wait_tile: int = -1) -> Transfer:
     """Return the descriptor that moves ``box`` of ``binding``; ``ordinal`` counts those of its slots."""
-    size = binding.data.element_bytes
+    data = binding.data
     run = max(1, run_length(box, binding.operand.shape))
     elements = volume(box)
     slot = ordinal % len(binding.slots) if binding.slots else -1
     return Transfer(
-        index, box, slot, elements * size, ceil_div(elements, run), run * size, wait_tile, ordinal
+        index,
+        box,
+        slot,
+        data.bytes_of(elements),
+        ceil_div(elements, run),
+        data.bytes_of(run),
+        wait_tile,
+        ordinal,
     )
 
 

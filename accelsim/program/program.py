@@ -6,11 +6,12 @@ in the order of its loop nest and are enumerated on demand by ``accelsim.program
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from accelsim.geometry import Axis, Operand
+from accelsim.geometry import Axis, Operand, ceil_div
 from accelsim.words import Format, Phase, Role, Unit
 
 Side = Literal["batch", "m", "n", "k"]
@@ -33,7 +34,10 @@ class Region:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Data:
-    """One tensor as stored: its names, shape and element size.
+    """One tensor as stored, or a bit field of it: its names, shape and element size.
+
+    Where a tensor is split by bits, each field is stored by itself, its bits packed: ``bits`` of every
+    element, those at ``bit_places`` of the stored number, the lowest first. 0 bits: whole elements.
 
     ``order`` names the dimensions of more than one element that torch's tensor has, as they are stored,
     outermost first; empty: as torch has them. ``twin_of`` is the tensor that this is a second copy of.
@@ -46,6 +50,8 @@ class Data:
     shape: tuple[int, ...]
     element_bytes: int
     element_format: Format
+    bit_field: str = "all"
+    bit_places: tuple[int, ...] = ()
     order: tuple[int, ...] = ()
     twin_of: str = ""
 
@@ -55,12 +61,28 @@ class Data:
         return self.twin_of or self.tensor
 
     @property
+    def key(self) -> str:
+        """The tensor's name, or that of its field."""
+        return f"{self.tensor}[{self.bit_field}]" if self.bits else self.tensor
+
+    @property
+    def bits(self) -> int:
+        """Bits of an element of a tensor that is split; 0: it is not."""
+        return len(self.bit_places)
+
+    @property
+    def unit(self) -> int:
+        """Bytes of an element; of a bit field its bits, as residencies count them."""
+        return self.bits or self.element_bytes
+
+    @property
     def nbytes(self) -> int:
-        """Bytes of the whole tensor."""
-        total = self.element_bytes
-        for size in self.shape:
-            total *= size
-        return total
+        """Bytes of the whole tensor, or of its field."""
+        return self.bytes_of(math.prod(self.shape))
+
+    def bytes_of(self, elements: int) -> int:
+        """Return the bytes that so many elements take; those of a bit field lie bit by bit."""
+        return ceil_div(elements * self.bits, 8) if self.bits else elements * self.element_bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,9 +214,13 @@ class Kernel:
         panel: The side whose tiles go innermost, panel by panel; None: no side is cut twice.
         reads: Operands of the leader first (``a``, ``b`` of a GEMM), then those of the riders.
         rider_reads: Indices into ``reads`` that are read as results drain.
+        further: Indices into ``reads`` of the further bit fields of a GEMM's ``a`` and ``b``; those of other
+            operands that are split are among the ``rider_reads``, ``writes`` and ``passes``.
         writes: Results that are written; none of a tensor that only riders consume.
+        decomposed: A strided input gradient runs as one dense GEMM per phase, without inserted zeros.
         passes: Walks of a vector nest.
-        functions: Vector work per drained element, (part index, function, count).
+        functions: Vector work per drained element, (index into ``parts`` and then ``sums``, function, count).
+        sums: Of normalisations whose first pass rides here; the rest of them is the next kernel.
         write_back: Copies written to DRAM when the kernel is done.
     """
 
@@ -217,10 +243,19 @@ class Kernel:
     result_rows: int = 0  # points of the streamed side whose results leave at once; 0: a whole column block
     expanded: Literal["a", "b"] | None = None
     expansion: tuple[int, int] = (1, 1)  # array-side bytes = expanded bytes * first / second
+    unfolding: tuple[int, int] = (1, 1)  # bytes read from a line buffer likewise
+    decomposed: bool = False
+    sums: tuple[OpPart, ...] = ()
     mac_format: Format = "fp32"
     write_back: tuple[int, ...] = ()
+    further: tuple[tuple[int, ...], ...] = ()
     estimate_ps: int = 0
     estimate_dram_bytes: int = 0
+
+    @property
+    def accounts(self) -> tuple[OpPart, ...]:
+        """All ops that something in this kernel is done for."""
+        return (*self.parts, *self.sums)
 
     @property
     def leader(self) -> OpPart:

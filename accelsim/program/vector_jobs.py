@@ -118,4 +118,4 @@ def _vector_fold(kernel: Kernel, slab: Tile, walk: _Pass, ready: Mapping[int, Ti
 
 def _stream(binding: Binding, index: int, tile: Tile) -> Stream:
     box = binding.operand.box(tile)
-    return stream_of(binding, index, volume(box) * binding.data.element_bytes, box)
+    return stream_of(binding, index, binding.data.bytes_of(volume(box)), box)

@@ -201,7 +201,6 @@ def columns_of(profile: Profile) -> dict[str, Coded | NDArray[np.int64] | Array]
     }
     values |= {
         "read_index": reads.index[first],
-        "bit_field": Coded(np.zeros(count, dtype=np.int32), ["all"] if count else []),
         "reads": np.rint(total(reads.reads)).astype(np.int64),
         "bits": np.rint(bits).astype(np.int64),
         "dwell_ps": mean(reads.dwell_ps),

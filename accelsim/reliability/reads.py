@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -30,6 +30,7 @@ WORDS: Final = (
     "phase_written",
     "phase_read",
 )
+FIELD, BITS = "bit_field", "bits"  # columns of residencies with tensors that are split by bits
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,11 +65,11 @@ class Reads:
         weight = np.maximum(nbytes, 1)
         dwell = _real(source, "dwell_byte_ps") / weight
         return cls(
-            words={name: _words(source, name) for name in WORDS},
+            words={name: _words(source, name) for name in WORDS} | {FIELD: _fields(source, len(nbytes))},
             index=_whole(source, "read_index"),
             bins=_whole(source, "bin"),
             reads=_whole(source, "reads"),
-            bits=8 * nbytes,
+            bits=_whole(source, BITS) if BITS in _names(source) else 8 * nbytes,
             dwell_ps=np.maximum(dwell, 0.0),
             gap_ps=np.clip(_real(source, "gap_byte_ps") / weight, 0.0, np.maximum(dwell, 0.0)),
         )
@@ -83,6 +84,16 @@ class Reads:
         """Return a column of words, row by row."""
         coded = self.words[column]
         return [coded.words[c] for c in coded.codes]
+
+
+def _names(source: Residencies) -> Collection[str]:
+    return source.keys() if isinstance(source, Mapping) else source.column_names
+
+
+def _fields(source: Residencies, rows: int) -> Coded:
+    if FIELD in _names(source):
+        return _words(source, FIELD)
+    return Coded(np.zeros(rows, dtype=np.int32), ["all"] if rows else [])
 
 
 def _words(source: Residencies, name: str) -> Coded:

@@ -12,7 +12,8 @@ import numpy as np
 from accelsim.errors import InputError
 from accelsim.reliability.chain import Array
 from accelsim.reliability.profile import Profile
-from accelsim.reliability.reads import Reads
+from accelsim.reliability.reads import FIELD, Reads
+from accelsim.trace.coded import Coded
 from accelsim.trace.copies import EDGES_PS
 
 KEYS: Final = {"by_role": "role", "by_phase": "phase_read", "by_layer": "reader_layer"}
@@ -52,14 +53,18 @@ def unit_of(text: str) -> Unit:
 def error_sums(profile: Profile, unit: Unit = BIT) -> dict[str, dict[str, dict[str, float]]]:
     """Return ``by_role``, ``by_phase`` (of the read) and ``by_layer`` (of the reader).
 
+    Where tensors are split by bits, also ``by_field``, named ``role field``.
+
     Each has, by name, the mean over bits read of the probability that each cause alone makes a unit wrong,
     that it was wrong as it was written (``inherited``) and that it is delivered wrong (``total``), and the
     ``expected_flips`` of bits. Reads of write-backs are of layer ``dma``; what they deliver wrong is
     inherited by the copies that are filled with it, and counts there again.
     """
     reads, shown, found = profile.reads, _shown(profile, unit), {}
-    for name, column in KEYS.items():
-        coded = reads.words[column]
+    columns = {name: reads.words[column] for name, column in KEYS.items()}
+    if any(word != "all" for word in reads.words[FIELD].words):
+        columns["by_field"] = _pairs(reads.words["role"], reads.words[FIELD])
+    for name, coded in columns.items():
         count = len(coded.words)
         bits = np.bincount(coded.codes, weights=reads.bits, minlength=count)
         means = {
@@ -72,6 +77,13 @@ def error_sums(profile: Profile, unit: Unit = BIT) -> dict[str, dict[str, dict[s
             for i, word in sorted(enumerate(coded.words), key=lambda entry: entry[1])
         }
     return found
+
+
+def _pairs(roles: Coded, fields: Coded) -> Coded:
+    """Return the words ``role field`` of rows."""
+    both = roles.codes * len(fields.words) + fields.codes
+    words = [f"{role} {field}" for role in roles.words for field in fields.words]
+    return Coded(both.astype(np.int32), words).take(np.arange(len(both)))
 
 
 def overall(profile: Profile, unit: Unit = BIT) -> dict[str, float]:

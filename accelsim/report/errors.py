@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -54,10 +54,12 @@ class RunErrors:
     distance_histogram: Mapping[str, Any]
     wear: Mapping[str, Wear]
     notes: tuple[str, ...]
+    by_field: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # of split tensors
 
     def json(self) -> dict[str, Any]:
         """Return what ``accelsim errors --json`` prints."""
-        return {**asdict(self), "notes": list(self.notes)}
+        told = {**asdict(self), "notes": list(self.notes)}
+        return told if self.by_field else {k: v for k, v in told.items() if k != "by_field"}
 
 
 def banks_of(run: Run) -> dict[str, BankGroup]:
@@ -161,6 +163,7 @@ def error_tables(found: RunErrors, top: int = 10) -> RenderableType:
     shown = "by layer of the read" + (f" (top {top} of {len(layers)})" if len(layers) > top else "")
     for title, kind, rows in (
         ("by role", "role", {**found.by_role, "all": found.all}),
+        *([("by bit field", "role, field", found.by_field)] if found.by_field else []),
         ("by phase of the read", "phase", found.by_phase),
         (shown, "layer", dict(layers[:top])),
     ):

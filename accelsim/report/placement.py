@@ -12,9 +12,36 @@ from accelsim.report.layout import grid, paragraph
 from accelsim.trace import human
 
 if TYPE_CHECKING:
-    from accelsim.resolve.machine import Sensitivity
+    from accelsim.resolve.machine import Machine, Sensitivity
 
 Told = Mapping[str, Any]
+
+
+def split(fields: Sequence[Told]) -> RenderableType:
+    """Return where the bit fields of split tensors lay, by a summary's ``fields``."""
+    rows = [
+        (
+            f["role"],
+            f["field"],
+            f["group"],
+            str(f["bits"]),
+            human.traffic(f["read_bytes"]),
+            human.time(f["mean_dwell_ps"]),
+        )
+        for f in fields
+    ]
+    columns = ("role", "bit field", "bank group", "bits", "read", "mean time since the write")
+    return grid("Placement by bit field", columns, rows, text_columns=3)
+
+
+def field_table(machine: Machine) -> RenderableType:
+    """Return which bits of each role's tensors may lie in which groups."""
+    rows = [
+        (role, str(machine.formats[role]), f.name, str(f.bits), ", ".join(f.groups))
+        for role, of in machine.split.items()
+        for f in of
+    ]
+    return grid("placement by bit field", ("role", "format", "field", "bits", "bank groups"), rows, 5)
 
 
 def by_sensitivity(placement: Told | None, errors: Told) -> list[RenderableType]:

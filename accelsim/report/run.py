@@ -12,7 +12,7 @@ from rich.text import Text
 from accelsim.report.errors import error_grid
 from accelsim.report.layers import layer_costs
 from accelsim.report.layout import grid, paragraph
-from accelsim.report.placement import by_sensitivity
+from accelsim.report.placement import by_sensitivity, split
 from accelsim.trace import human
 from accelsim.words import PHASES, STALL_REASONS
 
@@ -37,6 +37,7 @@ def report(summary: Summary, skip: Summary, ops: pa.Table, top: int = 10) -> Ren
         bank_energy(summary),
         costliest_layers(summary, ops, top),
         capacity_use(summary),
+        *([split(summary["fields"])] if "fields" in summary else []),
         *([bit_errors(summary)] if "errors" in summary else []),
         *by_sensitivity(summary.get("placement"), summary.get("errors", {})),
         *footnotes(summary),
@@ -137,9 +138,12 @@ def bank_energy(summary: Summary) -> Group:
         for a in ("rmw", "scrub")
         if any(key.endswith(f" {a}") and key.startswith("spad.") for key in by_action)
     ]
-    actions, rows = ["read", "write", "leakage", *upkeep], []
+    buffers = ["buffer"] if any(key.rpartition(" ")[0].endswith(".buffer") for key in by_action) else []
+    actions, rows = ["read", "write", "leakage", *upkeep, *buffers], []
     for group in summary["capacity_bytes"]:
         own = {a.rpartition(" ")[2]: pj for a, pj in by_action.items() if a.startswith(f"spad.{group} ")}
+        if buffers:
+            own["buffer"] = sum(pj for a, pj in by_action.items() if a.startswith(f"spad.{group}.buffer "))
         parts = [own.get(action, 0.0) for action in actions]
         rows.append((group, *(human.energy(pj) for pj in parts), human.energy(sum(own.values()))))
     return grid("Scratchpad energy", ("bank group", *actions, "total"), rows)
@@ -208,7 +212,10 @@ def bit_errors(summary: Summary) -> Group:
         f"{group}: {d['name']} at {d['temperature_k']:g} K" for group, d in errors["devices"].items()
     )
     rows = {**errors["by_role"], "all": errors["all"]}
-    return error_grid(f"Errors per bit read ({of})", "role", rows)
+    table = error_grid(f"Errors per bit read ({of})", "role", rows)
+    if "by_field" not in errors:
+        return table
+    return Group(table, error_grid("Errors per bit read, by bit field", "role, field", errors["by_field"]))
 
 
 def footnotes(summary: Summary) -> list[RenderableType]:

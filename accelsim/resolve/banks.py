@@ -12,6 +12,7 @@ from accelsim.config.origins import Fault, Origins
 from accelsim.config.positions import KeyPath
 from accelsim.device.macros import Macro, MacroTable, NotInTable, Series
 from accelsim.resolve.cells import PS_PER_S, CellWrite, cell_write, technique_faults
+from accelsim.resolve.front import note_front, with_front
 from accelsim.resolve.ledger import Ledger
 from accelsim.resolve.machine import BankGroup
 from accelsim.resolve.tables import cell_of, table_of
@@ -106,7 +107,9 @@ def resolve_bank(
     note_techniques(name, bank, ledger)
     _note(name, bank, table, values, given, ledger)
     _note_fit(name, bank, table, capacity, values, given, where.spec, ledger)
-    group = with_techniques(_group(name, bank, capacity, values, write, where.spec.clock), bank, where.spec)
+    bare = _group(name, bank, capacity, values, write, where.spec.clock)
+    group = with_techniques(with_front(bare, bank, where.spec), bank, where.spec)
+    note_front(group, bank, ledger)
     what = upkeep_fault(group)
     key = "scrub_interval" if group.scrub_ps else "refresh_interval"
     return [where.fault(name, key, what)] if what else group

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import get_args
+from collections.abc import Iterator
+from typing import Any, get_args
 
 from accelsim import plugins
 from accelsim.config.arch import ArchSpec, VectorFunction
+from accelsim.config.bitfields import SPLIT, split_fields
 from accelsim.config.faults import did_you_mean
 from accelsim.config.origins import Fault, Origins
 from accelsim.config.positions import KeyPath
 from accelsim.config.ranges import price_names, unfit
 from accelsim.device.compute import NEW_NM, OLD_NM, in_range
+from accelsim.resolve.front import front_faults
+from accelsim.resolve.layouts import layout_faults
 
 POLICIES = ("roles", "sensitivity")  # of placement, built in
 
@@ -33,18 +37,16 @@ def cross_faults(spec: ArchSpec, origins: Origins) -> list[Fault]:
             faults.append(origins.fault(("bank", name, "iso_area"), what))
         if bank.model and plugins.find(plugins.BANKS, bank.model) is None:
             faults.append(_unknown(("bank", name, "model"), bank.model, plugins.BANKS, (), origins))
-    faults += _policy_faults(spec, origins)
-    if spec.transpose.rate and spec.scratchpad.layout != "modelled":
-        what = 'has no effect without scratchpad.layout = "modelled"'
-        faults.append(origins.fault(("transpose", "rate"), what))
+    faults += _policy_faults(spec, origins) + front_faults(spec, origins) + layout_faults(spec, origins)
     if "master_weight" in spec.placement.lists and "master_weight" not in spec.format:
         what = "has no effect without [format] master_weight: weights are then updated in place"
         faults.append(origins.fault(("placement", "master_weight"), what, at_key=True))
-    names = price_names(spec.bank, get_args(VectorFunction))
+    buffered = [name for name, bank in spec.bank.items() if bank.write_buffer is not None]
+    names = price_names(spec.bank, get_args(VectorFunction), buffered)
     faults += [
         origins.fault(("prices", p), what, at_key=True) for p, what in unfit(spec.prices, names).items()
     ]
-    return faults + _name_faults(spec, origins)
+    return faults + _field_faults(spec, origins) + _name_faults(spec, origins)
 
 
 def _policy_faults(spec: ArchSpec, origins: Origins) -> list[Fault]:
@@ -74,15 +76,45 @@ def _name_faults(spec: ArchSpec, origins: Origins) -> list[Fault]:
     faults: list[Fault] = []
     if spec.accumulator.overflow:
         names.append((("accumulator", "overflow"), spec.accumulator.overflow))
-    for role, groups in spec.placement.lists.items():
+    for keys, groups in _placements(spec):
         for i, group in enumerate(groups):
-            names.append((("placement", role, i), group))
+            names.append(((*keys, i), group))
             if group in groups[:i]:
-                faults.append(origins.fault(("placement", role, i), f'"{group}" stands twice'))
+                faults.append(origins.fault((*keys, i), f'"{group}" stands twice'))
     for keys, name in names:
         if name not in spec.bank:
             hint = did_you_mean(name, spec.bank) or f"; there are {', '.join(spec.bank)}"
             faults.append(origins.fault(keys, f'no bank group "{name}"{hint}'))
+    return faults
+
+
+def _placements(spec: ArchSpec) -> Iterator[tuple[KeyPath, tuple[str, ...]]]:
+    """Yield every list of bank groups of ``[placement]``, those of bit fields too, and where it stands."""
+    fields = spec.placement.fields
+    for role, groups in spec.placement.lists.items():
+        if role not in fields:
+            yield ("placement", role), groups
+    for role, table in fields.items():
+        yield from ((("placement", role, name), groups) for name, groups in table.items())
+
+
+def _field_faults(spec: ArchSpec, origins: Origins) -> list[Fault]:
+    """Return the faults of bit fields that do not part their role's format."""
+    faults: list[Fault] = []
+    for role, table in spec.placement.fields.items():
+        form, keys = spec.format.get(role), ("placement", role)
+        if spec.placement.policy != "roles":
+            what = f'policy = "{spec.placement.policy}" takes lists of bank groups, no bit fields'
+            faults.append(origins.fault(keys, what))
+        elif form is None or form not in SPLIT:
+            known = ", ".join(SPLIT)
+            what = f"bit fields need [format] {role}, one of {known}, which says what bits there are"
+            faults.append(origins.fault(keys, what + (f"; it is {form}" if form else "")))
+        else:
+            for name, what in split_fields(tuple(table), form)[1]:
+                faults.append(origins.fault((*keys, name) if name else keys, what, at_key=bool(name)))
+        what = "an empty list: all bits of a tensor lie on chip, or none; name groups"
+        faults += [origins.fault((*keys, name), what) for name, groups in table.items() if not groups]
     return faults
 
 
@@ -94,9 +126,15 @@ def without_empty_groups(spec: ArchSpec) -> ArchSpec:
     gone = {name for name, bank in spec.bank.items() if not bank.count}
     if not gone:
         return spec
-    lists: dict[str, tuple[str, ...] | None] = {
-        role: None if groups and gone.issuperset(groups) else tuple(g for g in groups if g not in gone)
-        for role, groups in spec.placement.lists.items()
+
+    def left(groups: tuple[str, ...]) -> tuple[str, ...] | None:
+        return None if groups and gone.issuperset(groups) else tuple(g for g in groups if g not in gone)
+
+    lists: dict[str, Any] = {role: left(groups) for role, groups in spec.placement.lists.items()}
+    there = tuple(name for name in spec.bank if name not in gone)
+    lists |= {
+        role: {name: left(groups) or there for name, groups in table.items()}
+        for role, table in spec.placement.fields.items()
     }
     spill = "" if spec.accumulator.overflow in gone else spec.accumulator.overflow
     return spec.model_copy(

@@ -15,6 +15,7 @@ from accelsim.config.origins import Fault, error
 from accelsim.device.macros import NotInTable
 from accelsim.resolve.banks import Where, resolve_bank, series_of
 from accelsim.resolve.cells import added_mm2
+from accelsim.resolve.front import buffer_mm2, mux_area
 from accelsim.resolve.ledger import Ledger
 from accelsim.resolve.machine import Machine
 from accelsim.resolve.tables import table_of
@@ -36,6 +37,7 @@ def solved_capacities(where: Where, other: Machine) -> dict[str, int]:
     if faults:
         raise error(faults)
     left = other.area_mm2 - _fixed_area(where, groups)
+    left -= sum(buffer_mm2(bank, where.spec.node) * area_factor(bank) for bank in groups.values())
     size = _macro_bytes(where, other, groups, left)
     return {name: size * bank.count * bank.subbanks for name, bank in groups.items()}
 
@@ -97,6 +99,7 @@ def _macro_bytes(where: Where, other: Machine, groups: dict[str, BankSpec], left
         lanes = {n: b.count * b.subbanks for n, b in groups.items()}
         return sum(
             area_factor(b)
+            * mux_area(b)
             * (
                 lanes[n] * tables[n].area_mm2(size)
                 + added_mm2(b, macros[n], lanes[n] * size, where.spec.node)

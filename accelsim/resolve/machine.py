@@ -8,9 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import Literal
+from typing import Literal, NamedTuple
 
-from accelsim.words import Convention, Dataflow, Format, Role, Technology
+from accelsim.config.bitfields import bits_of
+from accelsim.words import ROLES, Convention, Dataflow, Format, Role, Technology
+
+Interleave = Literal["word", "line", "tile"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +129,30 @@ class Ecc:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WriteBuffer:
+    """A buffer of words before the cells of each bank.
+
+    Attributes:
+        entries: Words that it holds, per bank.
+        high, low: Levels in words: from ``high`` on the cells are written before anything is read, down to
+            ``low``.
+        coalescing: A write of a word that is in the buffer takes no other entry.
+        forwarding: A read of a word that is in the buffer is served from there.
+        cycle_ps: Of a beat's way in, or out to a reader.
+        access_pj: Of a word written to an entry, or read from it.
+    """
+
+    entries: int
+    high: int
+    low: int
+    coalescing: bool
+    forwarding: bool
+    cycle_ps: int
+    access_pj: float
+    area_mm2: float = 0.0  # of all buffers of the group; in its ``area_mm2``, too
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BankGroup:
     """``count`` equal banks of ``subbanks`` macros each. Word energies and cycles are one macro's.
 
@@ -183,6 +210,7 @@ class BankGroup:
     wakeup_ps: int = 0
     model: str = ""  # plug-in that times it
     model_identity: str = ""  # with the distribution and its version
+    buffer: WriteBuffer | None = None
 
     @property
     def lanes(self) -> int:
@@ -234,10 +262,15 @@ class Transpose:
 class MappingChoices:
     """What the mapper is told."""
 
-    objective: Literal["time", "dram"]
-    fusion: Literal["none", "epilogue"]
-    depthwise: Literal["array"]
-    dgrad: Literal["zero-insert"]
+    objective: Literal["time", "dram", "energy", "edp", "mram_writes"]
+    fusion: Literal["none", "epilogue", "epilogue+stats"]
+    depthwise: Literal["array", "vector", "diagonal"]
+    dgrad: Literal["zero-insert", "decomposed"]
+
+    @property
+    def priced(self) -> bool:
+        """Whether energies decide the mapping: then it is another one at other prices."""
+        return self.objective in ("energy", "edp")
 
 
 Changes = tuple[float, float]  # shares of a written word's bits that go to 0, and to 1
@@ -314,6 +347,22 @@ class Sensitivity:
         return self.access_pj_per_bit[role][group] + lies_ps * self.leakage_pj_per_bit_ps[group]
 
 
+class BitField(NamedTuple):
+    """Some bits of every element of a tensor, in groups of their own.
+
+    ``places`` are the bits, 0 the lowest, ascending.
+    """
+
+    name: str
+    places: tuple[int, ...]
+    groups: tuple[str, ...]
+
+    @property
+    def bits(self) -> int:
+        """How many bits of an element."""
+        return len(self.places)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
     """The whole resolved machine.
@@ -321,6 +370,7 @@ class Machine:
     Attributes:
         toggle: Share of a written word's bits that change, by role.
         content: What data look like: by role, and where it has been measured by ``role layer``.
+        placement: Bank groups by role; where its tensors are split by bits, also by ``role field``.
         layout: Whether streams across the grain of their words cost more than those along it.
         transpose: The unit that turns streams; None: there is none.
     """
@@ -342,13 +392,17 @@ class Machine:
     static_mw: float
     host_gap_ps: int
     formats: Mapping[Role, Format | None]  # None: the workload's
-    placement: Mapping[Role, tuple[str, ...]]  # bank groups in order of preference; () : DRAM only
+    placement: Mapping[str, tuple[str, ...]]  # bank groups in order of preference; () : DRAM only
     sources: tuple[Sourced, ...]
     toggle: Mapping[Role, float] = field(default_factory=dict)
     content: Mapping[str, Content] = field(default_factory=dict)
     sensitivity: Sensitivity | None = None  # placement by it; None: by role alone
     policy: str = ""  # plug-in that places tensors
     policy_identity: str = ""  # with the distribution and its version
+    im2col_pj_per_byte: float = 0.0  # in or out of the line buffer
+    interleave: Interleave = "word"
+    line_bytes: int = 0  # of ``interleave = "line"``
+    skew: int = 0
     layout: Literal["along", "modelled"] = "along"
     transpose: Transpose | None = None
 
@@ -356,6 +410,22 @@ class Machine:
     def area_mm2(self) -> float:
         """Area of all banks."""
         return sum(b.area_mm2 for b in self.banks.values())
+
+    def fields_of(self, role: Role) -> tuple[BitField, ...]:
+        """Return the bit fields that a role's tensors are split into, highest first; (): they are not."""
+        form, found = self.formats.get(role), []
+        if form is not None:
+            for key, groups in self.placement.items():
+                of, _, name = key.partition(" ")
+                if of == role and name:
+                    found.append(BitField(name, bits_of(name, form), groups))
+        return tuple(sorted(found, key=lambda field: -max(field.places)))
+
+    @property
+    def split(self) -> dict[Role, tuple[BitField, ...]]:
+        """The bit fields of the roles whose tensors are split."""
+        found = {role: self.fields_of(role) for role in ROLES}
+        return {role: fields for role, fields in found.items() if fields}
 
     @property
     def changes(self) -> dict[Role, Changes]:

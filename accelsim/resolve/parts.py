@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from accelsim import plugins
 from accelsim.config.arch import ArchSpec
+from accelsim.config.bitfields import REST, split_fields
 from accelsim.config.positions import KeyPath
 from accelsim.device.compute import (
     CLOCK,
@@ -72,6 +73,7 @@ def assemble(
         dma=_dma(spec, ledger),
         dram=_dram(spec, ledger),
         im2col_line_buffer_bytes=spec.im2col.line_buffer,
+        im2col_pj_per_byte=_line_buffer(spec, ledger),
         mapping=MappingChoices(
             objective=spec.mapping.objective,
             fusion=spec.mapping.fusion,
@@ -81,16 +83,29 @@ def assemble(
         static_mw=spec.static.power,
         host_gap_ps=host_gap,
         formats={role: spec.format.get(role) for role in ROLES},
-        placement={role: spec.placement.lists.get(role, tuple(banks)) for role in ROLES},
+        placement=_placement(spec, banks),
         sources=ledger.sources(),
         toggle={role: spec.toggle_rate.get(role, TOGGLE) for role in ROLES},
         content={role: _content(spec, role) for role in ROLES},
         sensitivity=sensitivity,
         policy=policy,
         policy_identity=plugins.demand(plugins.PLACEMENT, policy).identity if policy else "",
+        interleave=spec.scratchpad.interleave,
+        line_bytes=spec.scratchpad.line if spec.scratchpad.interleave == "line" else 0,
+        skew=spec.scratchpad.skew,
         layout=spec.scratchpad.layout,
         transpose=transpose,
     )
+
+
+def _placement(spec: ArchSpec, banks: Mapping[str, BankGroup]) -> dict[str, tuple[str, ...]]:
+    """Return the groups by role and, where its tensors are split, by ``role field``."""
+    found: dict[str, tuple[str, ...]] = {role: spec.placement.lists.get(role, tuple(banks)) for role in ROLES}
+    for role, table in spec.placement.fields.items():
+        names = split_fields(tuple(table), spec.format[role])[0]
+        if len(names) > 1:
+            found |= {f"{role} {name}": table[name if name in table else REST] for name in names}
+    return found
 
 
 def _content(spec: ArchSpec, role: Role) -> Content:
@@ -176,6 +191,19 @@ def _accumulator(spec: ArchSpec, ledger: Ledger) -> Accumulator:
     return Accumulator(
         capacity_bytes=acc.capacity, element_bytes=element, rmw_pj=energy, overflow=acc.overflow
     )
+
+
+def _line_buffer(spec: ArchSpec, ledger: Ledger) -> float:
+    """Return the energy of a byte in or out of the line buffer, which is noted if there is one."""
+    given, keys = spec.im2col.energy, ("im2col", "energy")
+    energy = accumulate_pj(1, spec.node) / 2 if given is None else given
+    if not spec.im2col.line_buffer:
+        return energy
+    if given is None:
+        ledger.note(keys, energy, "pJ", ASSUMED)
+    else:
+        ledger.written(keys, energy, "pJ")
+    return energy
 
 
 def _vector(spec: ArchSpec, ledger: Ledger) -> VectorUnit:

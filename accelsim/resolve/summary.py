@@ -277,6 +277,12 @@ def _techniques(bank: BankGroup) -> tuple[str, ...]:
         found.append(
             f"drowsy words leak {100 * bank.drowsy_leakage:g} % and wake in {bank.wakeup_ps / 1000:g} ns"
         )
+    if bank.buffer is not None:
+        b = bank.buffer
+        found.append(
+            f"write buffer of {b.entries} words a bank, {b.area_mm2:.2g} mm2, marks at {b.high} and {b.low}"
+            f"{', coalesces' * b.coalescing}{', forwards' * b.forwarding}"
+        )
     if bank.max_dwell_ps:
         found.append(f"data lie at most {bank.max_dwell_ps / 1e6:.4g} us")
     return tuple(found)

@@ -10,13 +10,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from accelsim.geometry import ceil_div
 from accelsim.graph.ir import Gemm, Graph, Op
+from accelsim.mapping.variants import array_cycles, channels_together, is_decomposed
 from accelsim.program.folds import compute_cycles, extents
 from accelsim.program.program import Kernel, Program
 from accelsim.resolve.machine import Machine
 from accelsim.run.energy import EnergyRow
 from accelsim.trace.coded import Coded
+from accelsim.trace.copies import CopyKey, Sums
 from accelsim.trace.recorder import OpTimes, Part, Recorder
+from accelsim.trace.schema import SPLIT
 from accelsim.words import STALL_REASONS
 
 if TYPE_CHECKING:
@@ -60,7 +64,7 @@ def _op_row(row: OpRow, machine: Machine) -> dict[str, Any]:
         "layer": op.layer,
         "phase": op.phase,
         "kind": op.kind,
-        **_gemm_columns(op.gemm, machine),
+        **_gemm_columns(op.gemm, machine, kernel.unit == "pe_array"),
         "macs": op.macs,
         "array_busy_cycles": times.busy_cycles if leads and kernel.unit == "pe_array" else 0,
         "start_ps": times.start_ps,
@@ -78,11 +82,16 @@ def _op_row(row: OpRow, machine: Machine) -> dict[str, Any]:
     }
 
 
-def _gemm_columns(gemm: Gemm | None, machine: Machine) -> dict[str, int]:
+def _gemm_columns(gemm: Gemm | None, machine: Machine, on_array: bool) -> dict[str, int]:
     if gemm is None:
         return dict.fromkeys(("m", "n", "k", "groups", "folds", "compute_cycles"), 0)
     pe = machine.pe_array
     m, n, k, groups = (gemm.extent(s) for s in ("m", "n", "k", "batch"))
+    if not on_array:
+        return {"m": m, "n": n, "k": k, "groups": groups, "folds": 0, "compute_cycles": 0}
+    if is_decomposed(gemm, machine) or channels_together(gemm, machine) > 1:
+        folds, cycles = array_cycles(gemm, machine)
+        return {"m": m, "n": n, "k": k, "groups": groups, "folds": folds, "compute_cycles": cycles}
     e = extents(pe.dataflow, m, n, k)
     folds = e.folds(pe.rows, pe.cols)
     cycles = compute_cycles(pe.convention, pe.dataflow, pe.rows, pe.cols, m, n, k)
@@ -119,7 +128,7 @@ def served_layout(op: Op, kernel: Kernel) -> str:
     """
     reads = [b.lie for b in kernel.reads if b.op == op.name]
     writes = [b.lie for b in kernel.writes if b.op == op.name]
-    if op.gemm is not None:
+    if kernel.unit == "pe_array" and op.gemm is not None:
         named = list(zip("ab", reads, strict=True)) + [("c", lie) for lie in writes]
     else:
         named = [("reads", "+".join(sorted(set(reads)))), ("writes", "+".join(sorted(set(writes))))]
@@ -202,7 +211,7 @@ def energy_columns(rows: list[EnergyRow], names: Iterable[str]) -> Mapping[str, 
 
 
 def residency_columns(recorder: Recorder, names: Iterable[str]) -> Columns:
-    """Return the columns of ``residencies.parquet``, sorted by all keys."""
+    """Return the columns of ``residencies.parquet``, sorted by all keys; with split tensors two more."""
     found = recorder.histogram.rows
     keys, readers, indices, bins = map(list, zip(*found, strict=True)) if found else ([], [], [], [])
     sums = list(found.values())
@@ -217,12 +226,28 @@ def residency_columns(recorder: Recorder, names: Iterable[str]) -> Columns:
         "read_index": indices,
         "bin": bins,
         "count": [s.count for s in sums],
-        "bytes": [s.nbytes for s in sums],
-        "dwell_byte_ps": [s.dwell_byte_ps for s in sums],
-        "gap_byte_ps": [s.gap_byte_ps for s in sums],
+        **_sizes(keys, sums),
         "reads": [s.count for s in sums],
     }
-    listed = list(names)
+    listed = [*names, *(SPLIT if any(key.bit_field != "all" for key in keys) else ())]
     ranks = list(zip(*(values[name] for name in listed[:13]), strict=True))
     order = sorted(range(len(sums)), key=ranks.__getitem__)
     return {name: [values[name][i] for i in order] for name in listed}
+
+
+def _sizes(keys: Sequence[CopyKey], sums: Sequence[Sums]) -> dict[str, list[Any]]:
+    """Return what rows add up to; a bit field's bytes are its bits' rounded up, its times in proportion."""
+    bits = [s.nbytes * (8 if k.bit_field == "all" else 1) for k, s in zip(keys, sums, strict=True)]
+    nbytes = [ceil_div(n, 8) for n in bits]
+
+    def times(name: str) -> list[int]:
+        found = map(attrgetter(name), sums)
+        return [t * n // max(1, s.nbytes) for t, n, s in zip(found, nbytes, sums, strict=True)]
+
+    return {
+        "bytes": nbytes,
+        "dwell_byte_ps": times("dwell_byte_ps"),
+        "gap_byte_ps": times("gap_byte_ps"),
+        "bit_field": [key.bit_field for key in keys],
+        "bits": bits,
+    }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from accelsim.geometry import ceil_div
 from accelsim.trace.recorder import Recorder
 
 
@@ -21,6 +22,6 @@ def copy_columns(recorder: Recorder, names: Iterable[str]) -> Mapping[str, list[
         "phase_read": [s.reader.phase for s in singles],
         "written_ps": [s.written_ps for s in singles],
         "read_ps": [s.read_ps for s in singles],
-        "bytes": [s.nbytes for s in singles],
+        "bytes": [s.nbytes if s.key.bit_field == "all" else ceil_div(s.nbytes, 8) for s in singles],
     }
     return {name: values[name] for name in names}

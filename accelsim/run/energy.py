@@ -6,9 +6,9 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from accelsim.errors import RunError
-from accelsim.resolve.machine import BankGroup, Machine
-from accelsim.run.pe_energy import MAC, array_counts, array_price_pj
+from accelsim.resolve.machine import Machine
+from accelsim.resolve.prices import MAC, price_pj, standing_w
+from accelsim.run.pe_energy import array_counts
 from accelsim.trace.recorder import Part, Recorder
 
 PER_BIT = {"noc", "dma", "dram", "transpose"}
@@ -32,54 +32,6 @@ class EnergyRow:
     def energy_pj(self) -> float:
         """count * price, or power * time (1 W for 1 ps is 1 pJ)."""
         return self.count * self.price_pj + self.powered_ps * self.price_w
-
-
-def price_pj(machine: Machine, component: str, action: str, role: str = "", layer: str = "") -> float:
-    """Return the energy of one action in pJ.
-
-    What the data of ``role`` look like, in ``layer`` where that has been measured, decides a write's energy.
-
-    Raises:
-        RunError: if the machine has no price for it, naming the key to set.
-    """
-    if component == "pe_array":
-        other = array_price_pj(machine, action)
-        if other is not None:
-            return other
-        prices = machine.pe_array.mac_pj
-        fmt = action.removeprefix("mac.")
-        if fmt not in prices:
-            known = ", ".join(prices)
-            raise RunError(f"no energy for a {fmt} MAC; set pe_array.mac_energy.{fmt} (known: {known})")
-        return prices[fmt]  # type: ignore[index]
-    if component == "accumulator":
-        return machine.accumulator.rmw_pj
-    if component == "vector":
-        return machine.vector.pj.get(action, machine.vector.pj["add"])
-    if component == "noc":
-        return machine.noc.pj_per_bit
-    if component == "transpose":
-        assert machine.transpose is not None
-        return machine.transpose.pj_per_bit
-    if component == "dma":
-        return machine.dma.pj_per_bit
-    if component == "dram":
-        return machine.dram.read_pj_per_bit if action == "read" else machine.dram.write_pj_per_bit
-    bank = machine.banks[component.removeprefix("spad.")]
-    if action != "write":
-        return bank.read_pj
-    data = machine.content_of(role, layer)
-    return write_price_pj(bank, data.toggles, data.rises)
-
-
-def write_price_pj(bank: BankGroup, toggle: float, rises: float = 0.5) -> float:
-    """Return the energy of a word's write of which a share ``toggle`` of the bits change.
-
-    ``rises`` of these go from 0 to 1.
-    """
-    changed = rises * bank.changed_cost + (1 - rises) * bank.falling_cost
-    driven = toggle * changed + (1 - toggle) * bank.unchanged_cost
-    return bank.write_pj - bank.write_cell_pj * (1 - driven)
 
 
 def energy_rows(
@@ -108,7 +60,7 @@ def energy_rows(
         for action, part, n in array_counts(machine, recorder.counts, recorder.ops)
         if n
     ]
-    powers = _standing_w(machine)
+    powers = standing_w(machine)
     by_op: dict[str, dict[str, float]] = {}
     for (op, group), share in (powered or {}).items():
         by_op.setdefault(op, {})[f"spad.{group}"] = share
@@ -135,15 +87,6 @@ def _gated(row: EnergyRow, gated: Mapping[str, float]) -> EnergyRow:
     return replace(row, price_pj=row.price_pj * (1 - gated.get(row.part.op, 0.0)))
 
 
-def _standing_w(machine: Machine) -> list[tuple[str, str, float]]:
-    """Return (component, action, watts) of everything that draws power all the time."""
-    powers = [(f"spad.{n}", "leakage", b.leakage_mw * 1e-3) for n, b in machine.banks.items()]
-    powers += [(f"spad.{n}", "scrub", upkeep_w(b)) for n, b in machine.banks.items()]
-    powers.append(("dram", "background", machine.dram.background_mw * 1e-3))
-    powers.append(("static", "logic", machine.static_mw * 1e-3))
-    return [p for p in powers if p[2]]
-
-
 def _drawn(
     powers: list[tuple[str, str, float]], op: str, by_op: Mapping[str, Mapping[str, float]]
 ) -> list[tuple[str, str, float]]:
@@ -152,13 +95,6 @@ def _drawn(
     if not share:
         return powers
     return [(c, a, w * share.get(c, 1.0) if a == "leakage" else w) for c, a, w in powers]
-
-
-def upkeep_w(bank: BankGroup) -> float:
-    """Return the power of scrub and refresh: all words read and written back, unchanged, per interval."""
-    words = bank.capacity_bytes // bank.word_bytes
-    per_pass = words * (bank.read_pj + write_price_pj(bank, 0.0))  # pJ; 1 pJ per ps is 1 W
-    return sum(per_pass / interval for interval in (bank.scrub_ps, bank.refresh_ps) if interval)
 
 
 def sums(rows: Iterable[EnergyRow]) -> dict[str, object]:

@@ -59,10 +59,11 @@ def judged(
     hottest = {
         name: hottest_writes(program, counts, name, machine.banks[name].word_bytes) for name in devices
     }
+    sums = error_sums(profile)
     errors: dict[str, Any] = {
         "devices": {name: {"name": d.name, "temperature_k": d.temperature_k} for name, d in devices.items()},
         "all": overall(profile),
-        "by_role": error_sums(profile)["by_role"],
+        **{name: sums[name] for name in ("by_role", "by_field") if name in sums},
         "worst": worst_reads(columns),
         "hottest_writes": hottest,
     }

@@ -13,7 +13,7 @@ from accelsim.config.document import load_spec
 from accelsim.config.ert import ErtComponent, ErtEntrySpec, ErtMapSpec, find_component, load_ert
 from accelsim.config.origins import Origins, error
 from accelsim.errors import InputError
-from accelsim.run.pe_energy import MAC
+from accelsim.resolve.prices import MAC
 from accelsim.trace.runs import Run
 
 IN_BITS: Final = ("dma", "dram", "noc")  # counted in bits
@@ -208,5 +208,7 @@ def _bits(machine: Mapping[str, Any], component: str) -> Iterator[int]:
         yield 1
     if component.startswith("spad."):
         yield machine["banks"][component.removeprefix("spad.")]["word_bytes"] * 8
+    if component == "im2col":
+        yield 8
     if component == "accumulator":
         yield machine["accumulator"]["element_bytes"] * 8

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from accelsim.config.mappingfile import stored_mapping
 from accelsim.errors import InputError
 from accelsim.graph.ir import Graph
 from accelsim.program.program import Program
 from accelsim.resolve.machine import Machine
 from accelsim.resolve.stored import stored_machine
-from accelsim.run.plans import key_of, program_of
+from accelsim.run.plans import Mapped, key_of, mapped_of
 from accelsim.trace.runs import Run
 
 
-def frozen_program(run: Run, graph: Graph, graph_hash: str, machine: Machine, cold: bool) -> Program:
-    """Return the program that ``run`` executed, to be executed by ``machine``.
+def frozen_program(run: Run, graph: Graph, graph_hash: str, machine: Machine, cold: bool) -> Mapped:
+    """Return the program that ``run`` executed, to be executed by ``machine``, and its record.
 
     Raises:
         InputError: Another workload, or a machine that the program does not fit, naming the keys.
@@ -33,16 +34,20 @@ def frozen_program(run: Run, graph: Graph, graph_hash: str, machine: Machine, co
     mapped_on = replace(
         mapped_on, banks={n: mapped_on.banks[n] for n in manifest.get("bank_order", mapped_on.banks)}
     )
-    if manifest.get("program") != key_of(graph_hash, mapped_on, cold):
+    by_hand, given_hash = None, ""
+    if "mapping_file" in manifest:
+        told = manifest["mapping_file"]
+        by_hand, given_hash = stored_mapping(told["given"], f"{where}: {told['name']}"), told["sha256"]
+    if manifest.get("program") != key_of(graph_hash, mapped_on, cold, given_hash):
         raise InputError(
             f"--mapping-from {where}: mapped by another version of accelsim or numpy; run it again"
         )
-    program = program_of(graph, graph_hash, mapped_on, cold=cold)
+    program, record = mapped_of(graph, graph_hash, mapped_on, cold=cold, by_hand=by_hand)
     faults = list(_misfits(program, mapped_on, machine))
     if faults:
         raise InputError(f"--mapping-from {where}: does not fit {machine.name}: {'; '.join(faults)}")
     capacity = {name: bank.capacity_bytes for name, bank in machine.banks.items()}
-    return replace(program, capacity_bytes=capacity)
+    return Mapped(replace(program, capacity_bytes=capacity), record)
 
 
 def _misfits(program: Program, old: Machine, new: Machine) -> Iterator[str]:
@@ -51,6 +56,8 @@ def _misfits(program: Program, old: Machine, new: Machine) -> Iterator[str]:
         "[pe_array] rows, cols, dataflow, convention": [
             (m.pe_array.rows, m.pe_array.cols, m.pe_array.dataflow, m.pe_array.convention) for m in (old, new)
         ],
+        "[mapping] depthwise, dgrad": [(m.mapping.depthwise, m.mapping.dgrad) for m in (old, new)],
+        "[im2col] line_buffer": [m.im2col_line_buffer_bytes for m in (old, new)],
         "[accumulator] capacity, format": [
             (m.accumulator.capacity_bytes, m.accumulator.element_bytes) for m in (old, new)
         ],

@@ -1,4 +1,4 @@
-"""What the policy ``sensitivity`` did in a run: what it kept out of which group, and where it was wrong."""
+"""Where data lay in a run: bit fields, and what the policy ``sensitivity`` kept out of which group."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from accelsim.geometry import ceil_div
 from accelsim.graph.ir import Graph
 from accelsim.mapping.dwells import Stay
 from accelsim.mapping.refusals import refusals
 from accelsim.program.program import Program
 from accelsim.resolve.machine import Machine, Sensitivity
 from accelsim.trace.coded import Coded
+from accelsim.trace.recorder import Recorder
 from accelsim.words import WRITE_BACK
 
 if TYPE_CHECKING:
@@ -52,6 +54,34 @@ def told_placement(machine: Machine, graph: Graph, program: Program) -> dict[str
             "largest": [_told(stay, homes) for stay in largest[:LISTED]],
         }
     }
+
+
+def told_fields(program: Program, recorder: Recorder) -> dict[str, Any]:
+    """Return ``fields`` for the summary: how much of which bit field was read in which group, and how old.
+
+    Empty where no tensor is split. Reads of write-backs count.
+    """
+    data = [b.data for kernel in program.kernels for b in (*kernel.reads, *kernel.writes)]
+    places = {(d.role, d.bit_field): d.bit_places for d in data if d.bits}
+    found: dict[tuple[str, str, str], list[int]] = {}
+    for (key, *_), sums in recorder.histogram.rows.items():
+        if (key.role, key.bit_field) in places:
+            entry = found.setdefault((key.role, key.bit_field, key.bank_group), [0, 0])
+            entry[0] += sums.nbytes  # bits
+            entry[1] += sums.dwell_byte_ps
+    order = sorted(found, key=lambda of: (of[0], -max(places[of[0], of[1]]), of[2]))  # type: ignore[index]
+    told = [
+        {
+            "role": role,
+            "field": field,
+            "group": group,
+            "bits": len(places[role, field]),  # type: ignore[index]
+            "read_bytes": ceil_div(found[role, field, group][0], 8),
+            "mean_dwell_ps": found[role, field, group][1] // max(1, found[role, field, group][0]),
+        }
+        for role, field, group in order
+    ]
+    return {"fields": told} if told else {}
 
 
 def _why(stay: Stay) -> str:

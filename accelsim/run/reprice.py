@@ -17,11 +17,12 @@ from accelsim.errors import InputError
 from accelsim.resolve import load_machine
 from accelsim.resolve.load import load_prices
 from accelsim.resolve.machine import Machine
+from accelsim.resolve.prices import MAC
 from accelsim.resolve.summary import assumed_keys, sources_used
 from accelsim.run.columns import energy_columns
 from accelsim.run.energy import EnergyRow, energy_rows, sums
-from accelsim.run.pe_energy import MAC, follows
-from accelsim.trace.folder import RunFolder
+from accelsim.run.pe_energy import follows
+from accelsim.trace.folder import MAPPING, RunFolder
 from accelsim.trace.recorder import OpTimes, Part, Recorder
 from accelsim.trace.runs import Run
 from accelsim.trace.schema import ENERGY, TABLES
@@ -29,12 +30,13 @@ from accelsim.trace.schema import ENERGY, TABLES
 PRICES: Final = frozenset(  # last parts of the keys that no time and no place depends on
     (
         *("mac_pj", "rmw_pj", "pj", "read_pj", "write_pj", "write_cell_pj", "unchanged_cost", "changed_cost"),
-        *("falling_cost", "register_pj_per_bit", "clock_pj", "content"),
+        *("falling_cost", "register_pj_per_bit", "clock_pj", "content", "im2col_pj_per_byte"),
         *("leakage_mw", "area_mm2", "pj_per_bit", "read_pj_per_bit", "write_pj_per_bit", "background_mw"),
-        *("static_mw", "toggle", "sources", "name", "node_nm", "temperature_k"),
+        *("access_pj", "static_mw", "toggle", "sources", "name", "node_nm", "temperature_k"),
     )
 )
-EXTRA: Final = ("errors.parquet", "copies.parquet")  # where the run has them
+TEXTS: Final = frozenset({"sources", "name", "area_mm2", "node_nm", "temperature_k"})  # no energies
+EXTRA: Final = ("errors.parquet", "copies.parquet", MAPPING)  # where the run has them
 KEPT: Final = tuple(f"{name}.parquet" for name in TABLES if name != "energy")
 
 
@@ -56,6 +58,8 @@ def reprice(
     described = json.loads(json.dumps(asdict(machine)))
     before = run.manifest["machine"]
     differ = list(_differences(before, described, ""))
+    if machine.mapping.priced and "mapping_from" not in run.manifest["decides"] and not differ:
+        _refuse_other_prices(run, before, described)
     if any(b.device is not None for b in machine.banks.values()) and before["toggle"] != described["toggle"]:
         differ.append("toggle_rate (of bit errors too)")
     if _zeros(before) != _zeros(described):
@@ -86,13 +90,26 @@ def reprice(
     return folder.path, summary
 
 
-def _differences(ours: Any, other: Any, key: str) -> Iterator[str]:
+def _refuse_other_prices(run: Run, before: Mapping[str, Any], described: Mapping[str, Any]) -> None:
+    """Refuse other prices where they decided the mapping: the other machine would have another one."""
+    differ = list(_differences(before, described, "", TEXTS))
+    if differ:
+        objective = described["mapping"]["objective"]
+        raise InputError(
+            f'{run.path}: was mapped by its prices ([mapping] objective = "{objective}"), and these differ: '
+            f"{', '.join(differ[:8])}{', ...' if len(differ) > 8 else ''}; for this mapping at other prices, "
+            f"simulate with --mapping-from {run.name}"
+        )
+
+
+def _differences(ours: Any, other: Any, key: str, passed_over: frozenset[str] = PRICES) -> Iterator[str]:
     """Yield the dotted keys in which two descriptions differ, but for prices."""
-    if key.rpartition(".")[2] in PRICES and ".device." not in key:
+    if key.rpartition(".")[2] in passed_over and ".device." not in key:
         return
     if isinstance(ours, Mapping) and isinstance(other, Mapping):
         for name in sorted({*ours, *other}):
-            yield from _differences(ours.get(name), other.get(name), f"{key}.{name}" if key else name)
+            below = f"{key}.{name}" if key else name
+            yield from _differences(ours.get(name), other.get(name), below, passed_over)
     elif ours != other:
         yield key
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from accelsim.errors import AccelsimError
 from accelsim.frontend.topology import parse
@@ -74,7 +74,7 @@ def _ports(bank: BankGroup, granularity: int) -> Iterator[Check]:
         "write": (beats * bank.write_cycle_ps, f"{beats} write cycles"),
     }
     for action, (expected, formula) in hand.items():
-        asked = Bank(Sim(), bank, granularity)
+        asked = Bank(Sim(), replace(bank, buffer=None), granularity)  # the cells, whatever stands before them
         access = asked.access(action, WORDS * bank.word_bytes)  # type: ignore[arg-type]
         name = f"{bank.name}: {action} {WORDS} words, ps"
         yield Check(name, f"{formula}, {bank.lanes} macros", expected, access.done_ps - access.queued_ps)

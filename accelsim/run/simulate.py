@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from accelsim import MODEL_VERSION, __version__, plugins
+from accelsim.config.mappingfile import load_mapping
 from accelsim.errors import GraphError, InputError
 from accelsim.frontend import Captured, load_workload
 from accelsim.graph.ir import Graph
@@ -26,6 +27,7 @@ from accelsim.resolve import load_machine
 from accelsim.resolve.activity import load_activity, with_activity
 from accelsim.resolve.load import load_prices
 from accelsim.resolve.machine import Machine
+from accelsim.resolve.prices import gated_shares
 from accelsim.run.collector import seldom_collected
 from accelsim.run.columns import (
     energy_columns,
@@ -39,11 +41,10 @@ from accelsim.run.energy import energy_rows
 from accelsim.run.errors import write_errors
 from accelsim.run.frozen import frozen_program
 from accelsim.run.gating import powered_shares
-from accelsim.run.pe_energy import gated_shares
-from accelsim.run.placement import told_placement
-from accelsim.run.plans import key_of, program_of
+from accelsim.run.placement import told_fields, told_placement
+from accelsim.run.plans import key_of, mapped_of
 from accelsim.run.summary import JSON_KEYS, summarize_run
-from accelsim.trace.folder import RunFolder
+from accelsim.trace.folder import MAPPING, RunFolder
 from accelsim.trace.recorder import Part, Recorder
 from accelsim.trace.runs import open_run
 from accelsim.trace.schema import COPIES, ENERGY, OPS, RESIDENCIES, SPANS
@@ -109,6 +110,7 @@ def simulate(
     trace_tensors: Sequence[str] = (),
     exact: bool = False,
     mapping_from: str | Path | None = None,
+    mapping: Path | None = None,
     activity: Path | None = None,
     command: Sequence[str] = (),
     progress: Progress | None = None,
@@ -128,6 +130,7 @@ def simulate(
         force: Replace another run at ``out``.
         trace_tensors: Globs of tensors whose single copies are kept in ``copies.parquet``.
         mapping_from: A run, by name or folder, whose tiles, order and placement are taken.
+        mapping: A mapping file: tiles, orders, places of tensors; what it leaves out is the mapper's choice.
         activity: A table of what data look like, measured in training (``activity.parquet``).
         exact: Simulate every tile, also those of a steady state; the same results, later.
         command: What the user typed, for the manifest.
@@ -138,6 +141,9 @@ def simulate(
         RunError: if the run cannot finish.
     """
     stages = _Stages(progress)
+    if mapping is not None and mapping_from is not None:
+        raise InputError("--mapping FILE and --mapping-from RUN exclude each other: give one")
+    by_hand = load_mapping(Path(mapping)) if mapping is not None else None
     measured = load_activity(Path(activity)) if activity is not None else None
     machine = load_machine(arch, tuple(overrides))
     machine = machine if measured is None else with_activity(machine, measured)
@@ -156,25 +162,35 @@ def simulate(
         source = open_run(mapping_from)
         frozen = frozen_program(source, captured.graph, graph_hash, machine, cold)
         options["mapping_from"] = source.manifest["id"]
+    given: dict[str, Any] = {}
+    if by_hand is not None and mapping is not None:
+        given = {"name": Path(mapping).name, "sha256": by_hand[0].sha256}
+        options["mapping_file"] = given
     decides = {**options, "trace_tensors": list(trace_tensors), "model_version": MODEL_VERSION, "seed": SEED}
     run_id = _run_id(machine, graph_hash, decides)
     name = f"{machine.name}_{captured.graph.name}"
     target = Path(out) if out is not None else None
     with RunFolder.create(target, name, run_id, force) as folder:
         with stages.stage("map") as report:
-            program = frozen or program_of(captured.graph, graph_hash, machine, cold=cold, progress=report)
+            mapped = frozen or mapped_of(
+                captured.graph, graph_hash, machine, cold=cold, progress=report, by_hand=by_hand
+            )
+            program = mapped.program
         with stages.stage("simulate") as report:
             recorder = run_program(machine, program, trace_tensors, report, exact=exact)
         with stages.stage("write"):
             told = {**options, "accumulate": int(captured.spec.get("accumulate", 1))}
+            folder.write_text(MAPPING, mapped.record)
             summary = _write(folder, machine, captured.graph, program, recorder, told)
             skip = _skip(recorder)
             manifest = _manifest(machine, captured, graph_hash, skip, command, decides)
             if prices := load_prices(arch, tuple(overrides)):
                 manifest["prices"] = prices  # no part of the id
             if frozen is None:
-                manifest["program"] = key_of(graph_hash, machine, cold)
+                manifest["program"] = key_of(graph_hash, machine, cold, given.get("sha256", ""))
                 manifest["bank_order"] = list(machine.banks)
+            if by_hand is not None:
+                manifest["mapping_file"] = {**given, "given": by_hand[0].plain}
             folder.write_manifest({**manifest, "wall_s": dict(stages.wall_s)})
     return Result(summary, skip, folder.path, dict(stages.wall_s))
 
@@ -229,7 +245,8 @@ def _write(
         folder.write_extra("copies", copy_columns(recorder, COPIES))
     errors = write_errors(folder, machine, residencies, program, recorder.counts)
     summary = summarize_run(machine, graph, program, recorder, rows, energy, options) | errors
-    if "mapping_from" not in options:
+    summary |= told_fields(program, recorder)
+    if not {"mapping_from", "mapping_file"} & set(options):
         summary |= told_placement(machine, graph, program)
     folder.write_summary(summary)
     return summary

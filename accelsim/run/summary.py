@@ -45,6 +45,7 @@ def summarize_run(
     """Return the summary. Only what the inputs decide: no wall times, no paths."""
     cycles = Clock(machine.clock_hz).at_or_after(recorder.end_ps)
     macs = sum(r.op.macs for r in rows)
+    multiplied = sum(r.op.macs for r in rows if r.kernel.unit == "pe_array")
     cells = machine.pe_array.rows * machine.pe_array.cols
     return {
         "schema": SCHEMA_VERSION,
@@ -58,7 +59,7 @@ def summarize_run(
         "time_ps": recorder.end_ps,
         "host_gap_ps": machine.host_gap_ps,
         "macs": macs,
-        "pe_utilization": macs / (cells * cycles) if cycles else 0.0,
+        "pe_utilization": multiplied / (cells * cycles) if cycles else 0.0,
         "parameters": graph.parameters,
         "energy_pj": sums(energy),
         "dram_bytes": dict(recorder.dram_bytes),
@@ -190,6 +191,11 @@ def _notes(machine: Machine, graph: Graph, program: Program, options: dict[str, 
     if "mapping_from" in options:
         run = options["mapping_from"][:8]
         notes.append(f"tiles, order and placement are those of run {run}, and so is the estimate of time")
+    if "mapping_file" in options:
+        file = options["mapping_file"]
+        notes.append(
+            f"tiles, orders and places are those of {file['name']} ({file['sha256'][:8]}), where it gives any"
+        )
     if any(" " in key for key in machine.content):
         notes.append("zeros, toggles and their directions as measured in training, where they were")
     notes.append(_left_out(machine))
@@ -205,6 +211,11 @@ def _notes(machine: Machine, graph: Graph, program: Program, options: dict[str, 
             )
     if machine.sensitivity is not None:
         notes += _tolerance_notes(machine.sensitivity, graph)
+    if any(b.data.bits for kernel in program.kernels for b in (*kernel.reads, *kernel.writes)):
+        notes.append(
+            "split tensors lie and move field by field, in DRAM too; bits are taken to change as often in "
+            "every field of a role"
+        )
     if machine.host_gap_ps:
         notes.append(
             f"a gap of {human.time(machine.host_gap_ps)} between steps counts in dwells and standing energy"
@@ -214,5 +225,6 @@ def _notes(machine: Machine, graph: Graph, program: Program, options: dict[str, 
             f"{g} {n // 1024} of {program.capacity_bytes[g] // 1024} KiB"
             for g, n in program.planned_capacity_bytes.items()
         )
-        notes.append(f"the plan estimated fastest keeps to a part of the scratchpad ({used}): see placement")
+        best = "fastest" if machine.mapping.objective in ("time", "dram") else "best"
+        notes.append(f"the plan estimated {best} keeps to a part of the scratchpad ({used}): see placement")
     return notes

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from accelsim.graph.ir import Graph
+from accelsim.mapping.variants import least_macs
 from accelsim.resolve.machine import Machine
 from accelsim.sweep.figures import Figures, of_machine
 
@@ -18,7 +19,7 @@ from accelsim.sweep.figures import Figures, of_machine
 def lower_bounds(machine: Machine, graph: Graph) -> Figures:
     """Return figures that no run of ``graph`` on ``machine`` comes below; those of the machine are exact."""
     cells = machine.pe_array.rows * machine.pe_array.cols
-    cycles = math.ceil(sum(op.macs for op in graph.ops) / cells)
+    cycles = math.ceil(_macs(machine, graph) / cells)
     time_ps = cycles * 10**12 // machine.clock_hz
     energy = mac_pj(machine, graph) + ungated_mw(machine) * 1e-3 * time_ps
     return {"cycles": cycles, "time_ps": time_ps, "host_gap_ps": machine.host_gap_ps} | {
@@ -48,7 +49,11 @@ def mac_pj(machine: Machine, graph: Graph) -> float:
     """Return the energy of the multiply-accumulates of ``graph``, at the cheapest format of the machine."""
     array = machine.pe_array
     cheapest = 0.0 if array.zero_gating else min(array.mac_pj.values())
-    return sum(op.macs for op in graph.ops) * cheapest
+    return _macs(machine, graph) * cheapest
+
+
+def _macs(machine: Machine, graph: Graph) -> int:
+    return sum(least_macs(op.gemm, machine) for op in graph.ops if op.gemm is not None)
 
 
 def standing_mw(machine: Machine) -> float:

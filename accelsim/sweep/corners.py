@@ -15,7 +15,7 @@ from typing import Any, Final
 from accelsim.errors import InputError
 from accelsim.resolve import load_machine
 from accelsim.resolve.machine import Content, Machine
-from accelsim.run.energy import price_pj, upkeep_w
+from accelsim.resolve.prices import price_pj, upkeep_w
 from accelsim.trace.runs import Run
 
 CORNERS: Final[dict[str, float]] = {"tt": 1.0, "ff": 2.5, "ss": 0.4}  # factors of leakage, assumed
@@ -84,6 +84,7 @@ _VALUED: Final = (
     "--out",
     "--trace-tensor",
     "--mapping-from",
+    "--mapping",
     "--activity",
 )
 

@@ -98,8 +98,13 @@ def point_id(machine: Machine, work: Work) -> str:
     return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
 
 
+def as_mapped(machine: Machine) -> Machine:
+    """Return the machine as mapping and simulation see it: without prices, where these decide no mapping."""
+    return replace(machine, name="", sources=()) if machine.mapping.priced else without_prices(machine)
+
+
 def without_prices(machine: Machine) -> Machine:
-    """Return the machine as mapping and simulation see it."""
+    """Return the machine without what decides neither times nor, but for energies as objective, places."""
     parts: dict[str, Any] = {
         part: replace(getattr(machine, part), **dict.fromkeys(names, 0.0))
         for part, names in _PRICES.items()
@@ -127,13 +132,15 @@ def _unpriced(bank: Any) -> dict[str, Any]:
     """Return the fields of a bank group to be reset; names that it has not are passed over."""
     names = {field.name for field in dataclasses.fields(bank)}
     reset: dict[str, Any] = {name: type(getattr(bank, name))(0) for name in _BANK_PRICES if name in names}
+    if bank.buffer is not None:
+        reset["buffer"] = replace(bank.buffer, access_pj=0.0, area_mm2=0.0)
     gating = bank.power_gating if bank.power_gating == "drowsy" else "none"  # waking takes time
     return reset | {"device": None, "cell": "", "power_gating": gating, "refresh_model": "physical"}
 
 
 def timing_key(machine: Machine, work: Work) -> str:
     """Return what two points share that need one simulation and, if they are trained, one training."""
-    bare = without_prices(machine)
+    bare = as_mapped(machine)
     what = [asdict(bare), list(bare.banks), work.graph_hash, work.cold]
     what += [work.training.decides, errors_key(machine)] if work.training is not None else []
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
@@ -159,11 +166,11 @@ def _outcome(job: Job) -> Outcome:
 
 def simulated(job: Job) -> Figures:
     """Return the figures of a point: the summary's of ``accelsim run``, and training's if it is trained."""
+    from accelsim.resolve.prices import gated_shares
     from accelsim.run.columns import op_rows, residency_columns
     from accelsim.run.energy import energy_rows
     from accelsim.run.errors import judged
     from accelsim.run.gating import powered_shares
-    from accelsim.run.pe_energy import gated_shares
     from accelsim.run.summary import summarize_run
     from accelsim.trace.recorder import Part
     from accelsim.trace.schema import RESIDENCIES
@@ -202,7 +209,7 @@ def estimated(job: Job) -> Figures:
     from accelsim.sweep.bounds import standing_mw
 
     machine = job.machine
-    program = map_graph(graph_of(job.work), without_prices(machine), cold=job.work.cold)
+    program = map_graph(graph_of(job.work), as_mapped(machine), cold=job.work.cold)
     time_ps, dram = program.estimate_ps, program.estimate_dram_bytes
     wire = (machine.dram.read_pj_per_bit + machine.dram.write_pj_per_bit) / 2 + machine.dma.pj_per_bit
     energy = dram * 8 * wire + standing_mw(machine) * 1e-3 * time_ps + mac_energy(job)
@@ -237,7 +244,7 @@ def _simulate(job: Job) -> tuple[Program, Recorder]:
     from accelsim.mapping import map_graph
     from accelsim.run.collector import seldom_collected
 
-    bare = without_prices(job.machine)
+    bare = as_mapped(job.machine)
     with seldom_collected():
         program = map_graph(graph_of(job.work), bare, cold=job.work.cold)
         recorder = run_program(bare, program)

@@ -176,11 +176,17 @@ def _with_areas(groups: list[Group], base: str) -> list[Group]:
 
 def _placement(machine: ArchSpec, names: list[str]) -> Settings:
     """Let every list of placement that the base has end in the mix's groups that it does not name."""
-    return {
-        f"placement.{role}": [*listed, *(n for n in names if n not in listed)]
-        for role in ROLES
-        if (listed := machine.placement.lists.get(role))
+
+    def longer(listed: Sequence[str]) -> list[str]:
+        return [*listed, *(n for n in names if n not in listed)]
+
+    placement = machine.placement
+    found: Settings = {
+        f"placement.{role}": longer(listed) for role in ROLES if (listed := placement.lists.get(role))
     }
+    for role, fields in placement.fields.items():
+        found[f"placement.{role}"] = {name: longer(groups) for name, groups in fields.items()}
+    return found
 
 
 def as_overrides(settings: Mapping[str, Any]) -> tuple[str, ...]:

@@ -35,6 +35,9 @@ def time_swings(run: Run, ranges: Ranges) -> list[TimeSwing]:
     """
     if not ranges.timings:
         return []
+    own = {"mapping_from", "mapping_file"} & set(run.manifest["decides"])
+    if own:
+        raise InputError(f"{run.path}: has its own mapping; [timings] are of runs that the mapper mapped")
     base, settings = described(run)
     return [
         TimeSwing(key, *_ends([_simulated(run, base, [*settings, f"{key}={toml(end)}"]) for end in ends]))

@@ -62,7 +62,8 @@ MEANING: Final[dict[str, dict[str, str]]] = {
         "period_ps": "time from one occurrence to the next",
     },
     "energy": {
-        "component": "pe_array, accumulator, vector, spad.GROUP, noc, transpose, dma, dram or static",
+        "component": "pe_array, accumulator, im2col, vector, spad.GROUP(.buffer), noc, transpose, "
+        "dma, dram or static",
         "action": "what was done: mac.FORMAT, rmw, read, write, leakage, ...: energy.md",
         "op": _NAMES["op"],
         "role": _NAMES["role"],
@@ -120,7 +121,7 @@ MEANING: Final[dict[str, dict[str, str]]] = {
         "phase_written": "phase of the write",
         "phase_read": "phase of the read",
         "read_index": "0 for the first read of the copy, 1 for the second, ...",
-        "bit_field": "which bits of an element: all",
+        "bit_field": "which bits of an element: all, or the field of a tensor that is split by bits",
         "reads": "reads",
         "bits": "bits read, all reads together; the means below weight by them",
         "dwell_ps": "mean time since the write",
@@ -144,6 +145,8 @@ MEANING: Final[dict[str, dict[str, str]]] = {
 }
 
 WHEN: Final[dict[str, str]] = {
+    "residencies": "Where tensors are split by bits there are two more columns: `bit_field` (which bits of "
+    "an element: all, or the name of the field) and `bits` (the exact number behind `bytes`, rounded up).",
     "copies": "Only where tensors were traced (`--trace-tensor`). One row per read of a piece of a copy.",
     "errors": "Only where a bank group of the machine has a device. The rows of `residencies.parquet` with "
     "the bins of the dwell, and the fates of the copies, together; groups without a device have rows too, "

@@ -49,6 +49,7 @@ class CopyKey:
     fate: str
     phase_written: Phase | None
     layer: str
+    bit_field: str = "all"  # of another one sizes are in bits, as it may have less than a byte of an element
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +103,7 @@ class Grid:
 
 @dataclass(slots=True)
 class Sums:
-    """One row of the histogram."""
+    """One row of the histogram; of a bit field its bytes are bits."""
 
     count: int = 0
     nbytes: int = 0
@@ -193,7 +194,8 @@ class TrackedCopy:
 
     A copy carried over from the step before does not know its write times yet: its reads are kept and
     entered by ``settle`` once the step's length and the writes of the update are known. ``origin`` is
-    where the box of a buffered tile, seen from its own corner, lies in the tensor.
+    where the box of a buffered tile, seen from its own corner, lies in the tensor. ``element_bytes`` are bits
+    of a bit field.
     """
 
     def __init__(

@@ -1,6 +1,6 @@
 """The run folder: written whole or not at all, and read back with checks.
 
-    runs/<name>-<id>/  manifest.json  summary.json
+    runs/<name>-<id>/  manifest.json  summary.json  mapping.json
                        ops.parquet  spans.parquet  energy.parquet  residencies.parquet
                        copies.parquet  errors.parquet: only of some runs
 
@@ -23,13 +23,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from accelsim.errors import InputError
 from accelsim.trace import tables
-from accelsim.trace.schema import EXTRA_TABLES, SCHEMA_VERSION, TABLES
+from accelsim.trace.schema import EXTRA_TABLES, SCHEMA_VERSION, SPLIT, TABLES
 
 if TYPE_CHECKING:
     from accelsim.trace.tables import Column
 
 MANIFEST: Final = "manifest.json"
 SUMMARY: Final = "summary.json"
+MAPPING: Final = "mapping.json"
 RESULTS: Final = (SUMMARY, *(f"{name}.parquet" for name in TABLES))  # decided by the run's id
 
 
@@ -103,9 +104,14 @@ class RunFolder:
         """Write ``manifest.json``; id, schema and the hashes of all files are added when the run is whole."""
         self.write_json(MANIFEST, manifest)
 
+    def write_text(self, name: str, text: str) -> None:
+        """Write the file ``name``."""
+        (self._partial / name).write_text(text, encoding="utf-8")
+
     def write_table(self, name: str, columns: Mapping[str, Column]) -> None:
-        """Write the table ``name`` of ``trace.schema.TABLES``."""
-        tables.write_table(self._partial / f"{name}.parquet", TABLES[name], columns)
+        """Write the table ``name`` of ``trace.schema.TABLES``, with the columns of split tensors if given."""
+        split = {c: kind for c, kind in SPLIT.items() if name == "residencies" and c in columns}
+        tables.write_table(self._partial / f"{name}.parquet", TABLES[name] | split, columns)
 
     def write_extra(self, name: str, columns: Mapping[str, Column]) -> None:
         """Write the table ``name`` of ``trace.schema.EXTRA_TABLES``, which only some runs have."""
@@ -132,6 +138,7 @@ class RunFolder:
         if before is None or before.get("id") != self.run_id:
             return
         extra = [f"{n}.parquet" for n in EXTRA_TABLES]
+        extra += [MAPPING] if MAPPING in before.get("files", {}) else []  # older runs have none
         changed = [n for n in (*RESULTS, *extra) if before.get("files", {}).get(n) != files.get(n)]
         damaged = [n for n, sha in before.get("files", {}).items() if not _has(self.path / n, sha)]
         if changed:

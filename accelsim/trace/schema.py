@@ -57,7 +57,7 @@ SPANS: Final[dict[str, str]] = {
 }
 
 ENERGY: Final[dict[str, str]] = {
-    "component": "dict",  # pe_array accumulator vector spad.GROUP noc dma dram static
+    "component": "dict",  # pe_array accumulator vector spad.GROUP[.buffer] noc dma dram static
     "action": "dict",  # mac rmw read write leakage background logic ...
     "op": "dict",
     "role": "dict",  # empty for leakage and other standing power
@@ -89,6 +89,11 @@ RESIDENCIES: Final[dict[str, str]] = {
     "dwell_byte_ps": "decimal",
     "gap_byte_ps": "decimal",
     "reads": "int64",
+}
+
+SPLIT: Final[dict[str, str]] = {  # further columns of residencies where tensors are split by bits
+    "bit_field": "dict",
+    "bits": "int64",  # exactly
 }
 
 COPIES: Final[dict[str, str]] = {

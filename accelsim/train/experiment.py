@@ -120,6 +120,7 @@ def train(
     _check(setup, cases_of(wish.errors, wish.rates, wish.target, wish.layers, None))
     mapped = _mapped(wish, machine, workload)
     _check_errs(wish, machine)
+    _check_fields(wish, machine)
     settings = _settings(wish, workload, data.name)
     path = out or Path("runs") / f"train-{machine.name}_{workload.name}-{settings_id(settings)}"
     with training_folder(path, settings, resume) as folder:
@@ -220,6 +221,18 @@ def _check_errs(wish: Wish, machine: Machine) -> None:
         f"{wish.arch}: no bank group of this machine names a device, so that its run has no {FILE}; "
         f"--set bank.NAME.device=mram-1s gives it one{others}"
     )
+
+
+def _check_fields(wish: Wish, machine: Machine) -> None:
+    """Refuse to store in another format what the machine splits by the bits of its own."""
+    given = wish.options.get("storage_format")
+    for role in machine.split if given is not None and _trains_on_profile(wish) else ():
+        form, stored = machine.formats[role], given.get(role) if isinstance(given, Mapping) else given
+        if stored not in (None, form):
+            raise InputError(
+                f"--storage-format {stored}: {wish.arch} splits {role} by the bits of {form} "
+                f"([placement] {role}); leave the option out, or set format.{role} too"
+            )
 
 
 def _with_checks(setup: Setup, wish: Wish, loop: LoopWish) -> Setup:

@@ -174,6 +174,8 @@ def _sites(table: list[Row]) -> dict[Key, _Site]:
 
 
 def _site(first: dict[tuple[str, str], Row], opening: dict[tuple[str, str], int]) -> _Site:
+    if any(field != "all" for _, field in first):  # labels and masks beside them are not split, nor drawn
+        first = {copy: row for copy, row in first.items() if copy[1] != "all"}
     late = {copy: row for copy, row in first.items() if row["read_index"] > opening[copy]}
     bits = sum(row["bits"] for row in first.values())
     continues = 2 * sum(row["bits"] for row in late.values()) > bits

@@ -131,10 +131,17 @@ def _places(machine: Machine) -> list[Remedy]:
         frail = sorted((g for g in groups if g in errs), key=lambda g: -errs[g])
         levels: list[Settings] = []
         for taken in range(1, len(frail) + 1):
-            left = [g for g in groups if g not in frail[:taken]] or safe
-            levels.append({f"placement.{role}": left})
+            levels.append({f"placement.{role}": _left(machine, role, frail[:taken], safe)})
         found.append(Remedy(f"placement.{role}", tuple(levels)))
     return found
+
+
+def _left(machine: Machine, role: Role, taken: Sequence[str], safe: list[str]) -> Any:
+    """Return the placement of a role without the groups ``taken``: a list, or one per bit field."""
+    fields = machine.fields_of(role)
+    if not fields or not safe:  # what is not safe for one field goes to DRAM with all of them
+        return [g for g in machine.placement[role] if g not in taken] or safe
+    return {field.name: [g for g in field.groups if g not in taken] or safe for field in fields}
 
 
 def _roles(machine: Machine) -> list[Role]:
@@ -169,7 +176,7 @@ def _is_path(value: Any) -> bool:
 
 def _flat(key: str, value: Any) -> Settings:
     """Return the values of a table by their dotted keys."""
-    if not isinstance(value, dict):
+    if not isinstance(value, dict) or key.startswith("placement."):  # bit fields belong together
         return {key: value}
     found: Settings = {}
     for name, inner in value.items():

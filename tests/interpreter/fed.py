@@ -28,7 +28,7 @@ class FedRun(GemmRun):
         bound = self._bound(binding, binding.operand.box(tile), self._slot(index, job))
         image = self.kernel.expanded == ("a", "b")[index]
         places, wanted = located(self.kernel, bound, tile, rows, cols, image)  # type: ignore[arg-type]
-        at = self.mem.banks.addresses(bound.region, bound.element_bytes, np.where(wanted, places, 0))
+        at = self.mem.banks.addresses(bound.region, bound.data.element_bytes, np.where(wanted, places, 0))
         return self._fed(index, job, np.where(wanted, at, NONE))
 
     def _fed(self, index: int, job: TileJob, at: Places) -> Numbers:
@@ -110,7 +110,7 @@ class FedRun(GemmRun):
         if bound.packed or self.kernel.expanded == "b":
             return  # a slot holds one result at a time
         places, _ = located(self.kernel, bound, tile, "m", "n", image=False)
-        at = self.mem.banks.addresses(bound.region, bound.element_bytes, places)
+        at = self.mem.banks.addresses(bound.region, bound.data.element_bytes, places)
         fetched = 0
         step = array.cols
         across = at.shape[0] if array.dataflow == "is" else at.shape[1]

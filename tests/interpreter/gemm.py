@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from tests.interpreter.memory import Banks, BoundOperand, Hazard, Numbers, Place
 PARTNER = {"y": "p", "x": "q"}  # image axis -> kernel axis of a convolution
 TileRanges = dict[str, Range]
 Wanted = NDArray[np.bool_]
+Phases = list[tuple[Places, Places]]  # points of m and of k that meet
 
 
 def product(a: Numbers, b: Numbers) -> Numbers:
@@ -27,16 +29,23 @@ def product(a: Numbers, b: Numbers) -> Numbers:
 
 
 def gather(
-    kernel: Kernel, banks: Banks, bound: BoundOperand, tile: TileRanges, rows: Side, cols: Side, image: bool
+    kernel: Kernel,
+    read: Callable[[Places, str], Numbers],
+    bound: BoundOperand,
+    tile: TileRanges,
+    rows: Side,
+    cols: Side,
+    image: bool,
 ) -> Numbers:
     """Return an operand's tile as a matrix over ``rows`` and ``cols``, its zeros inserted.
 
-    ``image``: it is expanded from windows (im2col) or from the inverse of windows.
+    ``read`` returns the numbers at places of it, for whoever reads them. ``image``: it is expanded from
+    windows (im2col) or from the inverse of windows.
     """
     places, wanted = located(kernel, bound, tile, rows, cols, image)
     matrix = np.zeros(places.shape)
     what = f"{kernel.leader.op} reads {bound.binding.data.tensor}"
-    matrix[wanted] = banks.read(bound.region, bound.element_bytes, places[wanted], what)
+    matrix[wanted] = read(places[wanted], what)
     return matrix
 
 
@@ -55,6 +64,58 @@ def located(
     places = np.broadcast_to(bound.places_of(indices), shape)
     wide = extent(kernel.sides[cols], tile)
     return places.reshape(-1, wide), np.broadcast_to(valid, shape).reshape(-1, wide)
+
+
+def _channels(kernel: Kernel) -> int:
+    """Return how many channels lie side by side in a full tile."""
+    return extent(kernel.sides["batch"], tiles_of(kernel.sides["batch"], kernel.cuts["batch"])[0])
+
+
+def side_by_side(kernel: Kernel, array: ArrayShape, tile: TileRanges, a: Numbers, b: Numbers) -> Any:
+    """Return the operands as the array has them: what is stationary on diagonal blocks."""
+    channels = extent(kernel.sides["batch"], tile)
+    if channels == 1:
+        return a, b
+    each_a, each_b = np.split(a, channels), np.split(b, channels)
+    if array.dataflow == "is":
+        return block_diag(*each_a), np.concatenate(each_b, axis=0)
+    return np.concatenate(each_a, axis=1), block_diag(*each_b)
+
+
+def apart(kernel: Kernel, array: ArrayShape, tile: TileRanges, total: Numbers) -> Numbers:
+    """Return the results channel by channel."""
+    channels = extent(kernel.sides["batch"], tile)
+    return np.concatenate(np.split(total, channels, axis=0 if array.dataflow == "is" else 1), axis=0)
+
+
+def phases_in(kernel: Kernel, tile: TileRanges, m: int, k: int) -> Phases:
+    """Return which points of m and of k meet where no zeros are inserted: all, or those of each phase."""
+    if not kernel.decomposed:
+        return [(np.arange(m), np.arange(k))]
+    rows, inner = np.zeros((), dtype=np.int64), np.zeros((), dtype=np.int64)
+    down, across = (_grid(kernel.sides[s], tile) for s in ("m", "k"))
+    for dim in kernel.reads[0].operand.dims:
+        if dim.kind == "inverse" and dim.stride > 1:
+            rows = rows * dim.stride + (down[dim.axis] + dim.pad) % dim.stride
+            inner = inner * dim.stride + _tap(dim, across, kernel) % dim.stride
+    rows, inner = (
+        np.broadcast_to(x, [tile[a.name][1] - tile[a.name][0] for a in kernel.sides[s]]).ravel()
+        for x, s in ((rows, "m"), (inner, "k"))
+    )
+    channels = extent(kernel.sides["batch"], tile)
+    rows, inner = np.tile(rows, m // rows.size), np.tile(inner, k // inner.size)
+    assert m in (rows.size, rows.size * channels)
+    return [(np.flatnonzero(rows == r), np.flatnonzero(inner == r)) for r in np.unique(rows)]
+
+
+def block_diag(*blocks: Numbers) -> Numbers:
+    """Return a matrix with ``blocks`` on its diagonal."""
+    made = np.zeros(np.sum([b.shape for b in blocks], axis=0))
+    row = col = 0
+    for b in blocks:
+        made[row : row + b.shape[0], col : col + b.shape[1]] = b
+        row, col = row + b.shape[0], col + b.shape[1]
+    return made
 
 
 def result_places(
@@ -129,7 +190,8 @@ class PartialSums:
         """
         kernel = self.kernel
         axes, cut = kernel.sides[side], kernel.cuts[side]
-        sizes = [extent(axes, t) for t in tiles_of(axes, cut)]
+        beside = _channels(kernel) if side == ("m" if self.array.dataflow == "is" else "n") else 1
+        sizes = [extent(axes, t) * beside for t in tiles_of(axes, cut)]
         if side == ("n" if self.array.dataflow == "is" else "m"):
             sizes = [max(0, size - self.parked) for size in sizes]
         together = [1] * len(sizes)
@@ -144,12 +206,17 @@ class PartialSums:
             ends.append(sum(here))
         return starts, max(ends)
 
-    def multiply(self, at: dict[str, int], k_tiles: int, a: Numbers, b: Numbers) -> Numbers:
-        """Add ``a @ b`` to the block of a tile; return what it has come to."""
+    def multiply(self, at: dict[str, int], k_tiles: int, a: Numbers, b: Numbers, phases: Phases) -> Numbers:
+        """Add ``a @ b`` to the block of a tile, phase by phase; return what it has come to."""
         block = (at["batch"], at["m"], at["n"])
         first, final = at["k"] == 0, at["k"] == k_tiles - 1
-        before = None if first else self._restore(block, at, (a.shape[0], b.shape[1]))
-        total = self._folds(a, b, before, at, k_tiles)
+        shape = (a.shape[0], b.shape[1])
+        before = np.zeros(shape) if first else self._restore(block, at, shape)
+        total = np.full(shape, np.nan)
+        places = self._places(at, shape).reshape(shape) if k_tiles > 1 else None
+        for rows, inner in phases:
+            there = places[rows] if places is not None else None
+            total[rows] = self._folds(a[rows][:, inner], b[inner], before[rows], there)
         if not final:
             self._wait(block, at, total)
         return total
@@ -200,11 +267,12 @@ class PartialSums:
 
     # -- within a tile ---------------------------------------------------------------------------
 
-    def _folds(
-        self, a: Numbers, b: Numbers, before: Numbers | None, at: dict[str, int], k_tiles: int
-    ) -> Numbers:
-        """Return the tile's sums, column block by column block and fold by fold."""
-        total = np.zeros((a.shape[0], b.shape[1])) if before is None else before.copy()
+    def _folds(self, a: Numbers, b: Numbers, before: Numbers, there: Places | None) -> Numbers:
+        """Return a dense part's sums, column block by column block and fold by fold.
+
+        ``there`` are the places of partial sums in the region; None: of what is in excess, from the first on.
+        """
+        total = before.copy()
         if self.array.dataflow == "os":
             return total + product(a, b)
         by_rows = self.array.dataflow == "is"  # is: the array's columns are rows of the result
@@ -214,12 +282,12 @@ class PartialSums:
             where = (part, slice(None)) if by_rows else (slice(None), part)
             for k in range(0, e.over_rows, self.array.rows):
                 if k:
-                    self._spill(total, where, at, k_tiles)
+                    self._spill(total, where, there)
                 inner = slice(k, k + self.array.rows)
                 total[where] += product(a[where[0], inner], b[inner, where[1]])
         return total
 
-    def _spill(self, total: Numbers, where: tuple[slice, slice], at: dict[str, int], k_tiles: int) -> None:
+    def _spill(self, total: Numbers, where: tuple[slice, slice], there: Places | None) -> None:
         """Send what the accumulator cannot hold of a column block through the region and back."""
         cells = np.arange(total.size).reshape(total.shape)[where].ravel()
         excess = cells[self.array.accumulator_elements :]
@@ -227,7 +295,7 @@ class PartialSums:
             return
         if self.region is None:
             raise Hazard(f"{self.kernel.leader.op}: {cells.size} partial sums of a fold and no region")
-        places = self._places(at, total.shape)[excess] if k_tiles > 1 else np.arange(excess.size)
+        places = there.ravel()[excess] if there is not None else np.arange(excess.size)
         flat = total.reshape(-1)  # a view: total is contiguous
         self.banks.write(self.region, self.array.psum_bytes, places, flat[excess])
         flat[excess] = np.nan

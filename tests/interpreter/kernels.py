@@ -12,12 +12,13 @@ from accelsim.graph.ir import Graph, Op
 from accelsim.program.gemm_folds import ArrayShape
 from accelsim.program.jobs import Result, Stream, TileJob, Transfer
 from accelsim.program.nests import follows, nest
-from accelsim.program.program import Binding, Kernel, Program, Region
+from accelsim.program.program import Binding, Data, Kernel, Program, Region
 from tests.interpreter.feed import Words
-from tests.interpreter.gemm import PartialSums, gather, result_places
+from tests.interpreter.gemm import PartialSums, apart, gather, phases_in, result_places, side_by_side
 from tests.interpreter.lookup import picks, places_in_tensor
 from tests.interpreter.memory import Banks, BoundOperand, Dram, Hazard, Numbers, Places, torchs_places
 from tests.interpreter.ops import call
+from tests.interpreter.planes import carried_by, joined
 
 
 class Memories:
@@ -30,10 +31,12 @@ class Memories:
         bindings = [b for k in program.kernels for b in (*k.reads, *k.writes)]
         self.twins = {b.data.tensor: b.data for b in bindings if b.data.twin_of}
         sizes = {name: t.elements for name, t in graph.tensors.items()}
-        self.dram = Dram(sizes | {name: sizes[d.twin_of] for name, d in self.twins.items()})
+        sizes |= {name: sizes[data.twin_of] for name, data in self.twins.items()}
+        self.dram = Dram(sizes, _split(program))
         self.regions: list[Region] = [c.region for c in program.copies]
         self.ops = {op.name: op for op in graph.ops}
         self.made: dict[str, Numbers] = {}  # every result as it was computed, written or not
+        self.seen: dict[tuple[str, str], Numbers] = {}  # (op, tensor): what its sums took as it drained
         self.paths: Counter[str] = Counter()  # which ways of the program were taken, for the tests
         self.words: Words | None = None  # if operands are to come word by word
 
@@ -50,9 +53,45 @@ class Memories:
         copy = self.program.copies[index]
         places = np.arange(volume(tuple((0, s) for s in copy.data.shape)))
         what = f"write-back of copy {copy.copy_class}"
-        values = self.banks.read(copy.region, copy.data.element_bytes, places, what)
-        self.dram.write(copy.data.tensor, torchs_places(copy.data), values)
+        self.to_dram(copy.data, copy.region, places, torchs_places(copy.data), what)
         self.paths["eviction"] += 1
+
+    def to_dram(self, data: Data, region: Region, places: Places, into: Places, what: str) -> None:
+        """Move elements at ``places`` of a region into DRAM."""
+        if data.bits:
+            self.dram.write_field(data, into, self.banks.read_field(region, data, places, what))
+            self.paths["bit field"] += 1
+        else:
+            self.dram.write(data.tensor, into, self.banks.read(region, data.element_bytes, places, what))
+
+    def to_bank(self, data: Data, region: Region, places: Places, of: Places, what: str) -> None:
+        """Move elements of a tensor from DRAM to ``places`` of a region."""
+        if data.bits:
+            self.banks.write_field(region, data, places, self.dram.read_field(data, of, what))
+            self.paths["bit field"] += 1
+        else:
+            values = self.dram.read(data.tensor, of, what)
+            self.banks.write(region, data.element_bytes, places, values)
+
+    def put(self, data: Data, region: Region, places: Places, values: Numbers) -> None:
+        """Write numbers, or their bit field, to ``places`` of a region."""
+        if data.bits:
+            self.banks.write_field(region, data, places, carried_by(data, values))
+        else:
+            self.banks.write(region, data.element_bytes, places, values)
+
+    def get(self, fields: list[tuple[Data, Region]], places: Places, what: str) -> Numbers:
+        """Return numbers at ``places``, which lie whole in one region or by bit field in several."""
+        (data, region), *_ = fields
+        if not data.bits:
+            return self.banks.read(region, data.element_bytes, places, what)
+        return joined([(d, self.banks.read_field(r, d, places, what)) for d, r in fields])
+
+
+def _split(program: Program) -> dict[str, Data]:
+    """Return the bit fields of all tensors that are split, by their keys."""
+    bound = [b.data for k in program.kernels for b in (*k.reads, *k.writes)]
+    return {data.key: data for data in (*bound, *(c.data for c in program.copies)) if data.bits}
 
 
 class KernelRun:
@@ -65,17 +104,18 @@ class KernelRun:
         self.kernel = kernel
         self.jobs = jobs
         self.ops = [ops[p.op] for p in kernel.parts]
-        self._by_name = {op.name: op for op in self.ops}
+        self.summing = [ops[p.op] for p in kernel.sums]
+        self._by_name = {op.name: op for op in (*self.ops, *self.summing)}
         self._filled: dict[tuple[int, int], int] = {}
         self.made: dict[int, Numbers] = {}  # write binding -> its tensor, as far as the tile made it
+        self._fields: dict[tuple[str, Box], list[BoundOperand]] = {}  # read so far, of split tensors
 
     def fill(self, job: Transfer) -> None:
         """Move a box from DRAM into its slot or copy."""
         binding = self.kernel.reads[job.binding]
         bound = self._bound(binding, job.box, job.slot)
         what = f"fill for {self.kernel.leader.op}"
-        values = self.mem.dram.read(binding.data.tensor, self._flat(bound), what)
-        self.mem.banks.write(bound.region, bound.element_bytes, self._places(bound), values)
+        self.mem.to_bank(bound.data, bound.region, self._places(bound), self._flat(bound), what)
         self._count_fill(job, binding)
 
     def _count_fill(self, job: Transfer, binding: Binding) -> None:
@@ -91,8 +131,7 @@ class KernelRun:
         binding = self.kernel.writes[job.binding]
         bound = self._bound(binding, job.box, job.slot)
         what = f"write-back of {self.kernel.leader.op}"
-        values = self.mem.banks.read(bound.region, bound.element_bytes, bound.places(), what)
-        self.mem.dram.write(binding.data.tensor, bound.flat(), values)
+        self.mem.to_dram(bound.data, bound.region, bound.places(), bound.flat(), what)
         self.mem.paths["write-back"] += 1
 
     def compute(self, job: TileJob) -> None:
@@ -112,13 +151,24 @@ class KernelRun:
         return BoundOperand(binding, box, slot, self.mem.regions)
 
     def _read(self, index: int, box: Box, job: TileJob, into: dict[str, Numbers]) -> None:
-        """Read a box of read ``index`` from its bank into the tensors ``into``."""
+        """Read a box of read ``index`` from its bank into ``into``; bit fields when the last one is read."""
         binding = self.kernel.reads[index]
         bound = self._bound(binding, box, self._slot(index, job))
-        what = f"{self.kernel.leader.op} reads {binding.data.tensor}"
-        values = self.mem.banks.read(bound.region, bound.element_bytes, self._places(bound), what)
-        name = binding.data.original
-        into.setdefault(name, self.mem.blank(name))[self._flat(bound)] = values
+        values = self._values(bound, self._places(bound))
+        if values is not None:
+            name = binding.data.original
+            into.setdefault(name, self.mem.blank(name))[self._flat(bound)] = values
+
+    def _values(self, bound: BoundOperand, places: Places) -> Numbers | None:
+        """Return the numbers of an operand; None: they are a bit field, and others must be read first."""
+        what, fields = f"{self.kernel.leader.op} reads {bound.data.tensor}", [bound]
+        if bound.data.bits:
+            fields = self._fields.setdefault((bound.data.tensor, bound.box), [])
+            fields.append(bound)
+            if sum(f.data.bits for f in fields) < 8 * bound.data.element_bytes:
+                return None
+            del self._fields[bound.data.tensor, bound.box]
+        return self.mem.get([(f.data, f.region) for f in fields], places, what)
 
     def _slot(self, index: int, job: TileJob) -> int:
         """Return the slot that holds what ``job`` reads of read ``index``; -1 if that is in a copy."""
@@ -144,7 +194,7 @@ class KernelRun:
         part = values[bound.flat()]
         if np.isnan(part).any():
             raise Hazard(f"{binding.data.tensor}: {int(np.isnan(part).sum())} elements were not computed")
-        self.mem.banks.write(bound.region, bound.element_bytes, bound.places(), part)
+        self.mem.put(bound.data, bound.region, bound.places(), part)
         self.mem.note(binding.data.original, bound.flat(), part)
         if binding.copy is not None and self.mem.program.copies[binding.copy].takes_over is not None:
             self.mem.paths["update in place"] += 1
@@ -154,6 +204,23 @@ class KernelRun:
         for op in self.ops[1:]:
             self._apply(op, points)
             self.mem.paths["rider"] += 1
+
+    def _see(self, points: dict[str, Numbers]) -> None:
+        """Let the sums of the next kernel take what drains, each element once."""
+        for op in self.summing:
+            assert op.vector is not None
+            for tensor in dict.fromkeys(op.inputs[i].tensor for i in op.vector.passes[0].reads):
+                if tensor not in points:
+                    continue
+                seen = self.mem.seen.setdefault((op.name, tensor), self.mem.blank(tensor))
+                there = ~np.isnan(points[tensor])
+                if points[tensor].size == self._sizes(op) and not np.isnan(seen[there]).all():
+                    raise Hazard(f"{op.name}: {tensor} drains twice")
+                seen[there] = points[tensor][there]
+            self.mem.paths["sums on a drain"] += 1
+
+    def _sizes(self, op: Op) -> int:
+        return max(self.mem.graph.tensors[o.tensor].elements for o in op.inputs)
 
     def _apply(self, op: Op, points: dict[str, Numbers]) -> None:
         for operand, values in zip(op.outputs, call(self.mem.graph, op, points), strict=True):
@@ -182,7 +249,10 @@ class GemmRun(KernelRun):
         tile, at, counts = self.nest[job.index]
         a = self._operand(0, job, "m", "k")
         b = self._operand(1, job, "k", "n")
-        total = self.sums.multiply(at, counts["k"], a, b)
+        a, b = side_by_side(self.kernel, self.sums.array, tile, a, b)
+        phases = phases_in(self.kernel, tile, *a.shape)
+        total = self.sums.multiply(at, counts["k"], a, b, phases)
+        total = apart(self.kernel, self.sums.array, tile, total)
         self._count(counts)
         if at["k"] < counts["k"] - 1:
             return
@@ -194,6 +264,7 @@ class GemmRun(KernelRun):
         for index in self.kernel.rider_reads:
             self._read(index, self.kernel.reads[index].operand.box(tile), job, points)
         self._ride(points)
+        self._see(points)
         for index, binding in enumerate(self.kernel.writes):
             self.made[index] = points[binding.data.original]
 
@@ -207,10 +278,15 @@ class GemmRun(KernelRun):
 
     def _operand(self, index: int, job: TileJob, rows: str, cols: str) -> Numbers:
         tile = self.nest[job.index][0]
-        binding = self.kernel.reads[index]
-        bound = self._bound(binding, binding.operand.box(tile), self._slot(index, job))
+        fields = (index, *self.kernel.further[index]) if self.kernel.further else (index,)
+        box = self.kernel.reads[index].operand.box(tile)
+        bounds = [self._bound(self.kernel.reads[i], box, self._slot(i, job)) for i in fields]
         image = self.kernel.expanded == ("a", "b")[index]
-        return gather(self.kernel, self.mem.banks, bound, tile, rows, cols, image)  # type: ignore[arg-type]
+
+        def read(places: Places, what: str) -> Numbers:
+            return self.mem.get([(b.data, b.region) for b in bounds], places, what)
+
+        return gather(self.kernel, read, bounds[0], tile, rows, cols, image)  # type: ignore[arg-type]
 
     def _count(self, counts: dict[str, int]) -> None:
         self.mem.paths["gemm tile"] += 1
@@ -235,6 +311,8 @@ class VectorRun(KernelRun):
     ) -> None:
         super().__init__(memories, kernel, jobs, ops)
         self.so_far: dict[str, Numbers] = {}
+        leader = self.ops[0].vector
+        self.summed = leader is not None and len(leader.passes) > len(kernel.passes)
 
     def compute(self, job: TileJob) -> None:
         """Read a slab, and write what is ready."""
@@ -253,8 +331,21 @@ class VectorRun(KernelRun):
                 whole = whole or self._evaluated(self.so_far)
                 points = whole
             self.made[stream.binding] = points[self.kernel.writes[stream.binding].data.original]
+        if self.summing and fold.vector_pass == len(self.kernel.passes) - 1:
+            self._see(self._drained(fold.writes, slab))
         if job.index == len(self.jobs) - 1:
             self._note_unwritten()
+
+    def _drained(self, writes: tuple[Stream, ...], slab: dict[str, Numbers]) -> dict[str, Numbers]:
+        """Return what is at hand as a slab's results drain: these, and what was read."""
+        points = dict(slab)
+        for stream in writes:
+            assert stream.box is not None
+            binding = self.kernel.writes[stream.binding]
+            name, there = binding.data.original, self._bound(binding, stream.box, 0).flat()
+            points[name] = self.mem.blank(name)
+            points[name][there] = self.made[stream.binding][there]
+        return points
 
     def _remember(self, slab: dict[str, Numbers]) -> None:
         for tensor, values in slab.items():
@@ -266,6 +357,13 @@ class VectorRun(KernelRun):
 
     def _evaluated(self, held: dict[str, Numbers]) -> dict[str, Numbers]:
         points = {name: values.copy() for name, values in held.items()}
+        for (op, tensor), seen in self.mem.seen.items() if self.summed else ():
+            if op == self.ops[0].name:
+                known = points.setdefault(tensor, seen.copy())
+                both = ~np.isnan(known)
+                if not np.array_equal(known[both], seen[both]):
+                    raise Hazard(f"{op} sums up another {tensor} than it reads")
+                points[tensor] = seen.copy()
         self._apply(self.ops[0], points)
         self._ride(points)
         return points
@@ -273,7 +371,7 @@ class VectorRun(KernelRun):
     def _is_complete(self, stream: Stream, own: dict[str, Numbers]) -> bool:
         """Return whether the slab's own reads make the whole box that is written."""
         binding = self.kernel.writes[stream.binding]
-        if not follows(binding, self.kernel):
+        if not follows(binding, self.kernel) or self.summed:
             return False
         if len(self.kernel.passes) == 1:
             return True  # if it is not, writing it raises

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from accelsim.geometry import Box, volume
 from accelsim.program.program import Binding, Data, Region
+from tests.interpreter.planes import ABSENT, BitCells, Carried, carried_by, joined
 
 Numbers = NDArray[np.float64]
 Places = NDArray[np.int64]
@@ -37,6 +38,7 @@ class Banks:
     def __init__(self, capacity_bytes: Mapping[str, int]) -> None:
         self._cells = {group: np.full(n, np.nan) for group, n in capacity_bytes.items()}
         self._starts: dict[tuple[Region, int], Places] = {}
+        self._bits = BitCells(dict(capacity_bytes))
 
     def _addresses(self, region: Region, element_bytes: int) -> Places:
         """Return the address of every element that fits into ``region``."""
@@ -54,6 +56,25 @@ class Banks:
         for byte in range(1, element_bytes):
             cells[at + byte] = np.nan
         cells[at] = values
+        self._bits.lose(region.group, at, element_bytes)
+
+    def write_field(self, region: Region, data: Data, places: Places, carried: Carried) -> None:
+        """Write a bit field of elements to their ``places`` in ``region``, its bits packed."""
+        at = self._bits.addresses(region, data, places)
+        self._cells[region.group][at // 8] = np.nan
+        self._bits.write(region.group, at, carried)
+
+    def read_field(self, region: Region, data: Data, places: Places, what: str) -> Carried:
+        """Return a bit field of the elements at ``places`` of ``region``.
+
+        Raises:
+            Hazard: as ``read``.
+        """
+        carried = self._bits.read(region.group, self._bits.addresses(region, data, places))
+        lost = int((carried == ABSENT).any(axis=1).sum())
+        if lost:
+            raise Hazard(f"{what}: {data.bit_field} of {lost} elements are not in {region.group}")
+        return carried
 
     def read(self, region: Region, element_bytes: int, places: Places, what: str) -> Numbers:
         """Return the elements at ``places`` of ``region``.
@@ -83,13 +104,18 @@ class Banks:
                 for at, n in region.extents if region.group == group else ():
                     lost[at : at + n] = False
             cells[lost] = np.nan
+            self._bits.lose_where(group, lost)
 
 
 class Dram:
-    """Whole tensors by name, flat; what was never written is not a number."""
+    """Whole tensors by name, flat, split ones as ``fields`` by key; what was never written is no number."""
 
-    def __init__(self, sizes: Mapping[str, int]) -> None:
+    def __init__(self, sizes: Mapping[str, int], fields: Mapping[str, Data]) -> None:
         self._tensors = {name: np.full(n, np.nan) for name, n in sizes.items()}
+        self._data: dict[str, list[Data]] = {}
+        for data in fields.values():
+            self._data.setdefault(data.tensor, []).append(data)
+        self._fields = {k: np.full((sizes[d.tensor], d.bits), ABSENT) for k, d in fields.items()}
 
     def write(self, tensor: str, places: Places, values: Numbers) -> None:
         """Write elements of ``tensor``."""
@@ -106,18 +132,42 @@ class Dram:
             raise Hazard(f"{what}: {int(np.isnan(values).sum())} elements of {tensor} are not in DRAM")
         return values
 
+    def write_field(self, data: Data, places: Places, carried: Carried) -> None:
+        """Write a bit field of elements of a tensor."""
+        self._fields[data.key][places] = carried
+
+    def read_field(self, data: Data, places: Places, what: str) -> Carried:
+        """Return a bit field of elements of a tensor.
+
+        Raises:
+            Hazard: as ``read``.
+        """
+        carried = self._fields[data.key][places]
+        if (carried == ABSENT).any():
+            raise Hazard(f"{what}: elements of {data.key} are not in DRAM")
+        return carried
+
     def put(self, tensor: str, values: Numbers) -> None:
         """Let ``tensor`` be ``values``, whole."""
-        self._tensors[tensor][:] = values.ravel()
+        if tensor not in self._data:
+            self._tensors[tensor][:] = values.ravel()
+        for data in self._data.get(tensor, ()):
+            self._fields[data.key][:] = carried_by(data, values.ravel().astype(np.float64))
 
     def forget_all(self) -> None:
         """Lose everything."""
         for values in self._tensors.values():
             values[:] = np.nan
+        for carried in self._fields.values():
+            carried[:] = ABSENT
 
     def whole(self, tensor: str) -> Numbers:
         """Return the tensor, with what is missing as not a number."""
-        return self._tensors[tensor].copy()
+        if tensor not in self._data:
+            return self._tensors[tensor].copy()
+        fields = [(data, self._fields[data.key]) for data in self._data[tensor]]
+        lost = np.any([(carried == ABSENT).any(axis=1) for _, carried in fields], axis=0)
+        return np.where(lost, np.nan, joined([(data, np.maximum(c, 0)) for data, c in fields]))
 
 
 def torchs_places(data: Data) -> Places:
@@ -143,9 +193,9 @@ class BoundOperand:
         self.region = binding.slots[slot] if binding.copy is None else regions[binding.copy]
 
     @property
-    def element_bytes(self) -> int:
-        """Bytes of one element."""
-        return self.binding.data.element_bytes
+    def data(self) -> Data:
+        """The tensor, or its bit field, as stored."""
+        return self.binding.data
 
     def flat(self) -> Places:
         """Return the row-major indices in torch's tensor of all elements of the box."""

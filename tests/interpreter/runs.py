@@ -29,9 +29,9 @@ class UpdateRun(VectorRun):
             assert stream.box is not None
             binding = self.kernel.reads[stream.binding]
             bound = self._bound(binding, stream.box, self._slot(stream.binding, job))
-            what = f"{self.kernel.leader.op} reads {binding.data.tensor}"
-            values = self.mem.banks.read(bound.region, bound.element_bytes, bound.places(), what)
-            numbers[binding.data.tensor] = values
+            values = self._values(bound, bound.places())
+            if values is not None:
+                numbers[binding.data.tensor] = values
         results = self._update(numbers)
         for stream in fold.writes:
             assert stream.box is not None

@@ -176,3 +176,20 @@ class Selective(Blocks):
         x = checkpoint(self.blocks[0], self.stem(x), use_reentrant=False, context_fn=contexts)
         out: torch.Tensor = self.head(x)
         return out
+
+
+class Strided(nn.Module):
+    """One convolution of any shape behind one of 1x1, so that it has an input gradient, and a batch norm."""
+
+    def __init__(
+        self, kernel: list[int], stride: list[int], pad: int, dilation: int, groups: int, filters: int
+    ) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(4, 4, 1, bias=False)
+        shape = {"stride": stride, "padding": pad, "dilation": dilation, "groups": groups}
+        self.conv = nn.Conv2d(4, filters, kernel, bias=False, **shape)  # type: ignore[arg-type]
+        self.norm = nn.BatchNorm2d(filters)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return logits (batch, channels) for ``x`` (batch, 4, h, w)."""
+        return self.norm(self.conv(self.stem(x))).relu().mean((2, 3))

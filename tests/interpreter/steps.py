@@ -18,7 +18,7 @@ from accelsim.frontend.slots import micro_batch
 from accelsim.frontend.spec import Workload
 from accelsim.graph.ir import Graph
 from accelsim.graph.master import with_master_weights
-from accelsim.program.program import Program
+from accelsim.program.program import Copy, Program
 from accelsim.resolve.machine import Machine
 from accelsim.resolve.shape import array_shape
 from accelsim.words import Format, Role
@@ -114,29 +114,31 @@ class ProgramSteps:
         self.mem.words = words
         self.after = {t.next_of: n for n, t in graph.tensors.items() if t.next_of}
         self.now = {n: v for n, v in values.items() if n in graph.tensors}  # what the step begins with
-        self.carried = {c.data.tensor: c for c in program.copies if c.carried_from is not None}
         self.now |= {name: self.now[d.twin_of] for name, d in self.mem.twins.items() if d.twin_of in self.now}
         renewed = {d.twin_of: name for name, d in self.mem.twins.items()}
         self.after |= {
             renewed[old]: renewed[new] for old, new in self.after.items() if old in renewed and new in renewed
         }
-        for name, copy in self.carried.items():
-            places = torchs_places(copy.data)
-            values = self.now[name][places]
-            self.mem.banks.write(copy.region, copy.data.element_bytes, np.arange(places.size), values)
+        self.carried: dict[str, list[Copy]] = {}
+        for copy in program.copies:
+            if copy.carried_from is not None:
+                name, places = copy.data.tensor, torchs_places(copy.data)
+                self.carried.setdefault(name, []).append(copy)
+                self.mem.put(copy.data, copy.region, np.arange(places.size), self.now[name][places])
 
     def step(self, order: Order) -> Results:
         """Run one step; return the loss, the gradients, and what the next step begins with."""
         mem, array = self.mem, array_shape(self.machine)
         mem.dram.forget_all()
         mem.made.clear()
+        mem.seen.clear()
         for name, values in self.now.items():
             if name not in self.carried:
                 mem.dram.put(name, values)
         runs = [kernel_run(mem, self.machine, array, k) for k in self.program.kernels]
         Schedule(mem, runs, order).run()
         self.now |= {old: self._left_behind(old, new) for old, new in self.after.items()}
-        mem.banks.forget_all_but([c.region for c in self.carried.values()])
+        mem.banks.forget_all_but([c.region for copies in self.carried.values() for c in copies])
         loss = [op for op in self.graph.ops if op.layer == "loss" and op.phase == "forward"][-1].outputs[0]
         gradients = {n: v for n, v in mem.made.items() if n.startswith("grad/")}
         for twin, data in mem.twins.items():  # what the next step begins with is the same in both
@@ -147,14 +149,13 @@ class ProgramSteps:
 
     def _left_behind(self, old: str, new: str) -> Numbers:
         """Return what the next step finds in the place of ``old``: in its region, or in DRAM."""
-        copy = self.carried.get(old)
-        if copy is None:
+        copies = self.carried.get(old)
+        if copies is None:
             return self.mem.dram.whole(new)
-        places = torchs_places(copy.data)
+        places = torchs_places(copies[0].data)
         values = np.empty(places.size)
-        stored = np.arange(places.size)
-        what = f"the next step, {old}"
-        values[places] = self.mem.banks.read(copy.region, copy.data.element_bytes, stored, what)
+        stored = [(c.data, c.region) for c in copies]
+        values[places] = self.mem.get(stored, np.arange(places.size), f"the next step, {old}")
         return values
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from accelsim.frontend.topology import parse
 from accelsim.mapping import map_graph
 from accelsim.mapping.dwells import Dwells
+from accelsim.mapping.fields import Fields
 from accelsim.mapping.residency import ResidencyPlanner
 from accelsim.mapping.storage import Life
 from accelsim.program.program import Data
@@ -71,7 +72,7 @@ def our_fills(trace: Sequence[int], capacity: int) -> int:
         )
         lives[data.tensor] = Life(data, (GROUP,), reads=reads, whole=set(reads))
     dwells = Dwells(machine, lives, [1] * len(trace))
-    planner = ResidencyPlanner(lives, machine, dwells, cyclic=False)
+    planner = ResidencyPlanner(Fields(lives, machine), machine, dwells, cyclic=False)
     plan = planner.plan({GROUP: capacity * word})
     assert max(plan.usage[GROUP]) <= capacity * word
     return len(trace) - sum(map(len, plan.kept.values()))

@@ -32,7 +32,7 @@ def imposed_program(graph: Graph, machine: Machine, tile: Tile) -> Program:
     """Return the program of independent GEMMs, all with ``tile`` and their operands coming from DRAM."""
     planner = planner_of(graph, machine, cyclic=False)
     capacity = {n: b.capacity_bytes for n, b in machine.banks.items()}
-    plan = planner.plan(planner.trial(0, capacity, 0.0))
+    plan = planner.plan(planner.trials(capacity, 0.0, 0)[0])
     kernels = []
     for planned in plan.kernels:
         gemm = planned.draft.leader.gemm

@@ -11,8 +11,10 @@ from accelsim.program.program import Program
 from accelsim.resolve.machine import BankGroup, Machine
 from accelsim.train.bittrue.ops import SUPPORTED
 from accelsim.train.bittrue.words import is_number
+from accelsim.words import ROLES
 
 _MANY = 6
+_CARRIED_OUT = {"fusion": ("none", "epilogue"), "depthwise": ("array",), "dgrad": ("zero-insert",)}
 
 
 def check_graph(graph: Graph) -> None:
@@ -52,6 +54,23 @@ def check_machine(machine: Machine, protect: Sequence[str] = ()) -> None:
             f"{machine.name}: no bank group of this machine names a device, so that no bit can flip; "
             "--set bank.NAME.device=mram-26us gives it one"
         )
+    split = next((role for role in ROLES if machine.fields_of(role)), None)
+    if split is not None:
+        raise InputError(
+            f"{machine.name}: --bit-true does not model tensors that are split by bit fields: give "
+            f"placement.{split} a list of bank groups, or train without --bit-true"
+        )
+    choices = machine.mapping
+    for key, value in (
+        ("fusion", choices.fusion),
+        ("depthwise", choices.depthwise),
+        ("dgrad", choices.dgrad),
+    ):
+        if value not in _CARRIED_OUT[key]:
+            known = " or ".join(f'"{v}"' for v in _CARRIED_OUT[key])
+            raise InputError(
+                f'{machine.name}: --bit-true does not carry out mapping.{key} = "{value}"; set it to {known}'
+            )
     for bank in erring:
         lacking = _lacking(bank, protect)
         if lacking:
