@@ -58,7 +58,14 @@ class Explanation:
             ],
             "kernels": [self._kernel(p, c) for p, c in zip(kernels, self.costs, strict=True)],
             "tensors": {key: self._tensor(life) for key, life in planner.fields.lives.items()},
+            **self._orders(),
         }
+
+    def _orders(self) -> Record:
+        """Return the tensors that are not stored as torch has them, if there are any."""
+        data = [life.data for life in self.planner.fields.lives.values()]
+        found = {d.tensor: {"dimensions": list(d.order), "second_of": d.twin_of} for d in data if d.order}
+        return {"orders": found} if found else {}
 
     # -- plans -----------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ def mapping_file(run: Run) -> str:
     """Return the TOML text that imposes a run's tiles, orders and places, whole.
 
     Raises:
-        InputError: if the run has no ``mapping.json``, or tensors that are split.
+        InputError: if the run has no ``mapping.json``, or tensors that are split or in other orders.
     """
     path = run.path / MAPPING
     if not path.is_file():
@@ -28,6 +28,12 @@ def mapping_file(run: Run) -> str:
             "(--mapping-from takes the mapping as it is)"
         )
     record = json.loads(path.read_text(encoding="utf-8"))
+    if "orders" in record:
+        raise InputError(
+            f"{run.path}: tensors are stored in other orders than torch's, or twice "
+            '(scratchpad.layout = "modelled"), which a mapping file cannot say '
+            "(--mapping-from takes the mapping as it is)"
+        )
     ops = {kernel["op"]: _op(kernel) for kernel in record["kernels"]}
     lines = [f"# {record['workload']} on {record['machine']}, as in {run.name}", "", "[op]"]
     lines += [f"{toml(_glob(name))} = {_inline(table)}" for name, table in ops.items()]
