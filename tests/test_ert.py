@@ -101,6 +101,17 @@ def test_the_same_name_is_the_same_thing(finished: Run, tmp_path: Path) -> None:
             'action = "idle"',
             'shared_glb has no action "idle", only write, read, leak, update',
         ),
+        (
+            'action = "leak"',
+            'action = "laek"',
+            'price.spad.* leakage.action: shared_glb has no action "laek"',
+        ),
+        ('"spad.* read"', '"spad.sarm read"', 'called "spad.sarm read", did you mean spad.sram read?'),
+        (
+            '"dma *", ',
+            '"dam *", ',
+            ':3:87: free[5]: no price of this machine is called "dam *", did you mean',
+        ),
         ('component = "DRAM"', 'component = "DRM"', 'no component "DRM", did you mean DRAM?'),
         ('width = "64 bit"', 'width = "64"', "expected a size"),
         ('action = "leak"', 'acton = "leak"', "unknown key, did you mean action?"),
@@ -154,6 +165,64 @@ def test_a_summary_is_read_and_other_files_are_not(tmp_path: Path) -> None:
     path.write_text("a: 1\n")
     with pytest.raises(InputError, match="no energy reference table"):
         load_ert(path)
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("{name: read, energy: -1}", "5:27: ERT.tables[0].actions[0].energy: expected at least 0, got -1"),
+        ("{name: read, energy: .nan}", "energy: expected a finite number, got nan"),
+        ("{name: read, energy: .inf}", "energy: expected a finite number, got inf"),
+        ("{name: read, energy: lots}", 'energy: expected a number, got "lots"'),
+        ("{name: read, energy: true}", "energy: expected a number, got true"),
+        (
+            "{name: read, energie: 1}",
+            "5:6: ERT.tables[0].actions[0]: action read: missing key energy",
+        ),
+        ("{nam: read, energy: 1}", "5:6: ERT.tables[0].actions[0]: missing key name"),
+        ("{name: read, energy: 1, arguments: {a: b}}", 'actions[0].arguments.a: expected a number, got "b"'),
+        ("hello", '5:6: ERT.tables[0].actions[0]: expected a table, got "hello"'),
+        (
+            '{name: read, energy: 1}\n- {name: "b[3..0]", actions: []}',
+            "instances such as [0..3], lowest first",
+        ),
+        ("{name: read, energy: 1}\n- {name: b}", "6:4: ERT.tables[1]: missing key actions"),
+    ],
+)
+def test_faults_of_a_table_have_a_line(tmp_path: Path, row: str, message: str) -> None:
+    """What is no energy of pJ is refused where it stands; no word of the parser's own."""
+    path = tmp_path / "x.yaml"
+    path.write_text(_table_of(row))
+    with pytest.raises(ConfigError) as fault:
+        load_ert(path)
+    (only,) = fault.value.faults
+    assert only.startswith(f"{path}:")
+    assert message in only
+
+
+def _table_of(row: str) -> str:
+    return f"ERT:\n tables:\n - name: glb\n   actions:\n   - {row}".replace("\n- ", "\n - ")
+
+
+def test_small_numbers_are_numbers(tmp_path: Path) -> None:
+    """YAML takes 1e-3, without a point, for a text."""
+    path = tmp_path / "x.yaml"
+    path.write_text(_table_of("{name: read, energy: 1e-3}"))
+    assert load_ert(path)[0].actions["read"].pj({}, "") == 1e-3
+
+
+def test_write_buffers_have_prices(tmp_path: Path) -> None:
+    """Their words are the bank's, also where a map says a width."""
+    out = tmp_path / "run"
+    simulate("edge-sram", "mlp", batch=4, overrides=("bank.sram.write_buffer.entries=8",), out=out)
+    file = tmp_path / "map.toml"
+    file.write_text(
+        'free = ["pe_array *", "accumulator *", "vector *", "noc *", "d*", "static *", "spad.sram *"]\n'
+        '[price."spad.sram.buffer *"]\ncomponent = "weight_reg"\naction = "read"\nwidth = "64 bit"\n'
+    )
+    prices = [p for p in ert_prices(open_run(out), ERT, file) if p.component == "spad.sram.buffer"]
+    assert prices
+    assert [p.amount for p in prices] == [4 * p.count for p in prices]
 
 
 def test_the_command_prints_tables_and_json(finished: Run, capsys: pytest.CaptureFixture[str]) -> None:

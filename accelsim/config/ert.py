@@ -9,14 +9,26 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Final, Self
 
-from pydantic import Field
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    Strict,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
-from accelsim.config.faults import did_you_mean
+from accelsim.config.faults import did_you_mean, faults_of, listed
+from accelsim.config.origins import error
 from accelsim.config.spec import Count, Seconds, SomeBytes, Spec, Text
+from accelsim.config.yamlfile import load_yaml
 from accelsim.errors import InputError
 
 _RANGE: Final = re.compile(r"\[(\d+)\.\.(\d+)\]")
@@ -30,7 +42,7 @@ class ErtEntrySpec(Spec):
     """Name of the component in the table, or the last part of it, without ``[0..3]``."""
     action: Text
     """Name of its action."""
-    arguments: dict[str, float] = Field(default_factory=dict)
+    arguments: dict[str, Annotated[float, Field(allow_inf_nan=False)]] = Field(default_factory=dict)
     """Which of the action's energies, where they differ by arguments."""
     width: SomeBytes | None = None
     """Bits that one of its actions moves ("64 bit"); what we count in words or bits is divided by it."""
@@ -47,6 +59,62 @@ class ErtMapSpec(Spec):
     """What costs nothing there, likewise."""
     cycle: Seconds | None = None
     """Of the table's energies per cycle (leak); default: of the run's clock."""
+
+
+def _number(value: object) -> object:
+    """Return a number that YAML 1.1 takes for a text (``1e-3``); true and false are none."""
+    if isinstance(value, str):
+        with suppress(ValueError):
+            return float(value)
+    return value
+
+
+Number = Annotated[float, BeforeValidator(_number), Strict(), Field(allow_inf_nan=False)]
+NumberOrMore = Annotated[Number, Field(ge=0)]
+
+
+class _Ert(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class _ErtAction(_Ert):
+    name: Text
+    arguments: dict[str | int, Number] | None = None
+    energy: NumberOrMore | None = None
+    average_energy: NumberOrMore | None = None  # of a summary
+
+    @property
+    def pj(self) -> float:
+        return self.energy if self.energy is not None else (self.average_energy or 0.0)
+
+    @model_validator(mode="after")
+    def _has_energy(self) -> Self:
+        if self.energy is None and self.average_energy is None:
+            raise ValueError(f"action {self.name}: missing key energy, a number of pJ")
+        return self
+
+
+class _ErtTable(_Ert):
+    name: Text
+    actions: tuple[_ErtAction, ...]
+
+    @field_validator("name")
+    @classmethod
+    def _counts(cls, name: str) -> str:
+        for low, high in _RANGE.findall(name):
+            if int(low) > int(high):
+                raise ValueError(f"expected instances such as [0..3], lowest first, got [{low}..{high}]")
+        return name
+
+
+class _ErtBody(_Ert):
+    tables: tuple[_ErtTable, ...] | None = None
+    table_summary: tuple[_ErtTable, ...] | None = None
+
+
+class _WholeErt(_Ert):
+    ERT: _ErtBody | None = None
+    ERT_summary: _ErtBody | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,32 +162,22 @@ def load_ert(path: Path) -> tuple[ErtComponent, ...]:
 
     Raises:
         InputError: It cannot be read, or is none of version 0.3 or later.
+        ConfigError: Every fault of its tables, a line each: ``file:line:column: key: what is wrong``.
     """
-    import yaml  # type: ignore[import-untyped]
-
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except OSError as exc:
-        raise InputError(f"{path}: cannot be read: {exc.strerror}") from None
-    except UnicodeDecodeError as exc:
-        raise InputError(f"{path}: not a text file in UTF-8 (byte {exc.start})") from None
-    except yaml.YAMLError as exc:
-        at = getattr(exc, "problem_mark", None)
-        line = f":{at.line + 1}:{at.column + 1}" if at is not None else ""
-        raise InputError(f"{path}{line}: not valid YAML: {getattr(exc, 'problem', exc)}") from None
+    data, origins = load_yaml(path)
     top = data if isinstance(data, dict) else {}
-    body = top.get("ERT") or top.get("ERT_summary")
-    tables = (body.get("tables") or body.get("table_summary")) if isinstance(body, dict) else None
-    if not isinstance(tables, list):
-        raise InputError(
-            f"{path}: no energy reference table (ERT: version: 0.3 or later, with a list tables)"
-        )
     try:
-        return tuple(_component(table) for table in tables)
-    except (KeyError, TypeError, ValueError, AttributeError) as exc:
-        raise InputError(f"{path}: a table is not of the form name, actions: {exc!r}") from None
+        whole = _WholeErt.model_validate({k: v for k, v in top.items() if k in ("ERT", "ERT_summary")})
+    except ValidationError as exc:
+        raise error(faults_of(exc, _WholeErt, origins)) from None
+    tables = (whole.ERT.tables if whole.ERT else None) or (
+        whole.ERT_summary.table_summary if whole.ERT_summary else None
+    )
+    if not tables:
+        raise InputError(
+            f"{origins.label}: no energy reference table (ERT: version: 0.3 or later, with a list tables)"
+        )
+    return tuple(_component(table) for table in tables)
 
 
 def find_component(tables: tuple[ErtComponent, ...], name: str) -> ErtComponent:
@@ -135,18 +193,16 @@ def find_component(tables: tuple[ErtComponent, ...], name: str) -> ErtComponent:
     if found:
         raise InputError(f'"{name}" is ambiguous: {", ".join(t.name for t in found)}')
     there = [t.leaf for t in tables]
-    hint = did_you_mean(name, there) or f"; there are {', '.join(there)}"
+    hint = did_you_mean(name.rpartition(".")[2], there) or f"; there are {listed(there)}"
     raise InputError(f'no component "{name}"{hint}')
 
 
-def _component(table: Mapping[str, Any]) -> ErtComponent:
-    name = str(table["name"])
-    instances = math.prod(int(high) - int(low) + 1 for low, high in _RANGE.findall(name))
+def _component(table: _ErtTable) -> ErtComponent:
+    instances = math.prod(int(high) - int(low) + 1 for low, high in _RANGE.findall(table.name))
     energies: dict[str, list[tuple[Arguments, float]]] = {}
-    for action in table["actions"]:
-        arguments = {str(k): float(v) for k, v in (action.get("arguments") or {}).items()}
-        energy = float(action["energy"] if "energy" in action else action["average_energy"])
-        energies.setdefault(str(action["name"]), []).append((arguments, energy))
+    for action in table.actions:
+        arguments = {str(k): v for k, v in (action.arguments or {}).items()}
+        energies.setdefault(action.name, []).append((arguments, action.pj))
     return ErtComponent(
-        _RANGE.sub("", name), instances, {n: ErtAction(tuple(found)) for n, found in energies.items()}
+        _RANGE.sub("", table.name), instances, {n: ErtAction(tuple(of)) for n, of in energies.items()}
     )

@@ -13,11 +13,15 @@ from pydantic_core import ErrorDetails
 from accelsim.config.origins import Fault, Origins
 from accelsim.config.positions import KeyPath
 
-KINDS = ("[list]", "[fields]")  # of a value that may be either: no key of the file
+TAGS = ("[list]", "[fields]", "[points]", "[step]")  # of a value that may be either: no keys of the file
+_KEY = "[key]"  # pydantic's word for the name of an entry
 _EXPECTED = {
     "int_type": "a whole number",
     "int_from_float": "a whole number",
+    "int_parsing": "a whole number",
     "float_type": "a number",
+    "float_parsing": "a number",
+    "finite_number": "a finite number",
     "bool_type": "true or false",
     "string_type": "a string",
     "model_type": "a table",
@@ -49,6 +53,17 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f", did you mean {near[0]}?" if near else ""
 
 
+def listed(names: Iterable[str], most: int = 12, by: str = ", ") -> str:
+    """Return names for a message, and how many more there are.
+
+    >>> listed("abcd"), listed("abcd", most=2)
+    ('a, b, c, d', 'a, b, ... and 2 more')
+    """
+    all_ = list(names)
+    more = len(all_) - most
+    return by.join(all_) if more <= 0 else f"{by.join(all_[:most])}{by}... and {more} more"
+
+
 def toml_text(value: object) -> str:
     """Return ``value`` as a TOML author would write it, shortened; a table or list by its kind."""
     if isinstance(value, bool):
@@ -61,13 +76,15 @@ def toml_text(value: object) -> str:
 
 
 def _fault(err: ErrorDetails, spec: type[BaseModel], origins: Origins) -> Fault:
-    keys = tuple(key for key in err["loc"] if key not in KINDS)
+    keys = tuple(key for key in err["loc"] if key not in TAGS)
     kind = err["type"]
+    if kind == "missing" and isinstance(keys[-1], int):
+        return origins.fault(keys[:-1], f"missing entry {keys[-1] + 1} of the list")
     if kind == "missing":
         return origins.fault(keys[:-1], f"missing key {keys[-1]}", at_key=True)
     if kind == "extra_forbidden":
         return origins.fault(keys, _unknown(keys, spec), at_key=True)
-    if keys and keys[-1] == "[key]":  # the name of an entry of a table with a closed list of names
+    if keys and keys[-1] == _KEY:  # the name of an entry of a table with a closed list of names
         keys = keys[:-1]
         return origins.fault(keys, _unknown_of(str(keys[-1]), _choices(err)), at_key=True)
     return origins.fault(keys, _what(err))
@@ -75,6 +92,10 @@ def _fault(err: ErrorDetails, spec: type[BaseModel], origins: Origins) -> Fault:
 
 def _what(err: ErrorDetails) -> str:
     kind, got = err["type"], err["input"]
+    if kind in ("too_long", "too_short"):
+        ctx = err["ctx"]
+        least = f"at most {ctx['max_length']}" if kind == "too_long" else f"at least {ctx['min_length']}"
+        return f"expected {least} entries, got {ctx['actual_length']}"
     if kind == "literal_error":
         names = _choices(err)
         if not names:  # of numbers, which stand without quotes
@@ -118,13 +139,20 @@ def _model_at(spec: type[BaseModel], keys: KeyPath) -> type[BaseModel] | None:
             by_key = {f.alias or name: f.annotation for name, f in kind.model_fields.items()}
             kind = _model_in(by_key.get(str(key)))
         else:
-            kind = _model_in(get_args(kind)[-1] if get_args(kind) else None)
+            inside = [a for a in get_args(kind) if a is not Ellipsis]
+            kind = _model_in(inside[-1] if inside else None)
     return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
 
 
 def _model_in(annotation: Any) -> Any:
-    """Return the model in an optional one; a container as it is."""
+    """Return the model among the choices of an annotation, or the container; else the annotation."""
     if get_origin(annotation) in (dict, list, tuple) or isinstance(annotation, type):
         return annotation
-    inner = [a for a in get_args(annotation) if isinstance(a, type) and issubclass(a, BaseModel)]
+    inner = [found for a in get_args(annotation) if _holds(found := _model_in(a))]
     return inner[0] if inner else annotation
+
+
+def _holds(annotation: Any) -> bool:
+    """Return whether an annotation is a model, or a container that may hold one."""
+    of_models = isinstance(annotation, type) and issubclass(annotation, BaseModel)
+    return of_models or get_origin(annotation) in (dict, list, tuple)

@@ -17,11 +17,12 @@ import hashlib
 import json
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Discriminator, Field, Tag
 
 from accelsim.config.document import load_spec
+from accelsim.config.faults import toml_text
 from accelsim.config.locate import find
 from accelsim.config.origins import Origins, error
 from accelsim.config.spec import Count, Flag, Spec, Text
@@ -38,10 +39,22 @@ class StepSpec(Spec):
     """Points of it per tile."""
 
 
+Points = Annotated[
+    Annotated[Count, Tag("[points]")] | Annotated[StepSpec, Tag("[step]")],
+    Discriminator(lambda value: "[step]" if isinstance(value, dict | StepSpec) else "[points]"),
+]
+
+
+def _pair(value: object) -> object:
+    if isinstance(value, list | tuple) and len(value) == 2 and all(isinstance(op, str) for op in value):
+        return value
+    raise ValueError(f'expected two ops, ["FIRST", "LAST"], in a list of such pairs, got {toml_text(value)}')
+
+
 class OpSpec(Spec):
     """`[op] "GLOB"`: how ops are tiled that lead a kernel (`op` of `mapping.json`)."""
 
-    tile: dict[Side, Count | StepSpec] = Field(default_factory=dict)
+    tile: dict[Side, Points] = Field(default_factory=dict)
     """Points of a tile along `m`, `n`, `k` (`m` alone for a vector op), at most; or the axis that is cut and
     the step along it: `m = { axis = "h", step = 4 }`. With any of them, panels are those of `panel` only."""
     order: Text = ""
@@ -49,7 +62,7 @@ class OpSpec(Spec):
     hold: tuple[Text, ...] | None = None
     """Operands kept whole while the kernel runs, if they come from DRAM: `a`, `b` of a GEMM, or names of
     tensors that a vector op reads; `[]`: none."""
-    panel: dict[Literal["m", "n"], Count | StepSpec] = Field(default_factory=dict)
+    panel: dict[Literal["m", "n"], Points] = Field(default_factory=dict)
     """The side that is cut twice, and the points of its panels. Both operands must come through slots."""
     buffers: dict[Text, Text] = Field(default_factory=dict)
     """Bank group of the slots of operands that are not kept anywhere, by glob of the tensor."""
@@ -60,7 +73,7 @@ class TensorSpec(Spec):
 
     place: Text
     """A bank group, or `"dram"`."""
-    kept: tuple[tuple[Text, Text], ...] = ()
+    kept: tuple[Annotated[tuple[Text, Text], BeforeValidator(_pair)], ...] = ()
     """From which op to which: pairs of ops that make or read it; default: from the first to the last."""
     pinned: Flag = False
     """Over the whole step and into the next: parameters and optimizer state, before and after the update."""

@@ -75,8 +75,9 @@ def price_names(
 def unfit(patterns: Iterable[str], names: Iterable[str]) -> dict[str, str]:
     """Return what is wrong with the patterns that fit none of ``names``."""
     listed = list(names)
+    near = [*listed, *dict.fromkeys(f"{name.partition(' ')[0]} *" for name in listed)]
     return {
-        p: f"no price of this machine is called so{did_you_mean(p, listed) or ', such as ' + listed[0]}"
+        p: f'no price of this machine is called "{p}"{did_you_mean(p, near) or f"; one is {listed[0]}"}'
         for p in patterns
         if not any(fnmatchcase(name, p) for name in listed)
     }

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_args
 
+from accelsim.config.arch import VectorFunction
 from accelsim.config.document import load_spec
 from accelsim.config.ert import ErtComponent, ErtEntrySpec, ErtMapSpec, find_component, load_ert
-from accelsim.config.origins import Origins, error
+from accelsim.config.faults import did_you_mean, listed
+from accelsim.config.origins import Fault, Origins, error
+from accelsim.config.ranges import price_names, unfit
 from accelsim.errors import InputError
 from accelsim.resolve.prices import MAC
+from accelsim.run.energy import PER_BIT
 from accelsim.trace.runs import Run
 
-IN_BITS: Final = ("dma", "dram", "noc")  # counted in bits
+IN_BITS: Final = tuple(sorted(PER_BIT))  # components that are counted in bits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,22 +59,26 @@ def ert_prices(run: Run, ert: Path, mapping: Path | None = None) -> list[ErtPric
         mapping: Which of the table's actions price ours; without it, what has the same name.
 
     Raises:
-        InputError: What has no price, all at once; or what is wrong in either file.
+        InputError: What has no price, all at once.
+        ConfigError: What is wrong in either file, a line each.
     """
     tables = load_ert(ert)
     spec, origins = ErtMapSpec(), Origins("")
+    sums = _sums(run)
     if mapping is not None:
         spec, origins = load_spec(mapping, ErtMapSpec, resolve_name=_no_names)
+        if faults := [*_unknown_ours(run, spec, origins, sums), *_unknown_theirs(spec, origins, tables)]:
+            raise error(faults)
     found: list[ErtPrice] = []
     missing: list[str] = []
-    for (component, action), total in _sums(run).items():
+    for (component, action), total in sums.items():
         priced = _priced(run, component, action, total, spec, origins, tables)
         if isinstance(priced, str):
             missing.append(priced)
         else:
             found.append(priced)
     if missing:
-        there = "; ".join(f"{t.leaf} ({', '.join(t.actions)})" for t in tables)
+        there = listed([f"{t.leaf} ({listed(t.actions)})" for t in tables], most=20, by="; ")
         raise InputError(
             f"{ert}: no price for {len(missing)} of {len(missing) + len(found)} actions of {run.path}; "
             'say what prices each in --map FILE.toml, [price."COMPONENT ACTION"], or list it in free:\n  '
@@ -78,6 +86,34 @@ def ert_prices(run: Run, ert: Path, mapping: Path | None = None) -> list[ErtPric
             + f"\nthe table has {there}"
         )
     return found
+
+
+def _unknown_ours(
+    run: Run, spec: ErtMapSpec, origins: Origins, ours: Iterable[tuple[str, str]]
+) -> Iterator[Fault]:
+    """Yield the keys of a map that name no action which the run's machine can have."""
+    banks = run.manifest["machine"]["banks"]
+    names = {f"{component} {action}" for component, action in ours}
+    names |= set(price_names(banks, get_args(VectorFunction), banks))
+    places = {key: ("price", key) for key in spec.price} | {
+        key: ("free", i) for i, key in enumerate(spec.free)
+    }
+    for key, what in unfit(places, sorted(names)).items():
+        yield origins.fault(places[key], what, at_key=True)
+
+
+def _unknown_theirs(spec: ErtMapSpec, origins: Origins, tables: tuple[ErtComponent, ...]) -> Iterator[Fault]:
+    """Yield the components and actions of a map's prices that the table lacks."""
+    for key, entry in spec.price.items():
+        try:
+            table = find_component(tables, entry.component)
+        except InputError as exc:
+            yield origins.fault(("price", key, "component"), str(exc))
+            continue
+        if entry.action not in table.actions:
+            hint = did_you_mean(entry.action, table.actions) or f", only {listed(table.actions)}"
+            what = f'{table.leaf} has no action "{entry.action}"{hint}'
+            yield origins.fault(("price", key, "action"), what)
 
 
 def ert_totals(prices: list[ErtPrice]) -> dict[str, tuple[float, float]]:
@@ -147,8 +183,6 @@ def _priced(
         return name + (" (counted in bits: say width)" if component in IN_BITS and total.whole else "")
     try:
         table = find_component(tables, entry.component)
-        if entry.action not in table.actions:
-            raise InputError(f'{table.leaf} has no action "{entry.action}", only {", ".join(table.actions)}')
         what = f"{table.leaf} {entry.action}"
         price = table.actions[entry.action].pj(entry.arguments, what)
         amount = _amount(run, component, total, entry, table, spec)
@@ -207,7 +241,7 @@ def _bits(machine: Mapping[str, Any], component: str) -> Iterator[int]:
     if component in IN_BITS:
         yield 1
     if component.startswith("spad."):
-        yield machine["banks"][component.removeprefix("spad.")]["word_bytes"] * 8
+        yield machine["banks"][component.removeprefix("spad.").removesuffix(".buffer")]["word_bytes"] * 8
     if component == "im2col":
         yield 8
     if component == "accumulator":
