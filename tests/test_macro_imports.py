@@ -90,6 +90,22 @@ def test_a_published_line() -> None:
         ("nvsim_stt.log", "Random Access Memory", "Cache", "set -DesignTarget: RAM"),
         ("nvsim_stt.log", " - Leakage Power =", " - Heat =", 'no value in line "Leakage Power"'),
         ("cacti_out.csv", "22, 16384, 1,", "22, 16384, 4,", "out.csv:2: more than one bank"),
+        (
+            "cacti_out.csv",
+            "22, 16384, 1, 1,",
+            "22, 16384, 1, 4,",
+            "out.csv:2: associativity 4: a cache",
+        ),
+        ("cacti_out.csv", "22, 65536, 1, 1,", "22, 65536, 1, 0,", "out.csv:3: fully associative: a cache"),
+        ("cacti_out.csv", "66.18, N/A, N/A", "66.18, N/A, 2", "out.csv:3: a cache, with tags"),
+        ("cacti_print.txt", "direct mapped", "8", "associativity 8: a cache"),
+        ("cacti_print.txt", "direct mapped", "fully associative", "fully associative: a cache"),
+        (
+            "cacti_print.txt",
+            "Associativity                 : 1",
+            "Associativity      : 2",
+            "associativity 2",
+        ),
         ("cacti_print.txt", "Scratch RAM", "Cache", 'with -cache type "ram"'),
         ("cacti_print.txt", "SRAM Model", "Commodity DRAM Model", "not an SRAM"),
         ("cacti_print.txt", "peripheral type    : 2", "peripheral type    : 0", "give --flavour"),
@@ -157,6 +173,22 @@ def test_a_single_macro_makes_a_bank_of_its_size(tmp_path: Path, capsys: pytest.
     machine.write_text(text.replace("own.csv", "none.csv"))
     with pytest.raises(ConfigError, match=r"m.toml:2:15: macro_table: .*none.csv: no such file"):
         load_machine(str(machine))
+
+
+@pytest.mark.parametrize("name", ["nvsim-min64", "../x", "a/b", "x.csv", ""])
+def test_names_of_tables_are_plain_and_new(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A shipped table's name, or one that leads elsewhere, is refused with the fix; nothing is written."""
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    file = str(GOLDEN / "cacti_print.txt")
+    assert run("macros", "import", file, "--name", name, "--word", "256 bit") == 2
+    told = " ".join(capsys.readouterr().err.split())
+    assert f"--name {name}: " in told
+    assert "such as" in told
+    assert [p.name for p in tmp_path.rglob("*")] == ["here"]
 
 
 def test_leakage_between_two_temperatures(tmp_path: Path) -> None:

@@ -186,7 +186,7 @@ def test_machines_that_disagree_are_refused(ranged: dict[str, Run]) -> None:
 
 
 MACHINE_FAULTS = {
-    '"dram raed" = { sigma = 0.1 }': '3:1: prices.dram raed: no price of this machine is called "dram raed", did',
+    '"dram raed" = { sigma = 0.1 }': '3:1: prices.dram raed: no price of this machine is called "dram raed"',
     '"spad.mram *" = { sigma = 0.1 }': '3:1: prices.spad.mram *: no price of this machine is called "spad',
     '"dram *" = { low = 0.5 }': "3:12: prices.dram *: expected low and high, or sigma",
     '"dram *" = { low = 2, high = 3 }': "prices.dram *: expected low <= nominal <= high, got 2.0, 1.0, 3.0",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -55,6 +56,7 @@ def import_(
     flavour = flavour.upper() if flavour else flavour
     if flavour not in (None, "HP", "LOP", "LSTP"):
         raise typer.BadParameter(f'expected HP, LOP or LSTP, got "{flavour}"', param_hint="--flavour")
+    _check_name(name)
     target = out or Path(f"{name}.csv")
     _check_target(target, force)
     said = {
@@ -92,6 +94,19 @@ def show(
 
     for name in [table] if table else table_names():
         results().print(macro_series(load_table(name)))
+
+
+def _check_name(name: str) -> None:
+    """Refuse a name that is no plain one, or that a shipped table has: which is meant would be open."""
+    from accelsim.device.macros import table_names
+
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
+        raise InputError(
+            f'--name {name}: expected letters, digits, "-" and "_", such as --name mine; '
+            "--out FOLDER/FILE.csv says where the table goes"
+        )
+    if name in table_names():
+        raise InputError(f"--name {name}: a shipped table is called so; give another name, such as my-{name}")
 
 
 def _check_target(path: Path, force: bool) -> None:

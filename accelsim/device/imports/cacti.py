@@ -21,7 +21,8 @@ FIRST: Final = "Tech node (nm)"  # column of a line
 _TITLE: Final = re.compile(r"^-{5,} +CACTI.*$", re.M)
 _FLAVOURS: Final = {"0": "HP", "1": "LSTP", "2": "LOP"}  # ITRS; 3 and 4 are DRAM
 _ONE_BANK: Final = "more than one bank; a macro is one: run CACTI with -UCA bank count 1 and the bank's size"
-_NO_CACHE: Final = 'a cache, with tags; run CACTI with -cache type "ram"'
+_NO_CACHE: Final = 'a cache, with tags; a macro is a scratchpad: run CACTI with -cache type "ram"'
+_TAGS: Final = ("Ntwl", "Ntbl", "Ntspd", "Ntcm", "Tag arrary area efficiency %")  # columns; sic
 
 
 def is_cacti(text: str) -> bool:
@@ -59,7 +60,8 @@ def _lines(text: str, label: str, given: Given) -> Iterator[Row]:
         run = dict(zip(header, texts, strict=False))
         if _of(run, "Number of banks", where) != 1:
             raise InputError(f"{where}: {_ONE_BANK}")
-        if run.get("Ntwl", "N/A") not in ("N/A", ""):
+        _refuse_ways(run, where)
+        if any(run.get(column, "") not in ("N/A", "") for column in _TAGS):
             raise InputError(f"{where}: {_NO_CACHE}")
         said = {
             "cell": "sram",
@@ -68,6 +70,15 @@ def _lines(text: str, label: str, given: Given) -> Iterator[Row]:
         }
         columns = given.over(said, where, "CACTI's line does not say all")
         yield row_of(columns | _figures(run, where), where)
+
+
+def _refuse_ways(run: Mapping[str, str], where: str) -> None:
+    """Refuse what has several ways, or compares tags with all of them (0): no scratchpad has."""
+    ways = run.get("Associativity", "1")
+    if ways in ("1", "direct mapped"):
+        return
+    told = "fully associative" if ways in ("0", "fully associative") else f"associativity {ways}"
+    raise InputError(f"{where}: {told}: {_NO_CACHE} and -associativity 1")
 
 
 def _figures(run: Mapping[str, str], where: str) -> dict[str, str]:
@@ -102,7 +113,10 @@ def _printed(text: str, label: str, given: Given) -> Iterator[Row]:
 def _of_print(run: Mapping[str, str], settings: Mapping[str, str], where: str, given: Given) -> Row:
     if _of(run, "Number of banks", where) != 1:
         raise InputError(f"{where}: {_ONE_BANK}")
-    if settings.get("array type", "Scratch RAM") != "Scratch RAM" or "Best Ntwl" in run:
+    _refuse_ways(run, where)
+    _refuse_ways(settings, where)
+    tags = any(name.startswith(("Best Nt", "Tag ")) for name in run)
+    if settings.get("array type", "Scratch RAM") != "Scratch RAM" or tags:
         raise InputError(f"{where}: {_NO_CACHE}")
     kinds = {settings.get("Data array cell type", ""), settings.get("Data array peripheral type", "")}
     said = {
