@@ -322,6 +322,7 @@ def test_check_tells_what_another_table_changes(capsys: pytest.CaptureFixture[st
     told = json.loads(capsys.readouterr().out)["macros_against"]
     assert told["groups"][0]["tiny_rows"] == "16 KiB"
     assert run("check", "edge-hybrid", "--macros-against", "nvsim-edp") == 2
+    assert capsys.readouterr().err.startswith('accelsim: --macros-against: no array table "nvsim-edp"')
 
 
 def test_the_second_table_is_its_file() -> None:

@@ -12,6 +12,7 @@ from accelsim.config.document import load_spec
 from accelsim.config.locate import find
 from accelsim.config.machinefile import toml
 from accelsim.config.origins import Origins, error
+from accelsim.device.macros import load_table
 from accelsim.errors import InputError
 from accelsim.resolve.banks import Where, resolve_bank
 from accelsim.resolve.checks import cross_faults, without_empty_groups
@@ -40,8 +41,12 @@ def load_against(name_or_path: str, overrides: Sequence[str], table: str) -> Mac
     """Return the machine with all its bank groups from array table ``table``, also those that name their own.
 
     Raises:
-        InputError: As ``load_machine``.
+        InputError: As ``load_machine``, or what is wrong with the table.
     """
+    try:
+        load_table(table)
+    except InputError as exc:
+        raise InputError(f"--macros-against: {exc}") from None
     path = find("arch", name_or_path)
     spec, _ = load_spec(path, ArchSpec, overrides=overrides, resolve_name=partial(find, "arch"))
     value = toml(table)
