@@ -129,6 +129,45 @@ def test_every_fault_at_once_at_its_place(tmp_path: Path) -> None:
     assert "does not survive the update" in told["12"]
 
 
+def test_types_are_told_in_words_of_the_file(tmp_path: Path) -> None:
+    """One line per fault, at its place, with no name of ours for a type; keys and what they may be."""
+    file = tmp_path / "mine.toml"
+    file.write_text(
+        '[op.a]\ntile = { m = 0, n = "x", k = { axs = "h", step = 4 }, q = 3 }\norder = 5\n'
+        'panel = { m = { axis = "h" } }\nhold = "a"\n'
+        '[op."[fc]1"]\norders = "mnk"\n'
+        '[tensor.c]\nkept = [["a"]]\n[tensor.d]\nplace = "x"\nkept = ["a", "b"]\n'
+    )
+    with pytest.raises(ConfigError) as caught:
+        load_mapping(file)
+    pair = 'expected two ops, ["FIRST", "LAST"], in a list of such pairs, got'
+    assert [fault.partition("mine.toml:")[2] for fault in caught.value.faults] == [
+        "2:14: op.a.tile.m: expected at least 1, got 0",
+        '2:21: op.a.tile.n: expected a whole number, got "x"',
+        "2:26: op.a.tile.k: missing key axis",
+        "2:32: op.a.tile.k.axs: unknown key, did you mean axis?",
+        "2:55: op.a.tile.q: unknown key; known: m, n, k",
+        "3:9: op.a.order: expected a string, got 5",
+        "4:11: op.a.panel.m: missing key step",
+        '5:8: op.a.hold: expected a list, got "a"',
+        "7:1: op.[fc]1.orders: unknown key, did you mean order?",
+        "8:1: tensor.c: missing key place",
+        f"9:9: tensor.c.kept[0]: {pair} a list",
+        f'12:9: tensor.d.kept[0]: {pair} "a"',
+        f'12:14: tensor.d.kept[1]: {pair} "b"',
+    ]
+
+
+def test_a_glob_of_everything_is_told_in_a_few_lines(tmp_path: Path) -> None:
+    """Of the faults of one key the first three and how many more; other keys' faults are all there."""
+    with pytest.raises(ConfigError) as caught:
+        _by_hand('[op]\n"*" = { hold = ["q"], tile = { m = 100000000 } }\n', tmp_path)
+    held, cut = ([f for f in caught.value.faults if f"op.*.{key}:" in f] for key in ("hold[0]", "tile.m"))
+    assert len(held) == len(cut) == 4
+    ops = len(mapped(shipped_graph("mlp", 16), load_machine("edge-hybrid"))[0].kernels)
+    assert held[-1].endswith(f"op.*.hold[0]: ... and {ops - 3} more of this kind")
+
+
 def test_what_does_not_fit_is_said_in_bytes(tmp_path: Path) -> None:
     """Tiles, and tensors that are placed together."""
     tile = '[op."fc.0:linear"]\nhold = ["b"]\nbuffers = { "*" = "sram" }\n'

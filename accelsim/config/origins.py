@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Final
 
 from accelsim.config.positions import KeyPath, Position
 from accelsim.errors import ConfigError
+
+MOST: Final = 3  # faults of one key that are told: a glob may fit a thousand names
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -16,7 +20,13 @@ class Fault:
     source: int
     line: int
     column: int
-    text: str = field(compare=False)
+    prefix: str = field(compare=False)  # "file:line:column: key", or the option
+    what: str = field(compare=False)
+
+    @property
+    def text(self) -> str:
+        """The line that the user reads."""
+        return f"{self.prefix}: {self.what}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,20 +62,31 @@ class Origins:
             place = self.places.get(keys[:length])
             if place is not None:
                 return _fault(place, name, what, at_key or length < len(keys))
-        return Fault(0, 1, 1, ": ".join(part for part in (f"{self.label}:1:1", name, what) if part))
+        return Fault(0, 1, 1, f"{self.label}:1:1" + (f": {name}" if name else ""), what)
 
 
 def _fault(place: Place, name: str, what: str, at_key: bool) -> Fault:
     if place.at is None:
         prefix = place.label if place.label in (f"--set {name}", f"--{name}") else f"{place.label}: {name}"
-        return Fault(place.source, 0, 0, f"{prefix}: {what}")
+        return Fault(place.source, 0, 0, prefix, what)
     line, column = place.at[:2] if at_key else place.at[2:]
-    return Fault(place.source, line, column, f"{place.label}:{line}:{column}: {name}: {what}")
+    return Fault(place.source, line, column, f"{place.label}:{line}:{column}: {name}", what)
 
 
 def error(faults: Iterable[Fault]) -> ConfigError:
-    """Return the exception that carries ``faults``, sorted, each once."""
-    return ConfigError(list(dict.fromkeys(f.text for f in sorted(faults))))
+    """Return the exception that carries ``faults``, sorted, each once; of one key a few and their number."""
+    told = {fault.text: fault for fault in sorted(faults)}
+    of_key = Counter(fault.prefix for fault in told.values())
+    lines: list[str] = []
+    seen: Counter[str] = Counter()
+    for text, fault in told.items():
+        seen[fault.prefix] += 1
+        more = of_key[fault.prefix] - MOST
+        if seen[fault.prefix] <= MOST or more == 1:
+            lines.append(text)
+        elif seen[fault.prefix] == MOST + 1:
+            lines.append(f"{fault.prefix}: ... and {more} more of this kind")
+    return ConfigError(lines)
 
 
 def dotted(keys: KeyPath) -> str:

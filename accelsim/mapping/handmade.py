@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from itertools import pairwise
 from typing import Any
 
+from accelsim.config.faults import listed
 from accelsim.config.mappingfile import MappingFileSpec, OpSpec, StepSpec, TensorSpec
 from accelsim.config.origins import Fault, Origins, error
 from accelsim.config.positions import KeyPath
@@ -49,7 +50,7 @@ def closest(word: str, known: Iterable[str]) -> str:
     """Return the names nearest to a word, or some, for a message."""
     names = list(known)
     near = difflib.get_close_matches(word, names, n=3, cutoff=0.5)
-    return f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(names[:4])}, ..."
+    return f"did you mean {' or '.join(near)}?" if near else f"there are {listed(names, most=4)}"
 
 
 class _Reading:
@@ -193,7 +194,7 @@ class _Reading:
         found = []
         for i, name in enumerate(hold):
             if name not in own:
-                what = "a and b" if gemm else f"what it reads: {', '.join(own)}"
+                what = "a and b" if gemm else f"what it reads: {listed(own)}"
                 self._fault((*keys, i), f"{draft.leader.name} can hold {what}")
             elif gemm and math.prod(a.size for a in gemm.batch) > 1:
                 self._fault((*keys, i), f"{draft.leader.name} is several GEMMs; none holds an operand whole")
@@ -299,7 +300,7 @@ class _Reading:
         for i, op in enumerate(pair):
             kernel = self.home.get(op, -1)
             if kernel not in events:
-                those = ", ".join(self.leaders[e] for e in events)
+                those = listed(self.leaders[e] for e in events)
                 what = "makes or reads" if op in self.home else "is no op; it is made or read by"
                 told = f"{op} is none that {what} {life.data.tensor}" if op in self.home else f"{op} {what}"
                 self._fault((*keys, i), f"{told}: {those}")
