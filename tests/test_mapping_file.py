@@ -46,6 +46,8 @@ def test_what_a_run_used_gives_that_run_again(
     for table in ("ops", "spans", "energy", "residencies"):
         name = f"{table}.parquet"
         assert (again.run_dir / name).read_bytes() == (base / name).read_bytes(), name
+    taken = json.loads((base / "mapping.json").read_text())["plan"]
+    assert taken["compared_time_ps"] == open_run(base).summary["estimate"]["time_ps"]
     manifests = [open_run(r).manifest for r in (base, again.run_dir)]
     assert manifests[0]["id"] != manifests[1]["id"]
     assert manifests[1]["decides"]["mapping_file"]["name"] == "mine.toml"

@@ -13,7 +13,9 @@ from pydantic_core import ErrorDetails
 from accelsim.config.origins import Fault, Origins
 from accelsim.config.positions import KeyPath
 
-TAGS = ("[list]", "[fields]", "[points]", "[step]")  # of a value that may be either: no keys of the file
+TAGS = frozenset(  # of a value that may be either: no keys of the file
+    {"[list]", "[fields]", "[points]", "[step]", "[text]", "[number]"}
+)
 _KEY = "[key]"  # pydantic's word for the name of an entry
 _EXPECTED = {
     "int_type": "a whole number",
@@ -87,15 +89,16 @@ def _fault(err: ErrorDetails, spec: type[BaseModel], origins: Origins) -> Fault:
     if keys and keys[-1] == _KEY:  # the name of an entry of a table with a closed list of names
         keys = keys[:-1]
         return origins.fault(keys, _unknown_of(str(keys[-1]), _choices(err)), at_key=True)
-    return origins.fault(keys, _what(err))
+    return origins.fault(keys, what_is_wrong(err))
 
 
-def _what(err: ErrorDetails) -> str:
+def what_is_wrong(err: ErrorDetails) -> str:
+    """Return what is wrong with a value, without its key."""
     kind, got = err["type"], err["input"]
     if kind in ("too_long", "too_short"):
-        ctx = err["ctx"]
-        least = f"at most {ctx['max_length']}" if kind == "too_long" else f"at least {ctx['min_length']}"
-        return f"expected {least} entries, got {ctx['actual_length']}"
+        words, bound = ("at most", "max_length") if kind == "too_long" else ("at least", "min_length")
+        n, ctx = int(err["ctx"][bound]), err["ctx"]
+        return f"expected {words} {n} {'entry' if n == 1 else 'entries'}, got {ctx['actual_length']}"
     if kind == "literal_error":
         names = _choices(err)
         if not names:  # of numbers, which stand without quotes

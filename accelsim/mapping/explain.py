@@ -103,6 +103,7 @@ class Explanation:
             "planned_capacity_bytes": dict(trial.capacity),
             "ranked_by": trial.ranking,
             "time_ps": sum(a[0] for a in amounts),
+            "compared_time_ps": planner.estimated_ps(trial, costs),  # of the plan taken: that of the report
             "dram_bytes": planner.total(trial, costs)[1],
             "energy_pj": sum(a[1] for a in amounts) + round(evicted_pj + gap_pj),
             "mram_written_bytes": sum(a[2] for a in amounts),

@@ -190,9 +190,15 @@ class Planner:
         """Return the plan of a trial."""
         found = [self._must_fit(kernel, trial) for kernel in trial.kernels]
         planned = [self._planned(k[0], cost) for k, cost in zip(trial.kernels, found, strict=True)]
-        total = self.total(trial, found)
-        time = total[2] if self.machine.mapping.priced else self._in_steps(total[0])
-        return Plan(trial.capacity, trial.residency, tuple(planned), time, total[1])
+        dram_bytes = self.total(trial, found)[1]
+        return Plan(
+            trial.capacity, trial.residency, tuple(planned), self.estimated_ps(trial, found), dram_bytes
+        )
+
+    def estimated_ps(self, trial: Trial, costs: Sequence[Cost]) -> int:
+        """Return the time by which plans are compared: in steps, unless prices decide."""
+        total = self.total(trial, costs)
+        return total[2] if self.machine.mapping.priced else self._in_steps(total[0])
 
     def words(self, plan: Plan) -> float:
         """Return the words that a plan's streams need if nothing is cut; 0 where all count as along."""

@@ -13,12 +13,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
+from accelsim.config.faults import listed
 from accelsim.errors import InputError
 from accelsim.resolve import load_machine
 from accelsim.resolve.load import load_prices
 from accelsim.resolve.machine import Machine
 from accelsim.resolve.prices import MAC
 from accelsim.resolve.summary import assumed_keys, sources_used
+from accelsim.resolve.tomlkeys import toml_key
 from accelsim.run.columns import energy_columns
 from accelsim.run.energy import EnergyRow, energy_rows, sums
 from accelsim.run.pe_energy import follows
@@ -36,6 +38,11 @@ PRICES: Final = frozenset(  # last parts of the keys that no time and no place d
     )
 )
 TEXTS: Final = frozenset({"sources", "name", "area_mm2", "node_nm", "temperature_k"})  # no energies
+TIMES: Final = "decide times or places"
+MAPPED: Final = "decide how the step is mapped"
+GATED: Final = "decide which multiply-accumulates cost nothing, which is counted while simulating"
+POWERED: Final = "decide what is off, for how long, which is found while simulating"
+ERRORS: Final = "decide the run's bit errors"
 EXTRA: Final = ("errors.parquet", "copies.parquet", MAPPING)  # where the run has them
 KEPT: Final = tuple(f"{name}.parquet" for name in TABLES if name != "energy")
 
@@ -60,14 +67,10 @@ def reprice(
     differ = list(_differences(before, described, ""))
     if machine.mapping.priced and "mapping_from" not in run.manifest["decides"] and not differ:
         _refuse_other_prices(run, before, described)
-    if any(b.device is not None for b in machine.banks.values()) and before["toggle"] != described["toggle"]:
-        differ.append("toggle_rate (of bit errors too)")
-    if _zeros(before) != _zeros(described):
-        differ.append("zero gating")
-    if differ:
+    why = list(_refusals(machine, before, described, differ))
+    if why:
         raise InputError(
-            f"{run.path}: cannot be priced as {machine.name}, whose times or places differ: "
-            f"{', '.join(differ[:8])}{', ...' if len(differ) > 8 else ''}; simulate it instead"
+            f"{run.path}: cannot be priced as {machine.name}: {'; '.join(why)}; simulate it instead"
         )
     rows = _rows(run, machine)
     summary = _summary(run, machine, rows)
@@ -90,6 +93,46 @@ def reprice(
     return folder.path, summary
 
 
+def _refusals(
+    machine: Machine, before: Mapping[str, Any], described: Mapping[str, Any], differ: Sequence[str]
+) -> Iterator[str]:
+    """Yield why the counts of one machine are not those of another, with the keys of its file."""
+    by: dict[str, list[str]] = {}
+    for field in (f for f in differ if not _follows(f, differ)):
+        by.setdefault(_why(field), []).append(toml_key(field))
+    if any(b.device is not None for b in machine.banks.values()) and before["toggle"] != described["toggle"]:
+        by.setdefault(ERRORS, []).append("toggle_rate")
+    if _zeros(before) != _zeros(described):
+        by.setdefault(GATED, []).append("zero_rate")
+    for why in (TIMES, MAPPED, GATED, POWERED, ERRORS):
+        if why in by:
+            yield f"{listed(dict.fromkeys(by[why]), most=8)} {why}"
+
+
+def _follows(field: str, differ: Sequence[str]) -> bool:
+    """Return whether a field differs because another one does: of a hot device, of what has no power."""
+    group, in_device, _ = field.partition(".device.")
+    if in_device:
+        heat = f"{group}.device.temperature_k"
+        return field != heat and heat in differ and f"{group}.device.name" not in differ
+    group, _, last = field.rpartition(".")
+    shares = ("gated_leakage", "drowsy_leakage", "wakeup_ps")
+    return last in shares and f"{group}.power_gating" in differ
+
+
+def _why(field: str) -> str:
+    """Return what a field decides beside prices."""
+    last, in_bank = field.rpartition(".")[2], field.startswith("banks.")
+    if field == "pe_array.zero_gating":
+        return GATED
+    if in_bank and last in ("power_gating", "gated_leakage", "drowsy_leakage"):
+        return POWERED
+    if in_bank and (".device" in field or last == "refresh_model"):
+        return ERRORS
+    places = field.startswith(("mapping.", "placement", "sensitivity", "policy"))
+    return MAPPED if places or last == "max_dwell_ps" else TIMES
+
+
 def _refuse_other_prices(run: Run, before: Mapping[str, Any], described: Mapping[str, Any]) -> None:
     """Refuse other prices where they decided the mapping: the other machine would have another one."""
     differ = list(_differences(before, described, "", TEXTS))
@@ -97,7 +140,7 @@ def _refuse_other_prices(run: Run, before: Mapping[str, Any], described: Mapping
         objective = described["mapping"]["objective"]
         raise InputError(
             f'{run.path}: was mapped by its prices ([mapping] objective = "{objective}"), and these differ: '
-            f"{', '.join(differ[:8])}{', ...' if len(differ) > 8 else ''}; for this mapping at other prices, "
+            f"{listed(dict.fromkeys(map(toml_key, differ)), most=8)}; for this mapping at other prices, "
             f"simulate with --mapping-from {run.name}"
         )
 

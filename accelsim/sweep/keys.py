@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import types
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from accelsim.config.arch import ArchSpec
-from accelsim.config.faults import did_you_mean
+from accelsim.config.faults import did_you_mean, what_is_wrong
 from accelsim.config.spec import Quantity
 from accelsim.errors import InputError
 from accelsim.units import SIZE, Dimension, Duration, size_text
@@ -37,7 +36,7 @@ class Key:
         try:
             found = self.adapter.validate_python(tuple(value) if isinstance(value, list) else value)
         except ValidationError as exc:
-            raise InputError(_reason(exc, value)) from None
+            raise InputError(what_is_wrong(exc.errors(include_url=False)[0])) from None
         return float(found.amount) if isinstance(found, Duration) else found
 
     def written(self, number: float) -> Any:
@@ -49,13 +48,6 @@ class Key:
         if self.dimension is SIZE:
             return size_text(int(number))
         return f"{int(number)} {self.dimension.base}"
-
-
-def _reason(exc: ValidationError, value: Any) -> str:
-    first = exc.errors(include_url=False)[0]
-    if first["type"] == "value_error":
-        return first["msg"].removeprefix("Value error, ")
-    return f"{first['msg'][:1].lower()}{first['msg'][1:]}, got {json.dumps(value)}"
 
 
 def key_of(path: str, bases: Mapping[str, list[str]]) -> Key:
@@ -71,7 +63,7 @@ def key_of(path: str, bases: Mapping[str, list[str]]) -> Key:
     here: Any = ArchSpec
     parts = path.split(".")
     for i, part in enumerate(parts):
-        model = _model(here)
+        model = _model(here) or _optional_model(here)
         if model is not None:
             field = model.model_fields.get(part)
             if field is None:
@@ -119,6 +111,17 @@ def _model(kind: Any) -> type[BaseModel] | None:
     return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
 
 
+def _optional_model(kind: Any) -> type[BaseModel] | None:
+    """Return the model of a table that may be left out."""
+    kind = get_args(kind)[0] if get_origin(kind) is Annotated else kind
+    found = [m for m in map(_model, get_args(kind)) if m is not None] if _is_choice(kind) else []
+    return found[0] if len(found) == 1 else None
+
+
+def _is_choice(kind: Any) -> bool:
+    return get_origin(kind) in (Union, types.UnionType)
+
+
 def _free_table(kind: Any) -> tuple[Any, Any] | None:
     kind = get_args(kind)[0] if get_origin(kind) is Annotated else kind
     if get_origin(kind) is dict:
@@ -145,6 +148,6 @@ def _dimension(kind: Any) -> Dimension | None:
         inner, *marks = get_args(kind)
         found = [m.dimension for m in marks if isinstance(m, Quantity)]
         return found[0] if found else _dimension(inner)
-    if get_origin(kind) in (Union, types.UnionType):
+    if _is_choice(kind):
         return next((d for d in map(_dimension, get_args(kind)) if d is not None), None)
     return None

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, Strict
+from pydantic import Discriminator, Field, Strict, Tag
 
 from accelsim.config.document import load_spec
 from accelsim.config.locate import find
@@ -25,7 +25,10 @@ class MixSpec(Spec):
     groups: dict[str, Text]
     """Bank groups and what they are made of: `sram`, a cell of the array table (`stt34`), or a device
     (`mram-1s`)."""
-    step: Text | Annotated[int, Strict()]
+    step: Annotated[
+        Annotated[Text, Tag("[text]")] | Annotated[int, Strict(), Tag("[number]")],
+        Discriminator(lambda value: "[number]" if isinstance(value, int | float) else "[text]"),
+    ]
     """What the budget is split in: `"0.5 mm2"`, or a number of banks."""
 
 
@@ -67,7 +70,10 @@ class SweepSpec(Spec):
 
     base: Text
     """The machine: a shipped name, or a `.toml` file."""
-    workload: Text | list[Text]
+    workload: Annotated[
+        Annotated[Text, Tag("[text]")] | Annotated[list[Text], Tag("[list]")],
+        Discriminator(lambda value: "[list]" if isinstance(value, list) else "[text]"),
+    ]
     """One or several; of several, a figure is the geometric mean."""
     method: Method = "grid"
     """`grid` takes all points; `random` and `sobol` spread `samples`; `nsga2` and `tpe` search (Optuna)."""
