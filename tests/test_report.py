@@ -36,7 +36,7 @@ def test_the_report_of_a_run(make_run: MakeRun, regen: bool) -> None:
     """The whole text. --regen-golden rewrites it; review the diff."""
     run = open_run(make_run())
 
-    _same_as_golden("report.txt", _text(report(run.summary, run.manifest["skip"], run.table("ops"))), regen)
+    _same_as_golden("report.txt", _text(report(run.summary, run.manifest, run.table("ops"))), regen)
 
 
 def test_the_comparison_of_two_runs(make_run: MakeRun, regen: bool) -> None:
@@ -108,7 +108,7 @@ def test_unsupported_ops_are_in_every_report(make_run: MakeRun) -> None:
     run = open_run(make_run())
     op = {"aten": "aten.fft.default", "layer": "mix[0]", "phase": "forward", "count": 2}
     summary = {**run.summary, "unsupported_ops": 2, "unsupported": [op]}
-    text = _text(report(summary, run.manifest["skip"], run.table("ops")))
+    text = _text(report(summary, run.manifest, run.table("ops")))
 
     assert "2 UNSUPPORTED OPS (costed as elementwise: --allow-unsupported)" in text
     assert ["aten.fft.default", "mix[0]", "forward", "2"] in [line.split() for line in text.splitlines()]

@@ -55,7 +55,7 @@ def check(
     from dataclasses import asdict
 
     from accelsim.resolve import load_machine
-    from accelsim.resolve.load import load_against
+    from accelsim.resolve.load import load_against, load_unused
     from accelsim.resolve.summary import summarize
 
     machine = load_machine(arch, overrides or ())
@@ -63,6 +63,7 @@ def check(
     other = None
     if macros_against is not None:
         other = summarize(load_against(arch, overrides or (), macros_against))
+    unused = load_unused(arch, overrides or ())
     checks = _self_checks(machine) if own else []
     if as_json:
         told = {
@@ -70,6 +71,8 @@ def check(
             "sensitivity": asdict(machine.sensitivity) if machine.sensitivity else None,
             "self_checks": [{**asdict(c), "passed": c.passed} for c in checks],
         }
+        if unused:
+            told["unused_keys"] = unused
         if machine.split:
             told["fields"] = {role: [f._asdict() for f in of] for role, of in machine.split.items()}
         if other is not None:
@@ -77,6 +80,8 @@ def check(
         typer.echo(json.dumps(told, indent=1, sort_keys=True))
     else:
         _print(summary, machine)
+        for line in unused:
+            typer.echo(f"Note: {line}")
         if other is not None:
             _print_against(summary, other, macros_against or "")
         if own:

@@ -32,7 +32,7 @@ def report(run: RunName, top: Top = 10, actions: Actions = None) -> None:
         from accelsim.report.actions import write_actions
 
         rows = write_actions(found, actions)
-    results().print(tables(found.summary, found.manifest["skip"], found.table("ops"), top))
+    results().print(tables(found.summary, found.manifest, found.table("ops"), top))
     typer.echo(f"run folder: {found.path}")
     if actions is not None:
         typer.echo(f"actions: {actions} ({rows} rows)")
@@ -88,7 +88,7 @@ def reprice(
     command = ["accelsim", *sys.argv[1:]]
     path, _ = priced(found, arch, overrides or (), out=out, force=force, command=command)
     new = open_run(path)
-    results().print(tables(new.summary, new.manifest["skip"], new.table("ops")))
+    results().print(tables(new.summary, new.manifest, new.table("ops")))
     typer.echo(f"run folder: {path}")
 
 

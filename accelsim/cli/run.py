@@ -133,5 +133,5 @@ def _print(result: Result) -> None:
     from accelsim.trace.runs import open_run
 
     finished = open_run(result.run_dir)
-    results().print(report(finished.summary, finished.manifest["skip"], finished.table("ops")))
+    results().print(report(finished.summary, finished.manifest, finished.table("ops")))
     typer.echo(f"run folder: {result.run_dir}")

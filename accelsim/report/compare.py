@@ -24,7 +24,7 @@ DERIVED: Final = (  # what says again, or follows from, what the machine's other
     "machine.sensitivity.tolerated*.least",
     "machine.sensitivity.tolerated*.dwell_ps",
 )
-NOT_INPUTS: Final = ("id", "files", "schema", "command", "wall_s", "skip", "cached")
+NOT_INPUTS: Final = ("id", "files", "schema", "command", "wall_s", "skip", "cached", "unused_keys")
 COLUMNS: Final = ("A", "B", "B - A", "B / A")
 
 

@@ -22,12 +22,9 @@ if TYPE_CHECKING:
 Summary = Mapping[str, Any]
 
 
-def report(summary: Summary, skip: Summary, ops: pa.Table, top: int = 10) -> RenderableType:
-    """Return the whole report of a run; ``top`` is the number of layers shown.
-
-    ``skip`` is the manifest's record of what was simulated and what was skipped.
-    """
-    parts: list[RenderableType] = [overview(summary, skip)]
+def report(summary: Summary, manifest: Summary, ops: pa.Table, top: int = 10) -> RenderableType:
+    """Return the whole report of a run; ``top`` is the number of layers shown."""
+    parts: list[RenderableType] = [overview(summary, manifest["skip"])]
     if summary["unsupported_ops"]:
         parts.append(unsupported(summary))
     energy = Columns([energy_by(summary, "component"), energy_by(summary, "role")], padding=(0, 6))
@@ -41,6 +38,7 @@ def report(summary: Summary, skip: Summary, ops: pa.Table, top: int = 10) -> Ren
         *([bit_errors(summary)] if "errors" in summary else []),
         *by_sensitivity(summary.get("placement"), summary.get("errors", {})),
         *footnotes(summary),
+        *(Text(f"Note: {line}") for line in manifest.get("unused_keys", ())),
     ]
     return Group(*parts)
 

@@ -12,7 +12,7 @@ from accelsim.config.origins import Fault, Origins
 from accelsim.config.positions import KeyPath
 from accelsim.device.macros import Macro, MacroTable, NotInTable, Series
 from accelsim.resolve.cells import PS_PER_S, CellWrite, cell_write, technique_faults
-from accelsim.resolve.front import note_front, with_front
+from accelsim.resolve.front import note_front, size_faults, with_front
 from accelsim.resolve.ledger import Ledger
 from accelsim.resolve.machine import BankGroup
 from accelsim.resolve.tables import cell_of, table_of
@@ -75,6 +75,7 @@ def resolve_bank(
         ConfigError: Its array table cannot be read.
     """
     faults = _shape_faults(name, bank, capacity, where) + technique_faults(name, bank, where.origins)
+    faults += size_faults(name, bank, capacity, where.spec, where.origins)
     if faults:
         return faults
     table = table_of(name, bank, where.spec, where.origins)

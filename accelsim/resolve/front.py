@@ -42,6 +42,21 @@ def front_faults(spec: ArchSpec, origins: Origins) -> list[Fault]:
     return faults
 
 
+def size_faults(name: str, bank: BankSpec, capacity: int, spec: ArchSpec, origins: Origins) -> list[Fault]:
+    """Return what is larger than a bank of a group of ``capacity`` bytes: no line, no buffer can be."""
+    own, faults = capacity // bank.count, []
+    buffer, pad = bank.write_buffer, spec.scratchpad
+    if pad.interleave == "line" and pad.line > own:
+        what = (
+            f"{size_text(pad.line)} are more than a bank of {name} has, {size_text(own)}; give a shorter line"
+        )
+        faults.append(origins.fault(("scratchpad", "line"), what))
+    if buffer is not None and buffer.entries > own // bank.word:
+        what = f"{buffer.entries} words are more than a bank has, {own // bank.word}; give fewer"
+        faults.append(origins.fault(("bank", name, "write_buffer", "entries"), what))
+    return faults
+
+
 def doublings(bank: BankSpec) -> int:
     """Return the levels of 2:1 multiplexers before the subbanks of a bank."""
     return math.ceil(math.log2(bank.subbanks))

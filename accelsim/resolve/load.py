@@ -21,6 +21,7 @@ from accelsim.resolve.ledger import Ledger
 from accelsim.resolve.machine import BankGroup, Machine
 from accelsim.resolve.parts import assemble
 from accelsim.resolve.sensitivity import sensitivity_of
+from accelsim.resolve.unused import unused_keys
 
 
 def load_machine(name_or_path: str, overrides: Sequence[str] = ()) -> Machine:
@@ -63,6 +64,20 @@ def load_prices(name_or_path: str, overrides: Sequence[str] = ()) -> dict[str, d
     path = find("arch", name_or_path)
     spec, _ = load_spec(path, ArchSpec, overrides=overrides, resolve_name=partial(find, "arch"))
     return {name: given.model_dump(exclude_none=True) for name, given in spec.prices.items()}
+
+
+def load_unused(name_or_path: str, overrides: Sequence[str] = (), *, measured: bool = False) -> list[str]:
+    """Return the keys of a machine that are given and change nothing, a line each, with what they need.
+
+    Args:
+        measured: As for ``unused_keys``.
+
+    Raises:
+        InputError: As ``load_machine``.
+    """
+    path = find("arch", name_or_path)
+    spec, origins = load_spec(path, ArchSpec, overrides=overrides, resolve_name=partial(find, "arch"))
+    return unused_keys(spec, origins, measured=measured)
 
 
 def _load(path: Path, overrides: Sequence[str], above: tuple[Path, ...]) -> Machine:

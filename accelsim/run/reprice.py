@@ -16,7 +16,7 @@ from typing import Any, Final
 from accelsim.config.faults import listed
 from accelsim.errors import InputError
 from accelsim.resolve import load_machine
-from accelsim.resolve.load import load_prices
+from accelsim.resolve.load import load_prices, load_unused
 from accelsim.resolve.machine import Machine
 from accelsim.resolve.prices import MAC
 from accelsim.resolve.summary import assumed_keys, sources_used
@@ -80,6 +80,7 @@ def reprice(
         "command": list(command),
         "repriced_from": run.manifest["id"],
         "prices": load_prices(arch, tuple(overrides)),
+        "unused_keys": load_unused(arch, tuple(overrides)),
     }
     run_id = hashlib.sha256(json.dumps([run.manifest["id"], described], sort_keys=True).encode()).hexdigest()
     default = f"{machine.name}_{summary['workload']}-repriced"
@@ -88,7 +89,8 @@ def reprice(
         for name in (*KEPT, *(n for n in EXTRA if (run.path / n).is_file())):
             folder.copy_file(run.path / name)
         folder.write_summary(summary)
-        left_out = ("id", "schema", "files", *([] if told["prices"] else ["prices"]))
+        empty = (key for key in ("prices", "unused_keys") if not told[key])
+        left_out = ("id", "schema", "files", *empty)
         folder.write_manifest({k: v for k, v in told.items() if k not in left_out})
     return folder.path, summary
 

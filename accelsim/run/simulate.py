@@ -25,7 +25,7 @@ from accelsim.machine import run_program
 from accelsim.program.program import Program
 from accelsim.resolve import load_machine
 from accelsim.resolve.activity import load_activity, with_activity
-from accelsim.resolve.load import load_prices
+from accelsim.resolve.load import load_prices, load_unused
 from accelsim.resolve.machine import Machine
 from accelsim.resolve.prices import gated_shares
 from accelsim.run.collector import seldom_collected
@@ -186,6 +186,8 @@ def simulate(
             manifest = _manifest(machine, captured, graph_hash, skip, command, decides)
             if prices := load_prices(arch, tuple(overrides)):
                 manifest["prices"] = prices  # no part of the id
+            if unused := load_unused(arch, tuple(overrides), measured=measured is not None):
+                manifest["unused_keys"] = unused  # likewise
             if frozen is None:
                 manifest["program"] = key_of(graph_hash, machine, cold, given.get("sha256", ""))
                 manifest["bank_order"] = list(machine.banks)
