@@ -54,7 +54,7 @@ def faults(folder: Path, text: str, *overrides: str) -> list[str]:
         (ONE, {"sign+exponent": (9, "sram"), "mantissa": (7, "mram")}),
         ('{ rest = ["mram"], "msb:9" = ["sram"] }', {"msb:9": (9, "sram"), "mantissa": (7, "mram")}),
         ('{ exponent = ["sram"], rest = ["mram"] }', {"sign+mantissa": (8, "mram"), "exponent": (8, "sram")}),
-        ('{ "msb:3" = ["sram"], rest = ["mram"] }', {"msb:3": (3, "sram"), "bits:0-12": (13, "mram")}),
+        ('{ "msb:3" = ["sram"], rest = ["mram"] }', {"msb:3": (3, "sram"), "rest(0-12)": (13, "mram")}),
     ],
 )
 def test_fields_part_the_format(tmp_path: Path, fields: str, told: dict[str, tuple[int, str]]) -> None:

@@ -60,7 +60,7 @@ def split_fields(names: Sequence[str], form: Format) -> tuple[dict[str, Bits], l
         bits = () if what else _bits(name, form, taken)
         twice = [b for b in bits if b in taken]
         if twice:
-            what = f'{_spans(twice)} of {form} {_are(twice)} in "{taken[twice[0]]}" already'
+            what = f'{_told(twice)} of {form} {_are(twice)} in "{taken[twice[0]]}" already'
         elif not bits and not what:
             what = f"no bit of {form} is left"
         if what:
@@ -71,9 +71,9 @@ def split_fields(names: Sequence[str], form: Format) -> tuple[dict[str, Bits], l
     missing = [b for b in range(width) if b not in taken]
     if missing and not faults:
         named = name_of(tuple(missing), width, exponent)
-        of = f"{form} ({named})" if not named.startswith("bits") else form
+        of = form if named.startswith(REST) else f"{form} ({named})"
         faults.append(
-            ("", f'{_spans(missing)} of {of} {_are(missing)} in no field; "rest" takes what is left')
+            ("", f'{_told(missing)} of {of} {_are(missing)} in no field; "rest" takes what is left')
         )
     return dict(sorted(found.items(), key=lambda field: -max(field[1]))), faults
 
@@ -84,17 +84,28 @@ def bits_of(name: str, form: Format) -> Bits:
 
 
 def name_of(bits: Bits, width: int, exponent: int) -> str:
-    """Return a name of ``bits``: by sign, exponent and mantissa where they are made of these.
+    """Return a name of ``bits``, the rest: by sign, exponent and mantissa where they are made of these.
 
     >>> name_of((0, 1, 15), 16, 8), name_of(tuple(range(15)), 16, 8)
-    ('bits:0-1+bits:15-15', 'exponent+mantissa')
+    ('rest(0-1,15)', 'exponent+mantissa')
     """
     left, names = set(bits), []
     for name, own in parts_of(width, exponent).items():
         if own and left.issuperset(own):
             names.append(name)
             left -= set(own)
-    return "+".join(names) if not left else "+".join(f"bits:{a}-{b}" for a, b in _runs(bits))
+    return "+".join(names) if not left else f"{REST}({_spans(bits, ',')})"
+
+
+def rest_of(name: str) -> Bits:
+    """Return the bits of a name such as ``name_of`` gives to a rest without one; (): it is none.
+
+    >>> rest_of("rest(0-1,15)"), rest_of("rest")
+    ((0, 1, 15), ())
+    """
+    found = re.fullmatch(rf"{REST}\((\d+(?:-\d+)?(?:,\d+(?:-\d+)?)*)\)", name)
+    spans = [span.split("-") for span in found[1].split(",")] if found else []
+    return tuple(b for span in spans for b in range(int(span[0]), int(span[-1]) + 1))
 
 
 def _fault_of(name: str, form: Format) -> str:
@@ -117,11 +128,14 @@ def _bits(name: str, form: Format, taken: Iterable[int]) -> Bits:
     width, exponent = SPLIT[form]
     if name == REST:
         return tuple(b for b in range(width) if b not in taken)
+    rest = rest_of(name)
+    if rest:
+        return rest
     bits: set[int] = set()
     for part in (p.strip() for p in name.split("+")):
         if found := re.fullmatch(r"msb:(\d+)", part):
             bits.update(range(width - int(found[1]), width))
-        elif found := re.fullmatch(r"bits:(\d+)-(\d+)", part):
+        elif found := re.fullmatch(r"bits:(\d+)-(\d+)", part):  # of older runs
             bits.update(range(int(found[1]), int(found[2]) + 1))
         else:
             bits.update(parts_of(width, exponent)[part])
@@ -138,9 +152,12 @@ def _runs(bits: Iterable[int]) -> list[tuple[int, int]]:
     return runs
 
 
-def _spans(bits: Sequence[int]) -> str:
-    told = ", ".join(f"{a}" if a == b else f"{a}-{b}" for a, b in _runs(bits))
-    return f"bit{'s' * (len(bits) > 1)} {told}"
+def _spans(bits: Sequence[int], by: str = ", ") -> str:
+    return by.join(f"{a}" if a == b else f"{a}-{b}" for a, b in _runs(bits))
+
+
+def _told(bits: Sequence[int]) -> str:
+    return f"bit{'s' * (len(bits) > 1)} {_spans(bits)}"
 
 
 def _are(bits: Sequence[int]) -> str:

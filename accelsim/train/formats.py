@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from accelsim.config.bitfields import rest_of
 from accelsim.config.faults import did_you_mean
 from accelsim.errors import InputError
 
@@ -91,8 +92,8 @@ def field_bits(field: str, form: StorageFormat) -> tuple[int, ...]:
     Raises:
         InputError: No such field.
     """
-    bits: set[int] = set()
-    for part in field.split("+"):
+    bits: set[int] = {bit for bit in rest_of(field) if bit < form.width}
+    for part in () if bits else field.split("+"):
         bits.update(_bits(part.strip(), form))
     return tuple(sorted(bits))
 
