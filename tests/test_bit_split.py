@@ -142,7 +142,7 @@ def test_a_table_of_fields_takes_the_place_of_another(tmp_path: Path) -> None:
     (tmp_path / "base.toml").write_text(f"{HEAD}weight = {ONE}\n")
     head = 'extends = "./base.toml"\n[placement]\n'
     over = machine(tmp_path, head + 'weight = { "msb:2" = ["sram"], rest = ["mram"] }\n')
-    assert [f.name for f in over.fields_of("weight")] == ["msb:2", "bits:0-13"]
+    assert [f.name for f in over.fields_of("weight")] == ["msb:2", "rest(0-13)"]
     assert machine(tmp_path, head + 'weight = ["mram"]\n').fields_of("weight") == ()
     (override,) = as_overrides({"placement.weight": {"msb:1": ["mram"], "rest": ["sram"]}})
     found = machine(tmp_path, head, override)
