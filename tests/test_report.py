@@ -9,7 +9,8 @@ import pytest
 from rich.console import Console, RenderableType
 
 from accelsim.report import comparison, listing, report
-from accelsim.report.compare import changes, inputs
+from accelsim.report.compare import changes
+from accelsim.report.inputs import inputs
 from accelsim.report.layers import layer_costs
 from accelsim.report.run import costliest_layers, footnotes
 from accelsim.trace import human
@@ -71,6 +72,29 @@ def test_inputs_are_compared_by_path_and_how_a_run_was_made_is_none() -> None:
 
     assert "machine.list[dram.latency].value   1   2" in _text(inputs(a, b))
     assert _text(inputs(a, {**a, "command": []})) == "The inputs are the same.\n\n"
+
+
+def test_what_one_run_alone_has_is_one_row_and_long_tables_are_cut() -> None:
+    """A bank group, a device, a hundred measured layers; everything is there with --all."""
+    group = {"count": 4, "word": 32, "name": "mram", "device": {"delta": 20, "name": "x"}, "ecc": None}
+    content = {f"weight layer{i:02}": {"zeros": 0.5} for i in range(40)}
+    other = {name: {"zeros": 0.25} for name in content}
+    a = {"machine": {"banks": {"sram": {"count": 1}}, "content": content, "device": None}}
+    b = {
+        "machine": {"banks": {"sram": {"count": 2}, "mram": group}, "content": other, "device": "x"},
+        "mapping_file": {"name": "m.toml"},
+    }
+
+    short, full = _text(inputs(a, b)), _text(inputs(a, b, everything=True))
+    assert ["machine.banks.mram", "-", "mram,", "6", "values"] in [x.split() for x in short.splitlines()]
+    assert ["machine.banks.sram.count", "1", "2"] in [x.split() for x in short.splitlines()]
+    cut = "machine.content... 16 more rows --all shows them"
+    assert cut in [" ".join(x.split()) for x in short.splitlines()]
+    assert ["mapping_file.name", "-", "m.toml"] in [x.split() for x in short.splitlines()]
+    assert short.count("0.25") == 24
+    assert full.count("0.25") == 40
+    assert ["machine.banks.mram.device.delta", "-", "20"] in [x.split() for x in full.splitlines()]
+    assert "more rows" not in full
 
 
 def test_the_largest_change_comes_first_and_the_rest_is_counted() -> None:

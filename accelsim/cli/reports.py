@@ -129,10 +129,13 @@ def compare(
     a: Annotated[str, typer.Argument(metavar="RUN", help="The run to compare with.")],
     b: Annotated[str, typer.Argument(metavar="RUN", help="The run that is compared.")],
     top: Top = 10,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Show every input that differs, one by one, and every layer.")
+    ] = False,
 ) -> None:
     """Show in what two runs differ: inputs, totals, phases, components, layers."""
     from accelsim.cli.console import results
     from accelsim.report import comparison
     from accelsim.trace.runs import open_run
 
-    results().print(comparison(open_run(a), open_run(b), top))
+    results().print(comparison(open_run(a), open_run(b), top, everything))

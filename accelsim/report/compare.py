@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from fnmatch import fnmatchcase
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from accelsim.report.inputs import inputs
 from accelsim.report.layers import layer_costs
 from accelsim.report.layout import grid
 from accelsim.trace import human
@@ -16,20 +16,17 @@ from accelsim.trace.runs import Run
 from accelsim.words import STALL_REASONS
 
 Format = Callable[[float], str]
-# what says how a run was made or what came out of it, rather than what decided its result
-DERIVED: Final = (  # what says again, or follows from, what the machine's other numbers say
-    "machine.sources",
-    "machine.sensitivity.access_pj_per_bit",
-    "machine.sensitivity.leakage_pj_per_bit_ps",
-    "machine.sensitivity.tolerated*.least",
-    "machine.sensitivity.tolerated*.dwell_ps",
-)
-NOT_INPUTS: Final = ("id", "files", "schema", "command", "wall_s", "skip", "cached", "unused_keys")
 COLUMNS: Final = ("A", "B", "B - A", "B / A")
 
 
-def comparison(a: Run, b: Run, top: int = 10) -> RenderableType:
-    """Return the comparison of run ``b`` with run ``a``; lists by layer show the ``top`` largest changes."""
+def comparison(a: Run, b: Run, top: int = 10, everything: bool = False) -> RenderableType:
+    """Return the comparison of run ``b`` with run ``a``.
+
+    Args:
+        top: How many layers are shown, those with the largest changes.
+        everything: All layers, and every input that differs.
+    """
+    few = None if everything else top
     one, two = a.summary, b.summary
     layers_a = {c.layer: c.time_ps for c in layer_costs(a.table("ops"))}
     layers_b = {c.layer: c.time_ps for c in layer_costs(b.table("ops"))}
@@ -40,14 +37,14 @@ def comparison(a: Run, b: Run, top: int = 10) -> RenderableType:
 
     return Group(
         Text(f"A: {a.path}\nB: {b.path}\n"),
-        inputs(a.manifest, b.manifest),
+        inputs(a.manifest, b.manifest, everything),
         totals(one, two),
         changes("Time by phase", "phase", phases[0], phases[1], human.time),
         changes("Energy by phase", "phase", *energy("phase"), human.energy),
         changes("Energy by component", "component", *energy("component"), human.energy),
         *_errors(one, two),
-        changes("Time by layer", "layer", layers_a, layers_b, human.time, top),
-        changes("Energy by layer", "layer", *energy("layer"), human.energy, top),
+        changes("Time by layer", "layer", layers_a, layers_b, human.time, few),
+        changes("Energy by layer", "layer", *energy("layer"), human.energy, few),
     )
 
 
@@ -63,32 +60,6 @@ def _errors(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[RenderableType]:
         for s in (a, b)
     ]
     return [changes("Errors per bit read, by role", "role", found[0], found[1], "{:.3g}".format)]
-
-
-def inputs(a: Mapping[str, Any], b: Mapping[str, Any]) -> Group | Text:
-    """Return the inputs in which two manifests differ, by their path."""
-    one, two = dict(_flat(a)), dict(_flat(b))
-    keys = sorted({*one, *two})
-    rows = [(k, one.get(k, "-"), two.get(k, "-")) for k in keys if one.get(k, "-") != two.get(k, "-")]
-    if not rows:
-        return Text("The inputs are the same.\n")
-    return grid("Inputs that differ", ("input", "A", "B"), rows, text_columns=3)
-
-
-def _flat(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
-    """Walk nested objects down to ``(dotted path, text of the value)``."""
-    if isinstance(value, Mapping) and value:
-        for key in value:
-            below = f"{path}.{key}" if path else str(key)
-            derived = any(fnmatchcase(below, pattern) for pattern in DERIVED)
-            if (path or key not in NOT_INPUTS) and not derived:
-                yield from _flat(value[key], below)
-    elif isinstance(value, list) and any(isinstance(v, Mapping) for v in value):
-        for i, item in enumerate(value):
-            name = item.get("key", i) if isinstance(item, Mapping) else i
-            yield from _flat(item, f"{path}[{name}]")
-    else:
-        yield path, str(value)
 
 
 def totals(a: Mapping[str, Any], b: Mapping[str, Any]) -> Group:
