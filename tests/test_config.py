@@ -312,6 +312,18 @@ def test_faults_of_set(write: Write, text: str, message: str) -> None:
 # --- names, schema ---------------------------------------------------------------------------------------
 
 
+def test_faults_within_set_come_at_once_and_name_the_key_once(write: Write) -> None:
+    """Of every --set that is no assignment; of every key within a table, once, whatever stands there."""
+    path = write("m.toml", GOOD)
+    told = faults(path, "clock", "names=[1", "clock=fast")
+    assert [fault.partition(":")[0] for fault in told] == ["--set clock", "--set names"]
+    assert faults(path, "bank.a={count=0.5, wrod='8 B'}", "clock=fast") == [
+        "--set bank.a.count: expected a whole number, got 0.5",
+        "--set bank.a.wrod: unknown key, did you mean word?",
+        '--set clock: expected a frequency such as "1 GHz" (units: Hz, kHz, MHz, GHz, THz), got "fast"',
+    ]
+
+
 def test_names_resolve_to_shipped_files_and_paths_to_files(write: Write) -> None:
     """A slash or a suffix makes a path."""
     assert find("arch", "tpu-like-hybrid") == shipped("arch") / "tpu-like-hybrid.toml"

@@ -49,8 +49,14 @@ def load_spec(
     """
     merged = _Merge(resolve_name, path, getattr(spec, "WHOLE", frozenset()))
     merged.file(path, ())
+    unread: list[str] = []
     for text in overrides:
-        merged.override(text, option)
+        try:
+            merged.override(text, option)
+        except ConfigError as exc:
+            unread += exc.faults
+    if unread:
+        raise ConfigError(unread)
     try:
         return spec.model_validate(merged.data), merged.origins
     except ValidationError as exc:

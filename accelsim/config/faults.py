@@ -42,7 +42,11 @@ _BOUNDS = {
 
 def faults_of(exc: ValidationError, spec: type[BaseModel], origins: Origins) -> list[Fault]:
     """Return the faults behind ``exc``, raised by ``spec``, at their places."""
-    return [_fault(err, spec, origins) for err in exc.errors(include_url=False)]
+    errors = exc.errors(include_url=False)
+    unknown = {
+        err["loc"][:-1] for err in errors if err["loc"][-1:] == (_KEY,)
+    }  # what stands there is no matter
+    return [_fault(err, spec, origins) for err in errors if err["loc"] not in unknown]
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -67,10 +67,22 @@ class Origins:
 
 def _fault(place: Place, name: str, what: str, at_key: bool) -> Fault:
     if place.at is None:
-        prefix = place.label if place.label in (f"--set {name}", f"--{name}") else f"{place.label}: {name}"
-        return Fault(place.source, 0, 0, prefix, what)
+        return Fault(place.source, 0, 0, _option(place.label, name), what)
     line, column = place.at[:2] if at_key else place.at[2:]
     return Fault(place.source, line, column, f"{place.label}:{line}:{column}: {name}", what)
+
+
+def _option(label: str, name: str) -> str:
+    """Return the option that gave a key, and what of the key it does not name already.
+
+    >>> _option("--set bank.sram", "bank.sram.word"), _option("--set bank.sram.word", "bank.sram")
+    ('--set bank.sram.word', '--set bank.sram.word: bank.sram')
+    """
+    option, _, typed = label.partition(" ")
+    own = typed or option.removeprefix("--")
+    if name == own or name.startswith((f"{own}.", f"{own}[")):
+        return label + name.removeprefix(own)
+    return f"{label}: {name}"
 
 
 def error(faults: Iterable[Fault]) -> ConfigError:

@@ -11,7 +11,7 @@ from accelsim.config.arch import ArchSpec, BankSpec
 from accelsim.config.origins import Fault, Origins
 from accelsim.config.positions import KeyPath
 from accelsim.device.macros import Macro, MacroTable, NotInTable, Series
-from accelsim.resolve.cells import PS_PER_S, CellWrite, cell_write, technique_faults
+from accelsim.resolve.cells import PS_PER_S, CellWrite, cell_write
 from accelsim.resolve.front import note_front, size_faults, with_front
 from accelsim.resolve.ledger import Ledger
 from accelsim.resolve.machine import BankGroup
@@ -74,7 +74,7 @@ def resolve_bank(
     Raises:
         ConfigError: Its array table cannot be read.
     """
-    faults = _shape_faults(name, bank, capacity, where) + technique_faults(name, bank, where.origins)
+    faults = _shape_faults(name, bank, capacity, where)
     faults += size_faults(name, bank, capacity, where.spec, where.origins)
     if faults:
         return faults

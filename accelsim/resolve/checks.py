@@ -13,6 +13,7 @@ from accelsim.config.origins import Fault, Origins
 from accelsim.config.positions import KeyPath
 from accelsim.config.ranges import price_names, unfit
 from accelsim.device.compute import NEW_NM, OLD_NM, in_range
+from accelsim.resolve.cells import technique_faults
 from accelsim.resolve.front import front_faults
 from accelsim.resolve.layouts import layout_faults
 
@@ -35,6 +36,8 @@ def cross_faults(spec: ArchSpec, origins: Origins) -> list[Fault]:
         if bank.iso_area and not spec.iso_area_with:
             what = "has no effect without iso_area_with, the machine whose bank area is to be matched"
             faults.append(origins.fault(("bank", name, "iso_area"), what))
+        if bank.count:
+            faults += technique_faults(name, bank, origins)
         if bank.model and plugins.find(plugins.BANKS, bank.model) is None:
             faults.append(_unknown(("bank", name, "model"), bank.model, plugins.BANKS, (), origins))
     faults += _policy_faults(spec, origins) + front_faults(spec, origins) + layout_faults(spec, origins)
