@@ -43,9 +43,13 @@ def test_what_a_run_used_gives_that_run_again(
     file = tmp_path / "mine.toml"
     file.write_text(mapping_file(open_run(base)))
     again = simulate(arch, workload, batch=batch, overrides=settings, mapping=file, out=tmp_path / "b")
-    for table in ("ops", "spans", "energy", "residencies"):
-        name = f"{table}.parquet"
+    tables = sorted(path.name for path in base.glob("*.parquet"))
+    assert tables == sorted(path.name for path in again.run_dir.glob("*.parquet"))
+    assert len(tables) >= 4
+    for name in tables:
         assert (again.run_dir / name).read_bytes() == (base / name).read_bytes(), name
+    assert _without(again.run_dir / "summary.json", "notes") == _without(base / "summary.json", "notes")
+    assert _without(again.run_dir / "mapping.json", "others") == _without(base / "mapping.json", "others")
     taken = json.loads((base / "mapping.json").read_text())["plan"]
     assert taken["compared_time_ps"] == open_run(base).summary["estimate"]["time_ps"]
     manifests = [open_run(r).manifest for r in (base, again.run_dir)]
@@ -56,6 +60,17 @@ def test_what_a_run_used_gives_that_run_again(
         arch, workload, batch=batch, overrides=settings, mapping_from=again.run_dir, out=tmp_path / "c"
     )
     assert (frozen.run_dir / "spans.parquet").read_bytes() == (base / "spans.parquet").read_bytes()
+
+
+def _without(path: Path, what: str) -> dict[str, object]:
+    """Return a file of JSON without notes, or without what else the mapper had."""
+    found: dict[str, object] = json.loads(path.read_text())
+    if what == "notes":
+        return {k: v for k, v in found.items() if k != what}
+    kernels = found["kernels"]
+    assert isinstance(kernels, list)
+    found["kernels"] = [{k: v for k, v in kernel.items() if k != what} for kernel in kernels]
+    return {k: v for k, v in found.items() if k != "other_plans"}
 
 
 def test_panels_come_back(tmp_path: Path) -> None:
