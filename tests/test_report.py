@@ -12,7 +12,7 @@ from accelsim.report import comparison, listing, report
 from accelsim.report.compare import changes
 from accelsim.report.inputs import inputs
 from accelsim.report.layers import layer_costs
-from accelsim.report.run import costliest_layers, footnotes
+from accelsim.report.run import costliest_layers, far_estimate, footnotes
 from accelsim.trace import human
 from accelsim.trace.runs import open_run
 
@@ -136,6 +136,20 @@ def test_unsupported_ops_are_in_every_report(make_run: MakeRun) -> None:
 
     assert "2 UNSUPPORTED OPS (costed as elementwise: --allow-unsupported)" in text
     assert ["aten.fft.default", "mix[0]", "forward", "2"] in [line.split() for line in text.splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("estimate", "told"),
+    [(1.0, ""), (1.09, ""), (0.8, "takes 25% longer than the mapping"), (1.25, "takes 20% shorter than")],
+)
+def test_an_estimate_that_is_far_off_is_told(make_run: MakeRun, estimate: float, told: str) -> None:
+    """From a tenth on, either way; not where the estimate is of the machine that another run was for."""
+    run = open_run(make_run())
+    summary = {**run.summary, "estimate": {"time_ps": round(run.summary["time_ps"] * estimate)}}
+    (note,) = list(far_estimate(summary, run.manifest)) or [""]
+    assert told in note
+    assert bool(told) == bool(note)
+    assert list(far_estimate(summary, {**run.manifest, "decides": {"mapping_from": "x"}})) == []
 
 
 def test_every_assumed_value_is_named(make_run: MakeRun) -> None:

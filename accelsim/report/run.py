@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from rich.columns import Columns
@@ -38,8 +38,9 @@ def report(summary: Summary, manifest: Summary, ops: pa.Table, top: int = 10) ->
         *([bit_errors(summary)] if "errors" in summary else []),
         *by_sensitivity(summary.get("placement"), summary.get("errors", {})),
         *footnotes(summary),
-        *(Text(f"Note: {line}") for line in manifest.get("unused_keys", ())),
     ]
+    told = (*far_estimate(summary, manifest), *manifest.get("unused_keys", ()))
+    parts += [Text(f"Note: {line}") for line in told]
     return Group(*parts)
 
 
@@ -75,6 +76,18 @@ def _skipped(skip: Summary) -> str:
     folds = f", {skip['folds_skipped']:,} folds of others" if skip["folds_skipped"] else ""
     blocks = f", with {skip['kernels_skipped']:,} whole kernels" if skip["kernels_skipped"] else ""
     return f"{skip['tiles_skipped']:,} skipped as periodic{blocks}{folds}"
+
+
+def far_estimate(summary: Summary, manifest: Summary) -> Iterator[str]:
+    """Yield a note if the mapping was chosen by a time that is far from the simulated one."""
+    estimated_ps, time_ps = summary["estimate"]["time_ps"], summary["time_ps"]
+    own = "mapping_from" not in manifest.get("decides", {})  # else the estimate is of another machine
+    if own and estimated_ps and abs(time_ps / estimated_ps - 1) > FAR:
+        more = f"{abs(time_ps / estimated_ps - 1):.0%} {'longer' if time_ps > estimated_ps else 'shorter'}"
+        yield (
+            f"the step takes {more} than the mapping estimated when it chose among plans: "
+            "it does not know all waits; other plans may be as good (mapping.json)"
+        )
 
 
 def unsupported(summary: Summary) -> Group:
@@ -147,6 +160,7 @@ def bank_energy(summary: Summary) -> Group:
     return grid("Scratchpad energy", ("bank group", *actions, "total"), rows)
 
 
+FAR: Final = 0.1  # of a mapping's estimate of time, from which it is told
 ARRAY_ACTIONS: Final = ("mac", "operand_register", "psum_register", "shift", "clock")
 
 
