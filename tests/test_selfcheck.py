@@ -41,6 +41,31 @@ def test_odd_machines_pass(dataflow: str, convention: str, settings: tuple[str, 
     assert [c for c in self_checks(load_machine("edge-sram", (*of, *settings))) if not c.passed] == []
 
 
+SPLIT = (
+    "pe_array.rows=7",
+    "pe_array.cols=13",
+    *(f'placement.{role}={{"msb:3"=["sram"],rest=["mram"]}}' for role in ("input", "weight", "activation")),
+)
+MEMORIES = {  # settings, and how many checks they add to those of edge-hybrid
+    (): 0,
+    ("scratchpad.interleave=line",): 4,
+    ("scratchpad.interleave=line", "scratchpad.line=4 KiB", "bank.mram.ports=1r1w"): 4,
+    ("scratchpad.interleave=tile", "scratchpad.skew=1"): 4,
+    ("bank.mram.write_buffer.entries=16", "bank.mram.ecc=secded"): 2,
+    ("bank.sram.write_buffer.entries=1", "bank.mram.write_buffer.entries=5", "scratchpad.interleave=tile"): 8,
+    SPLIT: 0,
+}
+
+
+@pytest.mark.parametrize("settings", MEMORIES, ids=" ".join)
+def test_what_stands_before_cells_has_checks(settings: tuple[str, ...]) -> None:
+    """Maps of addresses and write buffers have rows of their own; bit fields move in bursts of their own."""
+    checks = self_checks(load_machine("edge-hybrid", settings))
+    assert [c for c in checks if not c.passed] == []
+    assert len(checks) == 16 + MEMORIES[settings]
+    assert any("by bit field" in c.formula for c in checks) == (settings == SPLIT)
+
+
 def test_a_check_that_differs_fails() -> None:
     """One part in 10^8 is too much; a bound may be exceeded, not missed."""
     check = Check("x", "y", 100.0, 100.0)

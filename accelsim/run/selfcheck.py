@@ -8,83 +8,29 @@ asked on their own. Where a number is a bound, not an equality, the check says s
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
 
 from accelsim.errors import AccelsimError
 from accelsim.frontend.topology import parse
 from accelsim.geometry import ceil_div
 from accelsim.machine import run_program
-from accelsim.machine.memory import Bank, FlatDram
 from accelsim.mapping import map_graph
-from accelsim.resolve.machine import BankGroup, Machine, PeArray
+from accelsim.resolve.machine import Machine, PeArray
 from accelsim.run.columns import op_rows, ops_columns
 from accelsim.run.energy import energy_rows, sums
-from accelsim.sim import Sim
+from accelsim.run.memorychecks import Check, memory_checks
 from accelsim.trace.recorder import Part, Recorder
-from accelsim.words import FORMAT_BYTES
-
-WORDS = 1000  # of a burst that ports are asked for
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One comparison: what the arithmetic says, and what the machine did.
-
-    Attributes:
-        at_least: ``found`` may be larger: ``expected`` is a bound.
-        note: Why it could not be made; empty if it was.
-    """
-
-    name: str
-    formula: str
-    expected: float
-    found: float
-    at_least: bool = False
-    note: str = ""
-
-    @property
-    def passed(self) -> bool:
-        """Whether they agree to one in 10^9, or the bound is kept."""
-        if self.note:
-            return False
-        near = math.isclose(self.expected, self.found, rel_tol=1e-9)
-        return near or (self.at_least and self.found > self.expected)
+from accelsim.words import FORMAT_BYTES, Format, Role
 
 
 def self_checks(machine: Machine) -> list[Check]:
     """Return all checks of ``machine``, in a fixed order."""
-    found = [check for bank in machine.banks.values() for check in _ports(bank, machine.granularity_bytes)]
-    found += _dram(machine)
+    found = list(memory_checks(machine))
     try:
         found += _one_tile(machine)
     except AccelsimError as fault:
         found.append(Check("one tile", "", 0, 0, note=str(fault)))
     return found
-
-
-def _ports(bank: BankGroup, granularity: int) -> Iterator[Check]:
-    """Compare a burst of words with latency + (beats - 1) cycles, and beats x write cycle."""
-    beats = ceil_div(WORDS, bank.lanes)
-    hand = {
-        "read": (
-            bank.read_latency_ps + (beats - 1) * bank.read_cycle_ps,
-            f"latency + ({beats} - 1) read cycles",
-        ),
-        "write": (beats * bank.write_cycle_ps, f"{beats} write cycles"),
-    }
-    for action, (expected, formula) in hand.items():
-        asked = Bank(Sim(), replace(bank, buffer=None), granularity)  # the cells, whatever stands before them
-        access = asked.access(action, WORDS * bank.word_bytes)  # type: ignore[arg-type]
-        name = f"{bank.name}: {action} {WORDS} words, ps"
-        yield Check(name, f"{formula}, {bank.lanes} macros", expected, access.done_ps - access.queued_ps)
-
-
-def _dram(machine: Machine) -> Iterator[Check]:
-    nbytes = 1 << 20
-    asked = FlatDram(Sim(), machine.dram, machine.granularity_bytes).access("read", nbytes)
-    expected = machine.dram.latency_ps + ceil_div(nbytes * 10**12, machine.dram.bandwidth_bytes_per_s)
-    yield Check("DRAM: read 1 MiB, ps", "latency + bytes / bandwidth", expected, asked.done_ps)
 
 
 def _shape(machine: Machine) -> tuple[int, int, int, int]:
@@ -120,38 +66,50 @@ def _one_tile(machine: Machine) -> Iterator[Check]:
         at_least=tiles > 1,
     )
     sizes = {o.tensor: math.prod(o.shape) for o in (op.gemm.a, op.gemm.b, op.gemm.c)}  # type: ignore[union-attr]
-    element = {t: _element(machine, graph.tensors[t].role, graph.tensors[t].dtype) for t in sizes}
-    nbytes = [sizes[t] * element[t] for t in sizes]
+    tensors = [graph.tensors[name] for name in sizes]
+    nbytes = [_pieces(machine, t.role, t.dtype, sizes[t.name]) for t in tensors]
     yield from _counts(machine, recorder, (m, n, k), nbytes)
     part = Part(op.name, op.layer, op.phase)
     yield from _energies(machine, recorder, part, (m, n, k), nbytes)
     at_best = max(
         ceil_div(m * n * k, rows * cols) * 10**12 // machine.clock_hz,
-        sum(nbytes) * 10**12 // machine.dram.bandwidth_bytes_per_s,
+        sum(map(sum, nbytes)) * 10**12 // machine.dram.bandwidth_bytes_per_s,
     )
     yield Check(
         "its time, ps", "at least MACs / peak and bytes / bandwidth", at_best, recorder.end_ps, at_least=True
     )
 
 
-def _element(machine: Machine, role: str, dtype: str) -> int:
-    return FORMAT_BYTES[machine.formats.get(role) or dtype]  # type: ignore[call-overload, index]
+def _pieces(machine: Machine, role: Role, dtype: Format, elements: int) -> list[int]:
+    """Return the bytes of a tensor; where it is split by bits, of each of its fields."""
+    fields = machine.fields_of(role)
+    if fields:
+        return [ceil_div(elements * field.bits, 8) for field in fields]
+    return [elements * FORMAT_BYTES[machine.formats.get(role) or dtype]]
+
+
+def _in_bursts(machine: Machine, nbytes: Sequence[Sequence[int]]) -> list[int]:
+    burst = machine.dma.burst_bytes
+    return [sum(ceil_div(piece, burst) * burst for piece in pieces) for pieces in nbytes]
 
 
 def _counts(
-    machine: Machine, recorder: Recorder, mnk: tuple[int, int, int], nbytes: list[int]
+    machine: Machine, recorder: Recorder, mnk: tuple[int, int, int], nbytes: Sequence[Sequence[int]]
 ) -> Iterator[Check]:
     macs = sum(v for (c, a, _, _), v in recorder.counts.items() if c == "pe_array" and a.startswith("mac."))
     yield Check("its multiply-accumulates", "m n k", math.prod(mnk), macs)
-    burst = machine.dma.burst_bytes
-    a, b, c = (ceil_div(x, burst) * burst for x in nbytes)
-    moved = recorder.dram_bytes
-    yield Check("bytes read from DRAM", "A + B, in whole bursts", a + b, moved["read"])
-    yield Check("bytes written to DRAM", "C, in whole bursts", c, moved["write"])
+    a, b, c = _in_bursts(machine, nbytes)
+    moved, by = recorder.dram_bytes, ", by bit field" * any(len(pieces) > 1 for pieces in nbytes)
+    yield Check("bytes read from DRAM", f"A + B, in whole bursts{by}", a + b, moved["read"])
+    yield Check("bytes written to DRAM", f"C, in whole bursts{by}", c, moved["write"])
 
 
 def _energies(
-    machine: Machine, recorder: Recorder, part: Part, mnk: tuple[int, int, int], nbytes: list[int]
+    machine: Machine,
+    recorder: Recorder,
+    part: Part,
+    mnk: tuple[int, int, int],
+    nbytes: Sequence[Sequence[int]],
 ) -> Iterator[Check]:
     """Compare energies with counts x prices, the counts made here."""
     by_action: dict[str, float] = sums(energy_rows(machine, recorder, [part]))["by_action"]  # type: ignore[assignment]
@@ -159,8 +117,8 @@ def _energies(
     fmt = next(a for _, a, _, _ in recorder.counts if a.startswith("mac.")).removeprefix("mac.")
     for name, action, formula, expected in _array_by_hand(array, fmt, mnk):
         yield Check(f"energy of {name}, pJ", formula, expected, by_action[f"pe_array {action}.{fmt}"])
-    burst, dram = machine.dma.burst_bytes, machine.dram
-    a, b, c = (ceil_div(x, burst) * burst for x in nbytes)
+    dram = machine.dram
+    a, b, c = _in_bursts(machine, nbytes)
     yield Check(
         "energy of DRAM traffic, pJ",
         "bits x pJ/bit",
