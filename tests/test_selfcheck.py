@@ -10,7 +10,8 @@ import pytest
 from accelsim.cli.app import main
 from accelsim.config.locate import names
 from accelsim.resolve import load_machine
-from accelsim.run.selfcheck import Check, self_checks
+from accelsim.run.memorychecks import Check
+from accelsim.run.selfcheck import self_checks
 
 ODD = (
     ("accumulator.capacity=0 B",),

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from accelsim.resolve.machine import Machine
     from accelsim.resolve.summary import DeviceSummary, GroupSummary, MachineSummary, MacroSummary
-    from accelsim.run.selfcheck import Check
+    from accelsim.run.memorychecks import Check
 
 Arch = Annotated[str, typer.Argument(help="A machine: the name of a shipped one, or a .toml file.")]
 Overrides = Annotated[

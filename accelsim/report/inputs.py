@@ -47,8 +47,9 @@ def _differing(a: Any, b: Any, path: str, everything: bool) -> Iterator[Row]:
         return
     one, two = _items(a, path), _items(b, path)
     if one is None and two is None:
-        rows = [(path, *(NONE if v is None else str(v) for v in (a, b)))]
-        yield from (row for row in rows if row[1] != row[2])
+        texts = [NONE if v is None else str(v) for v in (a, b)]
+        if texts[0] != texts[1]:
+            yield path, texts[0], texts[1]
         return
     if not everything and (one is None or two is None) and _leaves(one or two or {}) > FOLDED:
         yield path, _whole(a, one), _whole(b, two)
