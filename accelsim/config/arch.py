@@ -119,7 +119,8 @@ class WriteBufferSpec(Spec):
     `source`."""
 
     entries: CountOrZero
-    """Words that it holds, per bank; 0: none."""
+    """Words that it holds, per bank; 0: none. Macros that serve together (`interleave = "word"`) share one
+    buffer of entries x count words; with `line` and `tile` every bank has its own."""
     high: Share = 0.75
     """Level, as a share of the entries, from which the cells are written before anything is read."""
     low: Share = 0.25
