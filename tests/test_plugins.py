@@ -187,6 +187,16 @@ BROKEN = {  # what stands in the package, what stands there instead, and what is
     "tensor": (FAST, "    return {'x': []}\n    fast = ", f"{POLICY}there is no tensor or role 'x'"),
     "policy": (FAST, "    fast = 1 / 0\n    fast = ", f"{POLICY}placing the tensors raised ZeroDivision"),
     "view": ("    return elementwise(", "    return None and (", f"{GATE}.*returned NoneType; expected a"),
+    "storage": (
+        "    return elementwise(",
+        "    import dataclasses\n    return (lambda *a: dataclasses.replace(elementwise(*a), base='x'))(",
+        f"{GATE}.*returned a view of 'x', a storage that nothing has written to",
+    ),
+    "function": (
+        '(("sigmoid", 1),',
+        '(("sigmoyd", 1),',
+        f"{GATE}.*('sigmoyd', 1) among its functions; expected",
+    ),
     "import": (
         '"""Plug',
         'import nowhere\n"""Plug',
@@ -201,7 +211,7 @@ def test_a_fault_names_the_plug_in(
 ) -> None:
     """One message, no run folder."""
     old, new, expected = BROKEN[fault]
-    workload = "gated.toml" if fault == "view" else "mlp"
+    workload = "gated.toml" if expected.startswith(GATE) else "mlp"
     site = _changed(package, tmp_path / "site", old, new)
     pattern = re.escape(expected).replace(r"\.\*", ".*")
     with _installed(site, package, monkeypatch), pytest.raises(PluginError, match=pattern) as caught:
