@@ -60,11 +60,12 @@ def in_one_order(gaps: list[Gap]) -> list[Gap]:
     gaps that any group may hold have the same first group.
     """
     held = Counter((gap.tensor, group) for gap in gaps for group in gap.groups)
-    found = []
-    for gap in gaps:
-        groups = tuple(sorted(gap.groups, key=lambda g, tensor=gap.tensor: -held[tensor, g]))
-        found.append(gap if groups == gap.groups else replace(gap, groups=groups))
-    return found
+
+    def ordered(gap: Gap) -> Gap:
+        groups = tuple(sorted(gap.groups, key=lambda group: -held[gap.tensor, group]))
+        return gap if groups == gap.groups else replace(gap, groups=groups)
+
+    return [ordered(gap) for gap in gaps]
 
 
 def sizes_of(life: Life, words: Mapping[str, int]) -> dict[str, int]:
