@@ -29,6 +29,6 @@ lint: .venv/.stamp
 test: .venv/.stamp
 	@git diff HEAD 2>/dev/null >.venv/before.diff || true
 	$(MAKE) --no-print-directory lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist worksteal
 	@git diff HEAD 2>/dev/null >.venv/after.diff || true
 	@cmp -s .venv/before.diff .venv/after.diff || { echo "make test: a tracked file changed while testing"; git status --short; exit 1; }

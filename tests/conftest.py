@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from hypothesis import settings
 from accelsim.trace.folder import RunFolder
 from accelsim.trace.schema import TABLES
 from accelsim.words import STALL_REASONS
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # for torch, here and in what tests start: others test beside
 
 settings.register_profile("accelsim", deadline=None)  # shared machines are slow now and then
 settings.load_profile("accelsim")

@@ -134,8 +134,7 @@ class State:
         self.plain = all(b.plain for b in self.banks.values())
         recorder.unsteady = [why for bank in self.banks.values() if (why := unsteady(bank))]
         self.skips = skips and not recorder.unsteady  # whether steady states are
-        beats = [b.lanes * b.word_bytes for b in machine.banks.values()]  # less would waste a beat's lanes
-        self.dram = FlatDram(sim, machine.dram, max(machine.granularity_bytes, *beats))
+        self.dram = FlatDram(sim, machine.dram, machine.chunk_bytes)
         self.transpose = TransposeUnit(machine.transpose, machine.clock_hz) if machine.transpose else None
         self.flushed = Counter(sim)  # kernels whose results and write-backs are through
         self.copies = [self._track(i) for i in range(len(program.copies))]

@@ -1,11 +1,11 @@
-"""The time that a bank group's ports need."""
+"""The times that bank groups' ports and DRAM's reads need."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from accelsim.mapping.problem import Array
-from accelsim.resolve.machine import BankGroup
+from accelsim.resolve.machine import BankGroup, Machine
 
 
 def port_ps(bank: BankGroup, reads: Array, writes: Array) -> Array:
@@ -22,3 +22,8 @@ def port_ps_of(bank: BankGroup, reads: float, writes: float) -> float:
     read = reads / beat * bank.read_cycle_ps
     write = writes / beat * bank.write_cycle_ps
     return read + write if bank.ports == "1rw" else max(read, write)
+
+
+def read_ps_per_byte(machine: Machine) -> float:
+    """Return the least time in ps of a byte read from DRAM, as few chunks may be on their way at once."""
+    return machine.dram.latency_ps / (machine.dma.outstanding * machine.chunk_bytes)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from operator import le
 
 from accelsim.geometry import ceil_div
-from accelsim.mapping.ports import port_ps_of
+from accelsim.mapping.ports import port_ps_of, read_ps_per_byte
 from accelsim.mapping.problem import Budget, Where
 from accelsim.mapping.slab_nest import Nest, Slab, SlabProblem
 from accelsim.mapping.traffic import Traffic
@@ -163,10 +163,12 @@ class SlabSearch:
         latency = machine.dram.latency_ps
         chain = tally.slot_bytes * per_byte + tally.slot_fills * machine.dma.descriptor_latency_ps
         slots = (compute + chain + tally.slot_rounds * latency) / 2
+        leaving = tally.left_bytes * per_byte + tally.left_slabs * machine.dma.descriptor_latency_ps
+        left = (compute + leaving + tally.left_rounds * latency) / 2
         filled = [n for at, n in zip(slabs.reads, first, strict=True) if at.place != "resident"]
         ends = sum(filled) * per_byte + (latency if filled else 0)
-        turned = self._turned_ps(tally)
-        return round(max(compute, tally.dram_bytes * per_byte, slots, turned, *ports) + ends)
+        alone = tally.read_bytes * read_ps_per_byte(machine), self._turned_ps(tally)
+        return round(max(compute, tally.dram_bytes * per_byte, slots, left, *alone, *ports) + ends)
 
     def _turned_ps(self, tally: _Tally) -> float:
         """Return the time that the transpose unit works."""
@@ -181,10 +183,11 @@ class _Tally:
     def __init__(
         self, machine: Machine, slabs: Slabs, slab: Slab, keep: tuple[int, ...], served: Served
     ) -> None:
-        self.dram_bytes = 0
+        self.dram_bytes = self.read_bytes = 0
         self.traffic = Traffic()
         self.moved = {g: [0.0, 0.0] for at in (*slabs.reads, *slabs.writes) for g, _ in at.shares()}
         self.slot_bytes = self.slot_fills = self.slot_rounds = 0
+        self.left_bytes = self.left_slabs = self.left_rounds = 0  # of results that leave slab by slab
         nest = slabs.nest
         reads = zip(slabs.reads, nest.walks, nest.reads, slab.reads, strict=True)
         for i, (at, walks, total, part) in enumerate(reads):
@@ -196,6 +199,14 @@ class _Tally:
             self._drain(machine, i, at, total, fetch, slabs.streams[i].element_bytes)
             if at.place == "buffered":
                 self.dram_bytes += total
+                self._leave(at, total, slab.count if slab.follows[i - len(nest.reads)] else 1)
+
+    def _leave(self, at: Where, total: int, parts: int) -> None:
+        """Count what leaves through two slots, part by part."""
+        if parts > 1:
+            self.left_bytes += total
+            self.left_slabs += parts * len(at.shares())
+            self.left_rounds = max(self.left_rounds, parts)
 
     def _stream(self, at: Where, nbytes: int, fetch: Fetch, element_bytes: int) -> None:
         """Count what the unit reads of an operand."""
@@ -229,6 +240,7 @@ class _Tally:
             return
         times = walks if fills else 1
         self.dram_bytes += total * times
+        self.read_bytes += total * times
         for group, share in at.shares():
             nbytes = total * times * share
             self.moved[group][1] += nbytes

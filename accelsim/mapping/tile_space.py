@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from accelsim.mapping.footprint import Footprint, blocks_per_result, rows_per_result
-from accelsim.mapping.ports import port_ps
+from accelsim.mapping.leaving import Leaving
+from accelsim.mapping.ports import port_ps, read_ps_per_byte
 from accelsim.mapping.problem import SIDES, Array, Bool, Budget, Piece, Places, Where, keeps
 from accelsim.mapping.serving import Serving
 from accelsim.mapping.tile_shape import Flow, Shape, beside
@@ -37,6 +38,7 @@ class Space:
         self.writes = [(i, shape.writes[i]) for i, at in enumerate(places.writes) if at.place == "buffered"]
         self.serving = Serving(shape, places)
         self.result_blocks, self.result_rows = self._result_shape()
+        self.leaving = self._leaving()
         self.panel_slots = self._panel_slots()
 
     def _result_shape(self) -> tuple[int, int]:
@@ -57,11 +59,13 @@ class Space:
             for i, at in enumerate(self.read_at)
             if at.place != "resident"
         ]
-        dram, transfers = self._dram(fetched)
+        dram, read, transfers = self._dram(fetched)
         slots = (shape.array_ps + self._fill_chain(fetched)) / 2
         time = np.maximum(slots, shape.array_ps)
         others = [
+            self.leaving.rounds_ps,
             dram * shape.dram_ps,
+            read * read_ps_per_byte(machine),
             transfers * machine.dma.descriptor_latency_ps,
             np.full((1, 1, 1), shape.riders_ps),
             *self._panel_rounds(fetched),
@@ -169,18 +173,25 @@ class Space:
             blocks = blocks | ((self.sides["k"].count > 1) & (streamed.largest > self.result_rows))
         return np.where((footprint.tiles * self.p.batch > 1) | blocks, 2.0, 1.0)
 
-    def _dram(self, fetched: list[tuple[int, Flow]]) -> tuple[Array, Array]:
-        """Return the bytes that DRAM moves, in whole bursts, and the descriptors of the busier engine."""
+    def _leaving(self) -> Leaving:
+        slots: Array = np.ones((1, 1, 1))
+        for _, footprint in self.writes:
+            slots = np.maximum(slots, self._result_slots(footprint))
+        return Leaving(self.shape, self.writes, self.result_blocks, self.result_rows, slots)
+
+    def _dram(self, fetched: list[tuple[int, Flow]]) -> tuple[Array, Array, Array]:
+        """Return DRAM's bytes in whole bursts, those of them read, and the busier engine's descriptors."""
         nbytes: Array = np.zeros((1, 1, 1))
         reads: Array = np.zeros((1, 1, 1))
         writes: Array = np.zeros((1, 1, 1))
         for _, flow in fetched:
             nbytes = nbytes + flow.moved
             reads = reads + flow.transfers
+        read = nbytes * self.p.batch
         for i, footprint in self.writes:
             nbytes = nbytes + self.shape.moved_by_write(i)
-            writes = writes + footprint.tiles * footprint.fields
-        return nbytes * self.p.batch, np.maximum(reads, writes) * self.p.batch
+            writes = writes + self.leaving.number * footprint.fields
+        return nbytes * self.p.batch, read, np.maximum(reads, writes) * self.p.batch
 
     def _fill_chain(self, fetched: list[tuple[int, Flow]]) -> Array:
         """Return the time that fills through slots take one after the other, latency included.

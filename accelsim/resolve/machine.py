@@ -411,6 +411,11 @@ class Machine:
         """Area of all banks."""
         return sum(b.area_mm2 for b in self.banks.values())
 
+    @property
+    def chunk_bytes(self) -> int:
+        """What DRAM moves at once: the granularity, or a beat of the widest group, whose lanes it fills."""
+        return max(self.granularity_bytes, *(b.lanes * b.word_bytes for b in self.banks.values()))
+
     def fields_of(self, role: Role) -> tuple[BitField, ...]:
         """Return the bit fields that a role's tensors are split into, highest first; (): they are not."""
         form, found = self.formats.get(role), []
