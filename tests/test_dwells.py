@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from accelsim.mapping import map_graph
@@ -81,8 +82,16 @@ def test_what_cannot_keep_to_it_is_named(tmp_path: Path) -> None:
     overrides = ("bank.mram.max_dwell=1 us",)
     run = simulate("edge-mram", "lenet5", batch=4, overrides=overrides, out=tmp_path / "run")
     (note,) = [n for n in run.summary["notes"] if "max_dwell" in n]
-    assert note.startswith("mram: data lay longer than its max_dwell of 1 us: conv2.weight@mram/bwd/conv2")
-    assert ", and " in note
+    rows = pq.read_table(run.run_dir / "residencies.parquet").to_pylist()
+    dwells = {r["copy_class"]: 0.0 for r in rows}
+    for r in rows:
+        dwells[r["copy_class"]] = max(dwells[r["copy_class"]], int(r["dwell_byte_ps"]) / r["bytes"] / 1e6)
+    name, longest_us = max(dwells.items(), key=lambda x: x[1])
+    over = sum(us > 1 for us in dwells.values())
+    assert note.startswith(
+        f"mram: data lay longer than its max_dwell of 1 us: {name} for {longest_us:.4g} us"
+    )
+    assert f" us, and {over - 3} more; placement" in note
 
 
 def life(name: str, made: int, reads: Sequence[int], nbytes: int) -> Life:
