@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -21,6 +23,7 @@ from accelsim.run.energy import STEP_END
 from accelsim.run.gating import powered_shares
 from accelsim.run.selfcheck import self_checks
 from accelsim.sim import Sim
+from accelsim.trace.recorder import Recorder
 from tests.strategies import shipped_graph, step_graph
 from tests.test_steady_state import agree, steady_machines
 
@@ -42,6 +45,41 @@ def test_the_first_access_wakes_and_pays() -> None:
     assert (first.cause, plain.cause) == ("wakeup", None)
     second = bank.access("read", 64)
     assert (second.start_ps, second.cause) == (first.start_ps + group.read_cycle_ps, "port_busy")
+
+
+@pytest.mark.parametrize("busy", ["read", "write"])
+def test_a_wait_is_split_between_what_it_is_for(busy: Literal["read", "write"]) -> None:
+    """Words wake after the write pulse, or the read, at work: the wait for that keeps its name and length."""
+    group = replace(edge("drowsy", "bank.sram.wakeup_latency=7 ns").banks["sram"], technology="stt-mram")
+    bank, awake = Bank(Sim(), group, 4096), Bank(Sim(), group, 4096)
+    for one in (bank, awake):
+        one.access(busy, 640)
+    bank.wakes = True
+    for _ in range(3):  # all that come before the words are awake wait for that, and for who came before
+        waited, anyway = bank.access("read", 64), awake.access("read", 64)
+        assert (waited.start_ps - waited.wake_ps, waited.cause) == (anyway.start_ps, anyway.cause)
+        assert (waited.wake_ps, anyway.wake_ps) == (7_000, 0)
+
+
+@pytest.mark.parametrize("wakeup_ps", [6_000, 100_000])
+def test_only_what_waking_adds_is_its_own(wakeup_ps: int) -> None:
+    """The other stalls are those of the same run without it, to two clock cycles."""
+    on = edge("drowsy", "bank.sram.wakeup_latency=0 ns")
+    sleepy = replace(on, banks={"sram": replace(on.banks["sram"], wakeup_ps=wakeup_ps)})
+    program = map_graph(step_graph("perceptron"), on)
+    without, drowsy = run_program(on, program), agree(sleepy, program)
+    stalls, more = stalls_of(without), stalls_of(drowsy)
+    waking, added = more.pop("wakeup"), drowsy.end_ps - without.end_ps
+    assert more == pytest.approx(stalls, abs=4_000)
+    assert added - 4_000 <= waking <= added  # what is no stall of the unit is the end of the last write-back
+
+
+def stalls_of(recorder: Recorder) -> Counter[str]:
+    """Return the stalls of all ops by reason, in ps."""
+    found: Counter[str] = Counter()
+    for times in recorder.ops.values():
+        found.update(times.stall_ps)
+    return found
 
 
 def test_skipping_changes_nothing() -> None:

@@ -1,8 +1,7 @@
-"""For a fixed program: a longer latency or a smaller bandwidth never makes the run shorter."""
+"""For a fixed program: a longer latency or a smaller bandwidth makes the run shorter never, or hardly."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -14,40 +13,7 @@ from accelsim.mapping import map_graph
 from accelsim.resolve import load_machine
 from accelsim.resolve.machine import BankGroup, Machine
 from tests.strategies import ARCHS, bank, gemms, machine, mapped, shipped_graph
-
-Slower = Callable[[Machine, float], Machine]
-
-
-def _bank(field: str, group: str | None = None) -> Slower:
-    def slower(m: Machine, factor: float) -> Machine:
-        def change(b: BankGroup) -> BankGroup:
-            return replace(b, **{field: round(getattr(b, field) * factor)})
-
-        return replace(m, banks={n: change(b) if group in (None, n) else b for n, b in m.banks.items()})
-
-    return slower
-
-
-def _part(part: str, field: str, more: int = 0, inverse: bool = False) -> Slower:
-    def slower(m: Machine, factor: float) -> Machine:
-        old = getattr(m, part)
-        value = getattr(old, field) / factor if inverse else (getattr(old, field) + more) * factor - more
-        return replace(
-            m, **{part: replace(old, **{field: max(1, round(value)) if inverse else round(value)})}
-        )
-
-    return slower
-
-
-SLOWER: dict[str, Slower] = {
-    "bank read latency": _bank("read_latency_ps"),
-    "bank read cycle": _bank("read_cycle_ps"),
-    "bank write cycle": _bank("write_cycle_ps"),
-    "noc latency": _part("noc", "latency_ps", more=1_000),
-    "descriptor latency": _part("dma", "descriptor_latency_ps", more=10_000),
-    "dram latency": _part("dram", "latency_ps"),
-    "dram bandwidth": _part("dram", "bandwidth_bytes_per_s", inverse=True),
-}
+from tests.validation.monotony import SLOWER
 
 
 @st.composite
@@ -104,11 +70,11 @@ def test_time_is_monotone_where_no_two_streams_share_a_port(
 @pytest.mark.parametrize(
     ("arch", "workload"), [(a, w) for a in ARCHS for w in ("mlp", "lenet5", "lenet-tinydnn")]
 )
-def test_time_is_monotone_within_two_percent_on_shipped_pairs(arch: str, workload: str) -> None:
-    """Where streams contend for ports a delay may reorder them for the better, but never by more than 2 %."""
+def test_time_is_nearly_monotone_on_shipped_pairs(arch: str, workload: str) -> None:
+    """Where streams contend for ports a delay may reorder them for the better, but by no more than 0.5 %."""
     on = load_machine(arch, ())
     program = map_graph(shipped_graph(workload, 4), on)
     before = run_program(on, program).end_ps
     for factor in (1.1, 2.0):
         after = {what: run_program(slower(on, factor), program).end_ps for what, slower in SLOWER.items()}
-        assert {what: ps for what, ps in after.items() if ps < 0.98 * before} == {}
+        assert {what: ps for what, ps in after.items() if ps < 0.995 * before} == {}

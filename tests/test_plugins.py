@@ -18,9 +18,14 @@ import pytest
 
 from accelsim import simulate
 from accelsim.contracts import BANK_LAWS, LOWERING_LAWS, PLACEMENT_LAWS, bank_groups
-from accelsim.errors import GraphError, PluginError
+from accelsim.errors import GraphError, InputError, PluginError
 from accelsim.frontend import load_workload
+from accelsim.machine.memory import Access, Bank
+from accelsim.machine.plugged import Guarded, plugged_bank
+from accelsim.plugins import Plugin
 from accelsim.resolve import load_machine
+from accelsim.resolve.machine import BankGroup
+from accelsim.sim import Sim
 from tests.test_docs import FILE, ROOT
 
 PAGE = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
@@ -161,6 +166,11 @@ GATE = "plug-in drowsy.gate of accelsim-drowsy 1.0 (accelsim.lowering): "
 CLASS, ENDED, FAST = "class DrowsyBank(Bank):", "        return found\n", "    fast = "
 BROKEN = {  # what stands in the package, what stands there instead, and what is said
     "raises": (ENDED, "        raise ValueError('no word')\n", f"{BANK}.*raised ValueError: no word"),
+    "tuple": (
+        ENDED,
+        "        return tuple(found)\n",
+        f'{BANK}access(".*.*) of bank.sram returned tuple (.*; expected an accelsim.machine.memory.Access',
+    ),
     "times": (ENDED, "        return found._replace(done_ps=-1)\n", f"{BANK}.*expected whole picoseconds"),
     "no bank": (CLASS, "class DrowsyBank:", f"{BANK}making bank.sram raised TypeError"),
     "lacks": (
@@ -169,9 +179,24 @@ BROKEN = {  # what stands in the package, what stands there instead, and what is
         f"{BANK}.*it lacks spec, chunk_bytes",
     ),
     "group": (FAST, "    return {facts[0].tensor: ['x']}\n    fast = ", f"{POLICY}.*no bank group 'x'"),
+    "names": (
+        FAST,
+        "    return {facts[0].tensor: [['x']]}\n    fast = ",
+        f"{POLICY}.*expected a list of names",
+    ),
     "tensor": (FAST, "    return {'x': []}\n    fast = ", f"{POLICY}there is no tensor or role 'x'"),
     "policy": (FAST, "    fast = 1 / 0\n    fast = ", f"{POLICY}placing the tensors raised ZeroDivision"),
     "view": ("    return elementwise(", "    return None and (", f"{GATE}.*returned NoneType; expected a"),
+    "storage": (
+        "    return elementwise(",
+        "    import dataclasses\n    return (lambda *a: dataclasses.replace(elementwise(*a), base='x'))(",
+        f"{GATE}.*returned a view of 'x', a storage that nothing has written to",
+    ),
+    "function": (
+        '(("sigmoid", 1),',
+        '(("sigmoyd", 1),',
+        f"{GATE}.*('sigmoyd', 1) among its functions; expected",
+    ),
     "import": (
         '"""Plug',
         'import nowhere\n"""Plug',
@@ -186,13 +211,83 @@ def test_a_fault_names_the_plug_in(
 ) -> None:
     """One message, no run folder."""
     old, new, expected = BROKEN[fault]
-    workload = "gated.toml" if fault == "view" else "mlp"
+    workload = "gated.toml" if expected.startswith(GATE) else "mlp"
     site = _changed(package, tmp_path / "site", old, new)
     pattern = re.escape(expected).replace(r"\.\*", ".*")
     with _installed(site, package, monkeypatch), pytest.raises(PluginError, match=pattern) as caught:
         _run(tmp_path / "run", workload, 2)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "run").exists()
+
+
+class Odd(Bank):
+    """A bank that is right but for what a test sets."""
+
+    def __init__(self, spec: BankGroup, sim: Sim, granularity_bytes: int) -> None:
+        super().__init__(sim, spec, granularity_bytes)
+        vars(self).update(ODD)
+
+
+ODD: dict[str, Any] = {}
+ODDITIES = {  # a member, what it is instead, and what is said
+    "access": (
+        lambda *_: Access(0, 0, 5, "tea"),
+        "read of 64 bytes waits for 'tea': expected None or one of",
+    ),
+    "cost": (
+        lambda *_: (900, None),
+        'cost("read", 64) of bank.g returned tuple (900, None); expected (picoseconds,',
+    ),
+    "narrow": (
+        lambda _: False,
+        "narrow(64) of bank.g returned bool False; expected a whole number of code words",
+    ),
+    "standing": (lambda _: [], "standing() of bank.g returned list []; expected something hashable"),
+    "ports": (
+        list,
+        "ports() of bank.g returned list []; expected its read_port and write_port as spad.g",
+    ),
+    "read_port": (3, "what it makes of bank.g is no bank: read_port is int 3, expected a Port"),
+    "chunk_bytes": (
+        "4",
+        "what it makes of bank.g is no bank: chunk_bytes is str '4', expected a whole number",
+    ),
+    "code_bytes": (
+        0,
+        "what it makes of bank.g is no bank: code_bytes is int 0, expected a whole number above 0",
+    ),
+}
+
+
+@pytest.mark.parametrize("member", ODDITIES)
+def test_a_bank_s_answers_are_of_the_right_kind(member: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every method and member that the machine uses: what came, and what is wanted."""
+    value, expected = ODDITIES[member]
+    monkeypatch.setitem(ODD, member, value)
+    plugin = Plugin("accelsim.banks", "odd", "accelsim-odd", "2.0", f"{__name__}:Odd")
+    wanted = re.escape(f"plug-in odd of accelsim-odd 2.0 (accelsim.banks): {expected}")
+    with pytest.raises(PluginError, match=wanted):
+        _use(plugged_bank(plugin, Sim(), bank_groups()[0], 4096))
+
+
+def _use(bank: Guarded) -> None:
+    """Ask a bank for everything that a run asks for."""
+    bank.serve("read", 64)
+    bank.serve("write", 64)
+    bank.standing(0)
+    bank.ports()
+
+
+def test_banks_by_address_take_no_plug_in(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is told no addresses; without it the same machine is taken."""
+    with _installed(package / "site", package, monkeypatch):
+        for interleave in ("line", "tile"):
+            key = f"scratchpad.interleave={interleave}"
+            load_machine("sleepy.toml", ('bank.sram.model=""', key))
+            with pytest.raises(
+                InputError, match=r'told no addresses: bank\.sram\.model = "drowsy"; use interleave'
+            ):
+                load_machine("sleepy.toml", (key,))
 
 
 def test_an_uninstalled_plug_in_is_asked_for_by_name(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -119,7 +119,8 @@ class WriteBufferSpec(Spec):
     `source`."""
 
     entries: CountOrZero
-    """Words that it holds, per bank; 0: none."""
+    """Words that it holds, per bank; 0: none. Macros that serve together (`interleave = "word"`) share one
+    buffer of entries x count words; with `line` and `tile` every bank has its own."""
     high: Share = 0.75
     """Level, as a share of the entries, from which the cells are written before anything is read."""
     low: Share = 0.25
@@ -207,7 +208,8 @@ class BankSpec(Block):
     """Table `[bank.NAME.write_buffer]`."""
     max_dwell: Text = ""
     """Time for which data may lie here, such as `"20 us"`; what is expected to lie longer is placed
-    elsewhere. Or `"ber:1e-6"`: the time after which the device has flipped that share of the bits."""
+    elsewhere, and nothing is fetched earlier than that allows. Estimates decide: a note of the run names
+    what lay longer. Or `"ber:1e-6"`: the time after which the device has flipped that share of the bits."""
     write_retries: Annotated[int, Strict(), Field(ge=0, le=100)] = 0
     """Every write is verified by a read and tried again up to so many times."""
     power_gating: Literal["none", "empty", "idle", "drowsy"] = "none"

@@ -330,6 +330,7 @@ class FillEngine(DmaEngine):
                 served = self._bank_access(fill.move, binding, "write", nbytes, moved, ("fill", *name))
             written = served.access
             times.cause = written.cause
+            times.woken_ps, times.wake_ps = written.start_ps, written.wake_ps
             fill.move.left += len(served.entries)  # of a write buffer: words yet to come to the cells
             self._at(written.done_ps, ("fill landed", *name), landed)
             for buffer, entry in served.entries:

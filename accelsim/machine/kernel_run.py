@@ -20,12 +20,17 @@ from accelsim.words import Phase, StallReason
 
 @dataclass(slots=True)
 class FillTimes:
-    """When a fill was issued, its last data arrived from DRAM, and what its last bank write waited for."""
+    """When a fill was issued, its last data arrived from DRAM, and what its last bank write waited for.
+
+    ``woken_ps`` is when the words were awake for which that write waited ``wake_ps``, the last of its wait.
+    """
 
     issued_ps: int
     arrived_ps: int = 0
     done_ps: int = 0
     cause: StallReason | None = None
+    woken_ps: int = 0
+    wake_ps: int = 0
 
 
 SlotKey = tuple[bool, int, int]  # written?, binding, ordinal of the transfer

@@ -22,12 +22,16 @@ LINEAR: Final = Layout(((0, 1 << 62),), 0, (), 1 << 62, 1 << 62)  # addresses as
 
 
 class Access(NamedTuple):
-    """One request: asked for, served from, ended (data there or cells written), and what it waited for."""
+    """One request: asked for, served from, ended (data there or cells written), and what it waited for.
+
+    ``wake_ps`` is what words that had to wake added to the wait; the rest of it is the ``cause``'s.
+    """
 
     queued_ps: int
     start_ps: int
     done_ps: int
     cause: StallReason | None
+    wake_ps: int = 0
 
 
 class Memory(Protocol):
@@ -42,13 +46,15 @@ class Memory(Protocol):
 class Port:
     """A server that takes one request at a time, in the order in which they were made."""
 
-    __slots__ = ("busy_ps", "cause", "free_ps", "served")
+    __slots__ = ("busy_ps", "cause", "free_ps", "served", "wake_ps", "woken_ps")
 
     def __init__(self) -> None:
         self.free_ps = 0
         self.busy_ps = 0
         self.served = 0
         self.cause: StallReason = "port_busy"  # of who waits behind the last request
+        self.woken_ps = 0  # until when it was kept closed for words to wake, for ``wake_ps``
+        self.wake_ps = 0
 
     def reserve(self, now: int, hold_ps: int, cause: StallReason) -> tuple[int, StallReason | None]:
         """Return when the service starts, and what the request waits for until then."""
@@ -59,6 +65,20 @@ class Port:
         self.served += 1
         self.cause = cause
         return start, waited
+
+    def wake(self, now: int, wake_ps: int) -> None:
+        """Stay closed for ``wake_ps`` more: who waits for something else anyway waits for that first."""
+        if self.free_ps <= now:
+            self.cause = "wakeup"
+        self.free_ps = self.woken_ps = max(self.free_ps, now) + wake_ps
+        self.wake_ps = wake_ps
+
+    def waking_ps(self, now: int, start: int) -> int:
+        """Return what waking adds to the wait of a request, made now, that is served from ``start`` on.
+
+        Of all that come until the words are awake: they follow one another from then on.
+        """
+        return min(self.wake_ps, start - now) if self.woken_ps > now else 0
 
 
 class Service(NamedTuple):
@@ -177,13 +197,20 @@ class Bank:
             self._wake()
         if not self.plain:
             return self._serve_parts(action, nbytes, at, moved, space)
-        now = self.sim.now
         hold, words = self.cost(action, nbytes)
         if action == "read":
-            start, cause = self.read_port.reserve(now, hold, "port_busy")
-            return Service(Access(now, start, start + hold + self._read_delay, cause), hold, words)
-        start, cause = self.write_port.reserve(now, hold, self._write_cause)
-        return Service(Access(now, start, start + hold, cause), hold, words, self.narrow(nbytes))
+            return Service(self._read(self.read_port, hold), hold, words)
+        return Service(self._write(self.write_port, hold), hold, words, self.narrow(nbytes))
+
+    def _read(self, port: Port, hold: int) -> Access:
+        now = self.sim.now
+        start, cause = port.reserve(now, hold, "port_busy")
+        return Access(now, start, start + hold + self._read_delay, cause, port.waking_ps(now, start))
+
+    def _write(self, port: Port, hold: int) -> Access:
+        now = self.sim.now
+        start, cause = port.reserve(now, hold, self._write_cause)
+        return Access(now, start, start + hold, cause, port.waking_ps(now, start))
 
     def _serve_parts(
         self, action: Action, nbytes: int, at: At | None, moved: int, space: Hashable
@@ -228,9 +255,7 @@ class Bank:
                 took = ceil_div(given, server.lanes) * server.buffer.enter_ps
                 return Service(Access(now, now, now + took, None), 0, 0, forwarded=given)
         hold = ceil_div(count, server.lanes) * spec.read_cycle_ps
-        start, cause = server.read_port.reserve(now, hold, "port_busy")
-        access = Access(now, start, start + hold + self._read_delay, cause)
-        return Service(access, hold, count, forwarded=given)
+        return Service(self._read(server.read_port, hold), hold, count, forwarded=given)
 
     def _write_part(self, server: Server, offsets: Sequence[int], narrow: int, space: Hashable) -> Service:
         now, spec = self.sim.now, self.spec
@@ -241,8 +266,7 @@ class Bank:
             access = Access(now, start, done, cause)
             return Service(access, done - start, new, 0, len(offsets), 0, entries)
         hold = ceil_div(len(offsets), server.lanes) * spec.write_cycle_ps + extra
-        start, cause = server.write_port.reserve(now, hold, self._write_cause)
-        return Service(Access(now, start, start + hold, cause), hold, len(offsets))
+        return Service(self._write(server.write_port, hold), hold, len(offsets))
 
     def when_written(self, buffer: Buffer, entry: Entry, tag: Tag, then: Callable[[], None]) -> None:
         """Call ``then`` at the instant at which the cells of ``entry`` have been written."""
@@ -286,8 +310,7 @@ class Bank:
         for server in self.servers:
             server.settle(self.sim.now)
         for port in self.ports().values():
-            port.free_ps = max(port.free_ps, self.sim.now) + self.spec.wakeup_ps
-            port.cause = "wakeup"
+            port.wake(self.sim.now, self.spec.wakeup_ps)
 
     def ports(self) -> dict[str, Port]:
         """Return the ports by component name."""

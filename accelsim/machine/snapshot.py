@@ -159,7 +159,8 @@ class Camera:
 
     def _port(self, port: Port) -> Shot:
         free = self._ago(port.free_ps)
-        return free, port.cause if free else None
+        woken = (port.woken_ps - self.now, port.wake_ps) if port.woken_ps > self.now else None
+        return free, port.cause if free else None, woken
 
     def _counters(self) -> Shot:
         run, base = self.run, self.base
@@ -188,7 +189,8 @@ class Camera:
         times = run.fill_times[number]
         arrived = times.arrived_ps - self.now if times.arrived_ps else None
         issued = max(times.issued_ps, self.since)  # no wait for it begins sooner than the last element's end
-        return issued - self.now, arrived, bool(times.done_ps), times.cause
+        woken = (times.woken_ps - self.now, times.wake_ps) if times.wake_ps else None
+        return issued - self.now, arrived, bool(times.done_ps), times.cause, woken
 
     def _event(self, after: int, tag: Tag) -> Shot:
         if tag is None or len(tag) == 1:

@@ -190,7 +190,7 @@ class StreamRun:
         pending = tuple(
             (to, None)
             if a.done_ps + self.latency <= now
-            else (to, (a.start_ps - now, a.done_ps - now, a.cause))
+            else (to, (a.start_ps - now, a.done_ps - now, a.cause, a.wake_ps))
             for to, a in self._pending
         )
         where = None

@@ -36,4 +36,4 @@ class TransposeUnit:
         """
         start, cause = self.port.reserve(access.start_ps, self.hold_ps(nbytes), "port_busy")
         done = max(access.done_ps, start + self.hold_ps(nbytes)) + self.first_ps(element_bytes)
-        return Access(access.queued_ps, access.start_ps, done, access.cause or cause)
+        return access._replace(done_ps=done, cause=access.cause or cause)

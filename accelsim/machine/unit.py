@@ -275,7 +275,9 @@ class KernelSteps:
         until = self.clock.at_or_after(there)
         if access.start_ps > due_ps:
             served = min(self.clock.at_or_after(access.start_ps), until)
-            self._stall_until(served, access.cause or "port_busy", cycle)
+            awake = min(self.clock.at_or_after(access.start_ps - access.wake_ps), served)
+            self._stall_until(awake, access.cause or "port_busy", cycle)
+            self._stall_until(served, "wakeup", max(cycle, awake))
             cycle = max(cycle, served)
         noc = self.clock.at_or_after(access.done_ps)
         self._stall_until(min(noc, until), "operand_late", cycle)
@@ -364,13 +366,20 @@ class KernelSteps:
     # -- accounts ------------------------------------------------------------------------------
 
     def _stall_for_fill(self, until: int, since: int) -> None:
-        """Split the wait for a fill: space first, then DRAM, then the bank's port."""
+        """Split the wait for a fill: space first, then DRAM, then the bank's port, of that what woke it."""
         times = self.kr.fill_times[self.last_fill]
         issued = min(max(self.clock.at_or_after(times.issued_ps), since), until)
         arrived = min(max(self.clock.at_or_after(times.arrived_ps), issued), until)
         self._stall_until(issued, "dependency", since)
         self._stall_until(arrived, "dram", issued)
-        self._stall_until(until, times.cause or "dram", arrived)
+        cause = times.cause or "dram"
+        if times.wake_ps:
+            cause = "dram" if cause == "wakeup" else cause
+            asleep = min(max(self.clock.at_or_after(times.woken_ps - times.wake_ps), arrived), until)
+            self._stall_until(asleep, cause, arrived)
+            arrived = min(max(self.clock.at_or_after(times.woken_ps), asleep), until)
+            self._stall_until(arrived, "wakeup", asleep)
+        self._stall_until(until, cause, arrived)
 
     def _stall_until(self, cycle: int, reason: StallReason, since: int) -> None:
         if cycle <= since:

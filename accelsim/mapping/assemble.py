@@ -178,7 +178,8 @@ class _Assembly:
 
     def _read(self, index: int) -> list[Binding]:
         part = self.planned.reads[index]
-        return [self._read_one(b, part, index) for b in self._bindings(index)]
+        found = [self._read_one(b, part, index) for b in self._bindings(index)]
+        return [self.planner.dwells.in_time(b, self.index, self.books.last_of(b, self.index)) for b in found]
 
     def _read_one(self, binding: Binding, part: Part, index: int) -> Binding:
         name = binding.data.key

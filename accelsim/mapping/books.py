@@ -9,7 +9,7 @@ from accelsim.mapping.allocate import Allocator
 from accelsim.mapping.gaps import Gap
 from accelsim.mapping.planner import Plan, Planner
 from accelsim.mapping.storage import Life
-from accelsim.program.program import Copy, Region
+from accelsim.program.program import Binding, Copy, Region
 
 
 @dataclass(slots=True)
@@ -51,6 +51,10 @@ class Books:
             if self.copies[index].first <= kernel <= self.copies[index].last:
                 return index
         return None
+
+    def last_of(self, binding: Binding, kernel: int) -> int:
+        """Return the last kernel that needs what a read binding of ``kernel`` holds."""
+        return kernel if binding.copy is None else max(kernel, self.copies[binding.copy].last)
 
     def add(self, copy: CopyDraft) -> int:
         """Enter a copy and return its index."""

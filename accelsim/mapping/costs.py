@@ -87,7 +87,7 @@ class Costs:
         may_hold = [
             [(given.buffers[leader, o.tensor],)]
             if (leader, o.tensor) in given.buffers
-            else [dwells.for_buffers(x, compute_ps) for x in own]
+            else [dwells.for_buffers(x, draft.index) for x in own]
             for o, own in zip(operands, lives, strict=True)
         ]
         self.groups = [tuple(tuple(map(self.banks.index, g)) for g in fields) for fields in may_hold]

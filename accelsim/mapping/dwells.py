@@ -3,18 +3,26 @@
 For too long means longer than the group's ``max_dwell``, or, under the policy ``sensitivity``, until more
 bits are wrong than the readers of the data tolerate. Under that policy a tensor's groups are taken in
 another order too: first those that may hold it to its last use, of them the cheapest first.
+
+What is fetched lies from its fill on, which may come kernels before its first use: into a group with
+``max_dwell`` nothing is fetched earlier than its time there allows, nor, whatever that is, later than its
+kernel begins.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
+from accelsim.geometry import ceil_div
 from accelsim.mapping.gaps import Gap
 from accelsim.mapping.storage import Life
+from accelsim.program.program import Binding
 from accelsim.resolve.machine import Machine, Tolerated
 
+PS_PER_S = 10**12
 SLACK = 2  # a kernel is taken to last so many times what its unit needs with everything at hand
 
 
@@ -29,12 +37,26 @@ class Stay:
 
 
 class Dwells:
-    """How long data would lie, estimated from the times that the kernels' units need at least."""
+    """How long data would lie, estimated from the times that the kernels' units need at least.
 
-    def __init__(self, machine: Machine, lives: Mapping[str, Life], times_ps: Sequence[int]) -> None:
+    Or, if given, from ``lasts_ps``, the times that kernels take by the estimates of a plan. Over several
+    kernels those are right to a quarter, and what a fill takes at least; a single one may last twice as long.
+    """
+
+    def __init__(
+        self,
+        machine: Machine,
+        lives: Mapping[str, Life],
+        times_ps: Sequence[int],
+        lasts_ps: Sequence[int] = (),
+    ) -> None:
         self.machine = machine
         self.limits = {name: bank.max_dwell_ps for name, bank in machine.banks.items() if bank.max_dwell_ps}
-        self.until = [SLACK * t for t in accumulate(times_ps, initial=0)]
+        self.lasts_ps = tuple(lasts_ps)
+        fill = machine.dram.latency_ps + machine.dma.descriptor_latency_ps if lasts_ps else 0
+        self.alone = [SLACK * t + fill for t in lasts_ps or times_ps]
+        each = [t + t // 4 + fill for t in lasts_ps] or self.alone
+        self.until = list(accumulate(each, initial=0))
         self._tolerated = {name: _tolerated(machine, lives, life) for name, life in lives.items()}
 
     def ordered(self, lives: Mapping[str, Life]) -> dict[str, Life]:
@@ -49,23 +71,36 @@ class Dwells:
         The write is the tensor's own, or, where it is filled, at the earliest its first use.
         """
         lies = self.until[gap.end + 1] - self.until[life.events()[0]]
-        groups = tuple(g for g in gap.groups if self._holds(life, g, lies))
+        leaves = self._leaves_ps(life)
+        groups = tuple(g for g in gap.groups if self._holds(life, g, lies, leaves))
         return gap if groups == gap.groups else replace(gap, groups=groups)
 
     def over_the_step(self, life: Life) -> frozenset[str]:
         """Return those of a tensor's groups that may hold it for a whole step."""
-        return frozenset(g for g in life.groups if self._holds(life, g, self.until[-1]))
+        gap = self.machine.host_gap_ps
+        return frozenset(g for g in life.groups if self._holds(life, g, self.until[-1], gap))
 
-    def for_buffers(self, life: Life, time_ps: int) -> tuple[str, ...]:
-        """Return the groups that may hold buffers of a kernel whose unit needs ``time_ps`` at least.
+    def for_buffers(self, life: Life, kernel: int) -> tuple[str, ...]:
+        """Return the groups that may hold buffers of a kernel.
 
-        Those of the role, else any, that may hold them for so long; if none may, those of the role.
+        Those of the role, else any, that may hold them while it lasts; if none may, those of the role.
         """
-        banks, lies = tuple(self.machine.banks), SLACK * time_ps
+        banks, lies = tuple(self.machine.banks), self.alone[kernel]
         named = life.groups or banks
         found = [g for g in named if self._holds(life, g, lies)]
         found = found or [g for g in banks if self._holds(life, g, lies)]
         return tuple(self._by_cost(life, found, lies)) or named
+
+    def in_time(self, binding: Binding, kernel: int, last: int) -> Binding:
+        """Return the binding of a read of ``kernel``, its fills held back where they would lie too long.
+
+        The data lie until kernel ``last`` has ended, and are fetched as far ahead as that leaves time for.
+        """
+        limit = self.limits.get(binding.group)
+        if limit is None or binding.place == "resident":
+            return binding
+        first = min(kernel, bisect_left(self.until, self.until[last + 1] - limit))
+        return replace(binding, free_after=max(binding.free_after, first - 1))
 
     def stays(self, life: Life) -> list[Stay]:
         """Return the groups that the policy keeps a tensor out of, to its last use or altogether."""
@@ -76,8 +111,17 @@ class Dwells:
                 found.append(Stay(life, group, lies, strictest))
         return found
 
-    def _holds(self, life: Life, group: str, lies_ps: int) -> bool:
-        if lies_ps > self.limits.get(group, lies_ps):
+    def _leaves_ps(self, life: Life) -> int:
+        """Return how much longer a copy lies that is written back when it is given up, if it may be."""
+        given_up = len(life.events()) > 2 or life.predecessor is not None
+        if life.made < 0 or not given_up:
+            return 0
+        rate = self.machine.dram.bandwidth_bytes_per_s
+        return self.machine.dma.descriptor_latency_ps + ceil_div(life.data.nbytes * PS_PER_S, rate)
+
+    def _holds(self, life: Life, group: str, lies_ps: int, more_ps: int = 0) -> bool:
+        """Return whether data may lie in a group so long, and ``more_ps`` as far as its limit goes."""
+        if lies_ps + more_ps > self.limits.get(group, lies_ps + more_ps):
             return False
         strictest = self._strictest(life, group)
         return strictest is None or 0 < strictest.dwell_ps[group] >= lies_ps

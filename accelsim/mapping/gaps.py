@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -50,6 +51,21 @@ def gaps_of(lives: Mapping[str, Life], words: Mapping[str, int]) -> list[Gap]:
     reach = {gap: rank for rank, gap in enumerate(nearest)}
     ordered = sorted(gaps, key=lambda g: (g.start, g.end, g.tensor))
     return [replace(gap, order=order, reach=reach[gap]) for order, gap in enumerate(ordered)]
+
+
+def in_one_order(gaps: list[Gap]) -> list[Gap]:
+    """Return the gaps with the groups that may hold more gaps of their tensor first.
+
+    A tensor lies in one group. Those that may hold its late gaps may hold the early ones too, so that all
+    gaps that any group may hold have the same first group.
+    """
+    held = Counter((gap.tensor, group) for gap in gaps for group in gap.groups)
+
+    def ordered(gap: Gap) -> Gap:
+        groups = tuple(sorted(gap.groups, key=lambda group: -held[gap.tensor, group]))
+        return gap if groups == gap.groups else replace(gap, groups=groups)
+
+    return [ordered(gap) for gap in gaps]
 
 
 def sizes_of(life: Life, words: Mapping[str, int]) -> dict[str, int]:

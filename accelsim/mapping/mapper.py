@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import replace
 from typing import NamedTuple
@@ -35,6 +35,7 @@ from accelsim.resolve.shape import array_shape
 Hand = tuple[MappingFileSpec, Origins]
 Progress = Callable[[int, int], None]
 
+ROUNDS = 6  # of planning anew with the times of the plan before, where groups have a ``max_dwell``
 SHARES = (0.5, 0.875)  # of a group that whole tensors may take; the rest is for tiles
 
 
@@ -101,14 +102,28 @@ def _found(
     found = []
     for number, orders in enumerate(tries):
         planner = planner_of(graph, machine, cyclic, by_hand, orders)
-        trials = _trials(planner)
         if by_hand is not None:
-            check_room(planner, trials[0], by_hand[1])
+            check_room(planner, _trials(planner)[0], by_hand[1])
         with suppress(MappingError) if number else nullcontext():
-            trial, key = _searched(planner, trials, _share(progress, number, len(tries)))
-            plan = planner.plan(trial)
-            found.append(_Found(key, planner.words(plan), number, planner, trial, trials, plan))
+            report = _share(progress, number, len(tries))
+            best = _best(planner, number, report)
+            for _ in range(ROUNDS):
+                lasts = best.planner.outlasts(best.plan)
+                if not lasts:
+                    break
+                best = _best(
+                    planner_of(graph, machine, cyclic, by_hand, orders, planner.tiles, lasts), number, report
+                )
+            found.append(best)
     return min(found, key=lambda f: f[:3])
+
+
+def _best(planner: Planner, number: int, report: Progress) -> _Found:
+    """Return the best plan with the ``number``-th way of storing tensors."""
+    trials = _trials(planner)
+    trial, key = _searched(planner, trials, report)
+    plan = planner.plan(trial)
+    return _Found(key, planner.words(plan), number, planner, trial, trials, plan)
 
 
 def _share(progress: Progress | None, number: int, of: int) -> Progress:
@@ -150,11 +165,18 @@ def _searched(planner: Planner, trials: list[Trial], report: Progress) -> tuple[
 
 
 def planner_of(
-    graph: Graph, machine: Machine, cyclic: bool, by_hand: Hand | None = None, orders: Orders = PLAIN
+    graph: Graph,
+    machine: Machine,
+    cyclic: bool,
+    by_hand: Hand | None = None,
+    orders: Orders = PLAIN,
+    tiles: TileSearch | None = None,
+    lasts_ps: Sequence[int] = (),
 ) -> Planner:
     """Return the planner of ``graph``; ``cyclic``: the step begins where the one before ended.
 
-    ``orders`` says how tensors are stored.
+    ``orders`` says how tensors are stored, ``tiles`` has what another planner of the same has found, and
+    ``lasts_ps`` how long kernels last in its plan: see ``Dwells``.
 
     Raises:
         ConfigError: if the mapping file ``by_hand`` is at fault.
@@ -166,9 +188,9 @@ def planner_of(
         order, twin_of = orders.stored(name)
         life.data = replace(life.data, order=order, twin_of=twin_of)
     goal = goal_of(machine, _weight_w(machine, kernels, known, prices) if machine.mapping.priced else 0.0)
-    tiles = TileSearch(machine, array_shape(machine), goal, prices if goal.extra else None)
+    tiles = tiles or TileSearch(machine, array_shape(machine), goal, prices if goal.extra else None)
     given = given_of(*by_hand, machine, kernels, known, cyclic) if by_hand is not None else Given()
-    return Planner(stored, machine, kernels, known, tiles, cyclic, prices, goal, given)
+    return Planner(stored, machine, kernels, known, tiles, cyclic, prices, goal, given, lasts_ps)
 
 
 def _weight_w(machine: Machine, kernels: list[Draft], known: Mapping[str, Life], prices: Prices) -> float:

@@ -41,6 +41,11 @@ class Planned:
     time_ps: int
     dram_bytes: int
 
+    def parts(self) -> list[tuple[str, Part]]:
+        """Return every operand with the tensor that it is of."""
+        names = [o.tensor for o, _ in (*self.draft.reads, *self.draft.writes)]
+        return list(zip(names, (*self.reads, *self.writes), strict=True))
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -84,6 +89,7 @@ class Planner:
         prices: Prices,
         goal: Goal,
         given: Given | None = None,
+        lasts_ps: Sequence[int] = (),
     ) -> None:
         self.graph = graph
         self.machine = machine
@@ -92,8 +98,9 @@ class Planner:
         self.goal = goal
         self.given = given or Given()
         slabs = SlabSearch(machine)
-        compute_ps = [unit_ps(machine, d) for d in drafts]
-        dwells = Dwells(machine, lives, compute_ps)
+        self.tiles = tiles
+        compute_ps = self.compute_ps = [unit_ps(machine, d) for d in drafts]
+        dwells = self.dwells = Dwells(machine, lives, compute_ps, lasts_ps)
         lives = self.lives = dwells.ordered(lives)
         self.fields = Fields(lives, machine)
         homes = Homes(machine.banks)
@@ -206,6 +213,33 @@ class Planner:
             return 0.0
         weigher = Weigher(self.graph, self.machine)
         return sum(sum(weigher.words(p.draft)) for p in plan.kernels)
+
+    def outlasts(self, plan: Plan) -> tuple[int, ...]:
+        """Return how long kernels last by a plan's own estimates if data then lie too long in it; else ()."""
+        if not self.dwells.limits or self.given:
+            return ()
+        lasts = tuple(p.time_ps for p in plan.kernels)
+        lasts = tuple(map(max, lasts, self.dwells.lasts_ps or lasts))
+        dwells = Dwells(self.machine, self.lives, self.compute_ps, lasts)
+        return () if self._keeps_to(plan, dwells) else lasts
+
+    def _keeps_to(self, plan: Plan, dwells: Dwells) -> bool:
+        """Return whether everything may lie where a plan has it."""
+        lives, residency = self.fields.lives, plan.residency
+        kept = (
+            residency.group[name] in dwells.allowed(gap, lives[name]).groups
+            for name, gaps in residency.kept.items()
+            for gap in gaps
+        )
+        pinned = (g in dwells.over_the_step(lives[name]) for name, g in residency.pinned.items())
+        buffers = (
+            group in dwells.for_buffers(life, planned.draft.index)
+            for planned in plan.kernels
+            for tensor, part in planned.parts()
+            if part.place == "buffered"
+            for life, group in zip(self.fields.of(tensor), part.groups, strict=True)
+        )
+        return all(kept) and all(pinned) and all(buffers)
 
     def _planned(self, costs: Costs, cost: Cost) -> Planned:
         reads, writes = costs.parts(cost.where)

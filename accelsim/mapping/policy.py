@@ -71,14 +71,18 @@ def faults_of(lists: object, facts: Sequence[TensorFacts], machine: Machine) -> 
     for tensor, groups in lists.items():
         if tensor not in known:
             found.append(f"there is no tensor or role {tensor!r}")
-        elif isinstance(groups, str) or not isinstance(groups, Sequence):
-            found.append(f"{tensor}: expected a list of bank groups, got {groups!r}")
+        elif isinstance(groups, str) or not isinstance(groups, Sequence) or not _are_names(groups):
+            found.append(f"{tensor}: expected a list of names of bank groups, got {groups!r}")
         else:
             gone = [g for g in groups if g not in machine.banks]
             found += [f"{tensor}: no bank group {g!r}; there are {', '.join(machine.banks)}" for g in gone]
             if len(set(groups)) < len(groups):
                 found.append(f"{tensor}: a bank group stands twice in {list(groups)}")
     return found
+
+
+def _are_names(groups: Sequence[object]) -> bool:
+    return all(isinstance(g, str) for g in groups)
 
 
 def placed(lives: Mapping[str, Life], machine: Machine) -> dict[str, Life]:
@@ -97,7 +101,8 @@ def placed(lives: Mapping[str, Life], machine: Machine) -> dict[str, Life]:
     policy: Policy = plugin.load()
     with plugin.guarded("placing the tensors"):
         lists = policy(facts, machine)
-    if faults := faults_of(lists, facts, machine):
+        faults = faults_of(lists, facts, machine)
+    if faults:
         raise plugin.fault("; ".join(faults[:5]))
     found = {}
     for name, life in lives.items():

@@ -15,7 +15,7 @@ from types import MappingProxyType
 
 from accelsim.mapping.dwells import Dwells
 from accelsim.mapping.fields import Fields
-from accelsim.mapping.gaps import Gap, Residency, gaps_of, sizes_of
+from accelsim.mapping.gaps import Gap, Residency, gaps_of, in_one_order, sizes_of
 from accelsim.mapping.given import Lying
 from accelsim.mapping.walk import Track, Walked, walk
 from accelsim.resolve.machine import Machine
@@ -39,7 +39,8 @@ class ResidencyPlanner:
         self.kernels = len(dwells.until) - 1
         self.words = {g: b.word_bytes for g, b in machine.banks.items()}
         self.depth = max((len(x.groups) for x in lives.values()), default=0)
-        gaps = self.gaps = [dwells.allowed(gap, lives[gap.tensor]) for gap in gaps_of(lives, self.words)]
+        gaps = [dwells.allowed(gap, lives[gap.tensor]) for gap in gaps_of(lives, self.words)]
+        gaps = self.gaps = in_one_order(gaps)
         self.given = given
         self.base = self._placed_by_hand()
         self.homeless = [g for g in gaps if not g.groups and g.tensor not in given]

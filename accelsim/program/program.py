@@ -118,7 +118,8 @@ class Binding:
 
     ``resident``: in the copy. ``kept``: filled from DRAM into the copy, each box once. ``buffered``:
     through ``slots``, filled from DRAM before the tile or written back after it.
-    ``free_after`` is the last kernel that used the region's bytes before (-1: none).
+    ``free_after`` is the kernel that must be through before the region is written: the last that used its
+    bytes before (-1: none), or a later one where fills are held back so as not to lie too long.
     ``ready_after`` is the kernel whose write-backs put the data into DRAM (-1: there from the start).
 
     ``way`` says how the stream between bank and unit is served: ``along`` the grain, turned by the transpose

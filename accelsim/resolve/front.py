@@ -16,6 +16,10 @@ from accelsim.units import size_text
 def front_faults(spec: ArchSpec, origins: Origins) -> list[Fault]:
     """Return what is wrong with the map of addresses and with the write buffers."""
     pad, faults = spec.scratchpad, []
+    foreign = [f'bank.{name}.model = "{bank.model}"' for name, bank in spec.bank.items() if bank.model]
+    if foreign and pad.interleave != "word":
+        what = f'a plug-in\'s bank is told no addresses: {", ".join(foreign)}; use interleave = "word"'
+        faults.append(origins.fault(("scratchpad", "interleave"), what))
     if pad.skew and pad.interleave == "word":
         what = 'has no effect with interleave = "word", where all macros serve together; use "line" or "tile"'
         faults.append(origins.fault(("scratchpad", "skew"), what))

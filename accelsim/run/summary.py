@@ -19,6 +19,8 @@ from accelsim.trace.recorder import ComponentTimes, Recorder
 from accelsim.trace.schema import SCHEMA_VERSION
 from accelsim.words import PHASES, STALL_REASONS
 
+NAMED = 3  # data that lay too long, of one bank group, that are named
+
 JSON_KEYS = (
     "cycles",
     "time_ps",
@@ -125,17 +127,29 @@ def _phases(rows: list[OpRow], end_ps: int) -> dict[str, Any]:
 
 
 def _dwell_notes(machine: Machine, recorder: Recorder) -> list[str]:
-    """Return the groups in which data lay longer than they should: placement goes by estimated times."""
-    longest: dict[str, int] = {}
+    """Return the groups in which data lay longer than they should, and which: placement goes by estimates."""
+    longest: dict[str, dict[str, int]] = {}
     for (key, _, _, _), row in recorder.histogram.rows.items():
-        dwell = row.dwell_byte_ps // max(1, row.nbytes)
-        longest[key.bank_group] = max(longest.get(key.bank_group, 0), dwell)
+        dwell, limit = row.dwell_byte_ps // max(1, row.nbytes), machine.banks[key.bank_group].max_dwell_ps
+        if 0 < limit < dwell:
+            of = longest.setdefault(key.bank_group, {})
+            of[key.copy_class] = max(of.get(key.copy_class, 0), dwell)
     return [
-        f"{name}: data lay up to {longest[name] / 1e6:.4g} us, longer than its max_dwell of "
-        f"{bank.max_dwell_ps / 1e6:.4g} us: placement goes by the times that the units need at least"
+        _dwell_note(name, bank.max_dwell_ps, longest[name])
         for name, bank in machine.banks.items()
-        if 0 < bank.max_dwell_ps < longest.get(name, 0)
+        if name in longest
     ]
+
+
+def _dwell_note(group: str, limit_ps: int, longest: dict[str, int]) -> str:
+    """Return what lay how long in a group, the longest first."""
+    worst = sorted(longest.items(), key=lambda x: (-x[1], x[0]))
+    named = [f"{copy_class} for {ps / 1e6:.4g} us" for copy_class, ps in worst[:NAMED]]
+    more = f", and {len(worst) - NAMED} more" if len(worst) > NAMED else ""
+    return (
+        f"{group}: data lay longer than its max_dwell of {limit_ps / 1e6:.4g} us: {', '.join(named)}{more}; "
+        "placement goes by estimated times, and buffers that no group may hold so long stay in their role's"
+    )
 
 
 def _left_out(machine: Machine) -> str:

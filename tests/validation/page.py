@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from tests.validation import bounds, cycles, timeloop, tpu_v1, zigzag
+from tests.validation import bounds, cycles, monotony, timeloop, tpu_v1, zigzag
 from tests.validation.counts import Line
 
 PAGE = Path(__file__).parents[2] / "docs" / "validation.md"
@@ -145,6 +145,12 @@ def _accelforge() -> str:
     return _table(["GEMM", "AccelForge", "ours", "ratio"], rows)
 
 
+def _monotony() -> str:
+    found = monotony.changes("edge-hybrid", "lenet5", 4)
+    rows = [[what, *(f"{100 * x:+.3f} %" for x in changes)] for what, changes in found.items()]
+    return _table(["made worse", *(f"x {factor}" for factor in monotony.FACTORS)], rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "cycles": _cycles,
     "onnxim": _onnxim,
@@ -154,6 +160,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "tpu-v1": _tpu,
     "eviction": _eviction,
     "accelforge": _accelforge,
+    "monotony": _monotony,
 }
 
 

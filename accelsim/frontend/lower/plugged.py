@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, get_args
 
 from torch.fx import Node
 
+from accelsim.config.arch import VectorFunction
 from accelsim.frontend.lower.context import Lowering
 from accelsim.frontend.lower.elementwise import FUNCTIONS, RULES
 from accelsim.frontend.lower.gemm import Handler
-from accelsim.frontend.lower.views import Irregular, View
+from accelsim.frontend.lower.views import Irregular, Piece, View
+from accelsim.graph.ir import Pass
 from accelsim.plugins import Plugin
+
+VECTOR_FUNCTIONS: tuple[str, ...] = get_args(VectorFunction)
 
 
 class Plugged:
@@ -42,6 +46,7 @@ class Plugged:
 
 def _guarded(plugin: Plugin, handler: Handler, low: Lowering, node: Node) -> Any:
     irregular: Irregular | None = None
+    before = len(low.ops)
     with plugin.guarded(f"lowering {node.target}"):
         try:
             made = handler(low, node)
@@ -62,4 +67,39 @@ def _guarded(plugin: Plugin, handler: Handler, low: Lowering, node: Node) -> Any
         if tuple(view.sizes) != tuple(val.shape):
             shapes = f"{tuple(view.sizes)}, torch's result is {tuple(val.shape)}"
             raise plugin.fault(f"lowering {node.target} returned a view of {shapes}")
+        if what := _fault_of(view, low, node):
+            raise plugin.fault(f"lowering {node.target} returned a view {what}")
+    for op in low.ops[before:]:
+        if op.vector is not None and (what := next(filter(None, map(_wrong, op.vector.passes)), "")):
+            raise plugin.fault(f"lowering {node.target} adds {op.name} with {what}")
     return made
+
+
+def _fault_of(view: View, low: Lowering, node: Node) -> str:
+    """Return what is wrong with a view whose sizes are right."""
+    bases = {node.name, *low.current, *(v.base for v in low.env.values() if isinstance(v, View))}
+    if view.base not in bases:
+        return f"of {view.base!r}, a storage that nothing has written to"
+    dims = view.dims
+    if not isinstance(dims, tuple) or len(dims) != len(view.sizes) or not all(map(_is_dimension, dims)):
+        return f"whose dims are {dims!r}; expected a tuple of Pieces for each of its sizes {view.sizes}"
+    return ""
+
+
+def _is_dimension(pieces: object) -> bool:
+    return isinstance(pieces, tuple) and all(isinstance(p, Piece) for p in pieces)
+
+
+def _wrong(walk: Pass) -> str:
+    """Return what is wrong with the functions of a pass of the vector unit."""
+    functions: object = walk.functions
+    if not isinstance(functions, tuple | list):
+        return f"functions = {functions!r}; expected pairs of a function and its count per element"
+    for pair in functions:
+        match pair:
+            case (str(name), int(count)) if name in VECTOR_FUNCTIONS and count > 0:
+                pass
+            case _:
+                known = ", ".join(VECTOR_FUNCTIONS)
+                return f"{pair!r} among its functions; expected one of {known} and a whole number above 0"
+    return ""
