@@ -16,6 +16,7 @@ from sybil.parsers.markdown import PythonCodeBlockParser
 
 from accelsim.trace.columns import MEANING, markdown
 from accelsim.trace.schema import EXTRA_TABLES, TABLES
+from tests.warm import accelsim
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -31,12 +32,9 @@ def _runs_console(example: Example) -> str | None:
         program, *arguments = shlex.split(command)
         if program != "accelsim":
             return f"only accelsim is run in console blocks, not {command!r}; use sh"
-        call = [sys.executable, "-m", "accelsim", *arguments]
-        done = subprocess.run(
-            call, capture_output=True, text=True, cwd=example.namespace["folder"], check=False
-        )
+        done = accelsim(arguments, example.namespace["folder"])
         pattern = r"[\s\S]*?".join(re.escape(piece) for piece in expected.strip().split("..."))
-        printed = "\n".join(line.rstrip() for line in (done.stdout + done.stderr).splitlines()).strip()
+        printed = "\n".join(line.rstrip() for line in done.printed.splitlines()).strip()
         if not re.fullmatch(pattern, printed):
             return f"$ {command}\nexpected:\n{expected}\nprinted:\n{printed}"
     return None
