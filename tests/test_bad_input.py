@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.warm import accelsim
+
 ROOT = Path(__file__).parents[1]
 MODELS = """
 import torch
@@ -121,13 +123,10 @@ def _inside(folder: Path) -> list[str]:
 def test_one_message_exit_2_and_nothing_written(case: str, folder: Path, tmp_path: Path) -> None:
     """The whole of stderr is that message; stdout is empty; no run folder appears."""
     args, message = CASES[case]
-    command = [sys.executable, "-m", "accelsim", "run", "--quiet", *args]
-    done = subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, env=_environment(tmp_path), check=False
-    )
+    done = accelsim(["run", "--quiet", *args], folder, _environment(tmp_path))
 
     assert done.stderr == message + "\n"
-    assert (done.returncode, done.stdout) == (2, "")
+    assert (done.code, done.stdout) == (2, "")
     assert _inside(folder) == sorted(FILES)
 
 

@@ -34,7 +34,7 @@ def _runs_console(example: Example) -> str | None:
             return f"only accelsim is run in console blocks, not {command!r}; use sh"
         done = accelsim(arguments, example.namespace["folder"])
         pattern = r"[\s\S]*?".join(re.escape(piece) for piece in expected.strip().split("..."))
-        printed = "\n".join(line.rstrip() for line in done.printed.splitlines()).strip()
+        printed = "\n".join(line.rstrip() for line in (done.stdout + done.stderr).splitlines()).strip()
         if not re.fullmatch(pattern, printed):
             return f"$ {command}\nexpected:\n{expected}\nprinted:\n{printed}"
     return None

@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -31,18 +31,19 @@ PRELOADED = (
 
 
 class Done(NamedTuple):
-    """What a command left: its exit code and what it printed, stdout before stderr."""
+    """What a command left: its exit code and what it printed."""
 
     code: int
-    printed: str
+    stdout: str
+    stderr: str
 
 
-def accelsim(arguments: Sequence[str], folder: Path) -> Done:
+def accelsim(arguments: Sequence[str], folder: Path, env: Mapping[str, str] = os.environ) -> Done:
     """Run ``accelsim ARGUMENTS`` in ``folder``."""
     server = _server()
     assert server.stdin is not None
     assert server.stdout is not None
-    server.stdin.write(json.dumps([list(arguments), str(folder)]) + "\n")
+    server.stdin.write(json.dumps([list(arguments), str(folder), dict(env)]) + "\n")
     server.stdin.flush()
     return Done(*json.loads(server.stdout.readline()))
 
@@ -60,17 +61,19 @@ def _serve() -> None:
         if not name.endswith("__main__"):
             import_module(name)
     for line in sys.stdin:
-        arguments, folder = json.loads(line)
+        arguments, folder, env = json.loads(line)
         with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
             child = os.fork()
             if not child:
+                os.environ.clear()
+                os.environ.update(env)
                 _become(arguments, folder, out.fileno(), err.fileno())
             _, status = os.waitpid(child, 0)
             texts = []
             for file in (out, err):
                 file.seek(0)
                 texts.append(file.read())
-        sys.stdout.write(json.dumps([os.waitstatus_to_exitcode(status), "".join(texts)]) + "\n")
+        sys.stdout.write(json.dumps([os.waitstatus_to_exitcode(status), *texts]) + "\n")
         sys.stdout.flush()
 
 
