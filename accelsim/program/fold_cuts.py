@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from accelsim.geometry import Tile, ceil_div
 from accelsim.program.folds import Extents, extents
@@ -53,16 +54,17 @@ class FoldCut:
         return self.rows == 0 or self.high == self.low
 
 
-Chunks = Sequence[tuple[int, int, int]]  # (number, low, high)
+Chunks = tuple[tuple[int, int, int], ...]  # (number, low, high)
 
 
-def cuts_of(e: Extents, rows: int, cols: int, chunks: Chunks, together: int = 1) -> list[FoldCut]:
+@lru_cache(maxsize=64)  # tiles of one size follow one another
+def cuts_of(e: Extents, rows: int, cols: int, chunks: Chunks, together: int = 1) -> tuple[FoldCut, ...]:
     """Return the folds of a dense tile on an array of ``rows`` x ``cols``, column blocks outermost.
 
     ``chunks`` are the stretches of the streamed side whose results leave at once.
     """
     down, across = max(1, ceil_div(e.over_rows, rows)), ceil_div(e.over_cols, cols)
-    return [
+    return tuple(
         FoldCut(
             rows=min(rows, e.over_rows - i * rows),
             cols=min(cols, e.over_cols - j * cols),
@@ -81,8 +83,8 @@ def cuts_of(e: Extents, rows: int, cols: int, chunks: Chunks, together: int = 1)
         )
         for j in range(across)
         for i in range(down)
-        for number, low, high in (chunks if i == down - 1 else [(0, 0, e.streamed)])
-    ]
+        for number, low, high in (chunks if i == down - 1 else ((0, 0, e.streamed),))
+    )
 
 
 def phased(
@@ -140,7 +142,7 @@ def _of_phase(
     points, depth = phases[index]
     skipped = 0 if dataflow == "is" else sum(p.points for p in phases[:index])
     e = extents(dataflow, points, n, depth).beside(together)
-    folds = cuts_of(e, rows, cols, [(0, 0, e.streamed)], together)
+    folds = list(cuts_of(e, rows, cols, ((0, 0, e.streamed),), together))
     if dataflow == "is":  # every column block has partial sums of its own
         before = sum(ceil_div(p.points * together, cols) for p in phases[:index])
         return [replace(f, phase=before + f.col_block) for f in folds]

@@ -64,12 +64,13 @@ class GemmTile:
 
 def gemm_folds(kernel: Kernel, array: ArrayShape, at: GemmTile, parked: int) -> list[Fold]:
     """Return the folds of one tile, ``parked`` points of each column block waiting in the accumulator."""
+    cuts: Sequence[FoldCut]
     if kernel.decomposed:
         cuts = phased(kernel, array.dataflow, array.rows, array.cols, at.tile, at.final)
         return _folds(kernel, array, at, cuts, parked, False)
     e, together = _extents(kernel, array, at.tile), extent(kernel.sides["batch"], at.tile)
     single = e.folds(array.rows, array.cols) == 1
-    chunks = _chunks(kernel, array, at.tile) if at.final else [(0, 0, e.streamed)]
+    chunks = tuple(_chunks(kernel, array, at.tile)) if at.final else ((0, 0, e.streamed),)
     cuts = cuts_of(e, array.rows, array.cols, chunks, together)
     return _folds(kernel, array, at, cuts, parked, single)
 
@@ -81,7 +82,7 @@ def _extents(kernel: Kernel, array: ArrayShape, tile: Tile) -> Extents:
 
 
 def _folds(
-    kernel: Kernel, array: ArrayShape, at: GemmTile, cuts: list[FoldCut], parked: int, single: bool
+    kernel: Kernel, array: ArrayShape, at: GemmTile, cuts: Sequence[FoldCut], parked: int, single: bool
 ) -> list[Fold]:
     """Return the folds; those that nothing tells apart are one object."""
     plain = array.dataflow != "os" and (kernel.psum is None or kernel.psum.region is None)

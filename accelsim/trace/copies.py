@@ -87,9 +87,10 @@ class Grid:
             raise RunError(f"an access reaches index {position} outside of its copy's {cuts[0]}..{cuts[-1]}")
         cell = sum(1 for c in cuts if c < position) - 1
         cuts.insert(cell + 1, position)
-        for name in ("written", "touched", "reads"):
-            old = getattr(self, name)
-            setattr(self, name, np.insert(old, cell, np.take(old, cell, axis=axis), axis=axis))
+        again = [*range(cell + 1), *range(cell, len(cuts) - 2)]  # the cell that is cut counts twice
+        self.written = self.written.take(again, axis)
+        self.touched = self.touched.take(again, axis)
+        self.reads = self.reads.take(again, axis)
 
     def elements(self, where: tuple[slice, ...]) -> Int:
         """Return the elements per cell of a selection."""
