@@ -19,7 +19,7 @@ from accelsim.config.ranges import price_names
 from accelsim.errors import ConfigError, InputError
 from accelsim.resolve import load_machine
 from accelsim.run import simulate
-from accelsim.sweep.breakeven import AXES, Parts, crossing, parts, surface
+from accelsim.sweep.breakeven import AXES, Pair, Parts, crossing, pair_of, surface
 from accelsim.sweep.corners import corners
 from accelsim.sweep.ledger import ledger
 from accelsim.sweep.prices import Range, Ranges, assumed_ranges, load_ranges, machine_ranges
@@ -250,26 +250,49 @@ def test_corners_scale_leakage_alone(runs: dict[str, Run]) -> None:
 numbers = st.floats(1.0, 1e3)
 
 
-@given(st.tuples(*[numbers] * 8), st.sampled_from(list(AXES)))
+@given(st.tuples(*[numbers] * 16), st.sampled_from(list(AXES)))
 def test_at_a_crossing_both_need_the_same(values: tuple[float, ...], axis: str) -> None:
     """For every axis, wherever there is one."""
-    a, b = (Parts(str(i), *values[4 * i : 4 * i + 4], time_ps=1) for i in range(2))
-    at = crossing(a, b, axis)
+    a, b = (
+        Parts(str(i), *values[8 * i : 8 * i + 6], *map(round, values[8 * i + 6 : 8 * i + 8])) for i in (0, 1)
+    )
+    pair = Pair(a, b)
+    at = crossing(pair, axis)
     if at is not None:
-        point = dict.fromkeys(AXES, 1.0) | {axis: at}
-        assert a.energy(**point) == pytest.approx(b.energy(**point), rel=1e-6)
+        one, other = pair.energies(**{axis: at})
+        assert one == pytest.approx(other, rel=1e-6)
 
 
-def test_parts_sum_to_the_run_and_the_surface_has_a_winner(runs: dict[str, Run]) -> None:
-    """At factors of 1 the surface is the ratio of the runs."""
+def test_a_run_at_the_gap_of_a_share_needs_what_the_share_says(runs: dict[str, Run]) -> None:
+    """The share is step over step and gap; the same runs at another gap are where the model puts them."""
+    pair = pair_of(runs["edge-mram"], runs["edge-sram"], ["utilization"])
+    step = runs["edge-mram"].summary["time_ps"]
+    share = pair.a.utilization / 3
+    gap = ("host.gap=" + str(round(pair.gap_ps(share))) + " ps",)
+    found = []
+    for arch in ("edge-mram", "edge-sram"):
+        ran = simulate(arch, "tiny.csv", overrides=gap, out=f"runs/{arch}-rare", force=True)
+        found.append(ran.summary["energy_pj"]["total"])
+
+    assert pair.now("utilization") == step / (step + 1_000_000)
+    assert pair.energies(utilization=share) == pytest.approx(tuple(found), rel=1e-9)
+    assert pair.energies(utilization=pair.now("utilization")) == pytest.approx(pair.energies(), rel=1e-12)
+
+
+def test_the_surface_has_a_winner(runs: dict[str, Run]) -> None:
+    """At factors of 1 the surface is the ratio of the runs; of a run and itself none."""
     a, b = runs["edge-mram"], runs["edge-sram"]
-    found = surface(a, b, ["leakage", "write_energy"])
+    axes = ["leakage", "write_energy"]
+    found = surface(pair_of(a, b, axes), axes)
     middle = len(found.xs) // 2
     energies = [run.summary["energy_pj"]["total"] for run in (a, b)]
 
-    assert parts(a).energy(1, 1, 1) == pytest.approx(energies[0])
+    assert found.pair.energies() == pytest.approx(tuple(energies))
     assert found.ratio[middle, middle] == pytest.approx(energies[0] / energies[1])
     assert found.winner(0, len(found.xs) - 1) == "edge-mram"
+    assert surface(pair_of(a, a, axes), axes).winner(0, 0) == "equal"
+    told = CliRunner().invoke(app, ["breakeven", "runs/edge-sram", "runs/edge-sram"]).output
+    assert len(re.findall(r" everywhere +equal ", told)) == 3
 
 
 def test_the_commands_print_and_draw(runs: dict[str, Run]) -> None:
@@ -284,6 +307,6 @@ def test_the_commands_print_and_draw(runs: dict[str, Run]) -> None:
         "Break-even" in call(app, ["breakeven", "runs/edge-mram", "runs/edge-sram", "--plot", "b.png"]).output
     )
     assert Path("b.png").read_bytes().startswith(b"\x89PNG")
-    for wrong in (["--over", "leekage"], ["--over", ""]):
+    for wrong in (["--over", "leekage"], ["--over", ""], ["--plot", "none/b.png"]):
         fault = call(app, ["breakeven", "runs/edge-mram", "runs/edge-sram", *wrong]).exception
         assert isinstance(fault, InputError)

@@ -12,7 +12,7 @@ from accelsim.errors import InputError
 if TYPE_CHECKING:
     from rich.console import Group
 
-    from accelsim.sweep.breakeven import Surface
+    from accelsim.sweep.breakeven import Pair, Surface
     from accelsim.sweep.prices import Ranges
     from accelsim.sweep.uncertainty import Uncertain
     from accelsim.trace.runs import Run
@@ -144,7 +144,7 @@ def breakeven(
     a: RunName,
     b: RunName,
     over: Annotated[
-        str, typer.Option(metavar="AXES", help="One or two of leakage, write_energy, utilization, or all.")
+        str, typer.Option(metavar="AXES", help="Some of leakage, write_energy, utilization.")
     ] = "leakage,write_energy,utilization",
     plot: Annotated[
         Path | None, typer.Option(metavar="FILE.png", help="Draw it: .png, .svg or .pdf.")
@@ -152,33 +152,41 @@ def breakeven(
 ) -> None:
     """Show where run A needs less energy than run B, as leakage, write energy and utilization change."""
     from accelsim.cli.console import results
-    from accelsim.sweep.breakeven import AXES, surface
+    from accelsim.sweep.breakeven import pair_of, surface
+    from accelsim.sweep.plots import writable
     from accelsim.trace.runs import open_run
 
     axes = [axis.strip() for axis in over.split(",")]
-    if unknown := [axis for axis in axes if axis not in AXES]:
-        raise InputError(f"--over {unknown[0]}: unknown; there are {', '.join(AXES)}")
-    found = surface(open_run(a), open_run(b), axes[:2])
-    results().print(_crossings(found, axes))
+    if plot is not None:
+        writable(plot)
+    pair = pair_of(open_run(a), open_run(b), axes)
+    results().print(_crossings(pair, axes))
     if len(axes) > 1:
-        results().print(_surface(found))
+        results().print(_surface(surface(pair, axes)))
     if plot is not None:
         from accelsim.sweep.breakeven_plot import breakeven_plot
 
-        breakeven_plot(found, axes, plot)
+        breakeven_plot(pair, axes, plot)
         typer.echo(f"plot: {plot}")
 
 
-def _crossings(found: Surface, axes: list[str]) -> Group:
+def _crossings(pair: Pair, axes: list[str]) -> Group:
     from accelsim.report.layout import grid
-    from accelsim.sweep.breakeven import AXES, crossing
+    from accelsim.sweep.breakeven import AXES
 
-    rows = []
-    for axis in axes:
-        at = crossing(found.a, found.b, axis)
-        low = found.a if found.a.energy(1, 1, 1) < found.b.energy(1, 1, 1) else found.b
-        rows.append((axis, AXES[axis], "never" if at is None else f"{at:.4g}", low.run))
-    return grid("Break-even, all else as it is", ("axis", "", "at", "now less"), rows, text_columns=2)
+    rows = [(axis, AXES[axis], f"{pair.now(axis):.4g}", _crossing(pair, axis), pair.less()) for axis in axes]
+    return grid("Break-even, all else as it is", ("axis", "", "now", "at", "now less"), rows, text_columns=2)
+
+
+def _crossing(pair: Pair, axis: str) -> str:
+    from accelsim.sweep.breakeven import always_equal, crossing
+    from accelsim.trace import human
+
+    at = crossing(pair, axis)
+    if at is None:
+        return "everywhere" if always_equal(pair) else "never"
+    gap = f" (gap {human.time(pair.gap_ps(at))})" if axis == "utilization" else ""
+    return f"{at:.4g}{gap}"
 
 
 def _surface(found: Surface) -> Group:
@@ -188,5 +196,5 @@ def _surface(found: Surface) -> Group:
     columns = range(0, len(found.xs), 5)
     lines = range(len(found.ys) - 1, -1, -5)
     rows = [(f"{found.ys[i]:.3g}", *(f"{found.ratio[i, j]:.3f}" for j in columns)) for i in lines]
-    title = f"Energy of {found.a.run} over {found.b.run}; rows {y}, columns {x}"
+    title = f"Energy of {found.pair.a.run} over {found.pair.b.run}; rows {y}, columns {x}"
     return grid(title, (y, *(f"{found.xs[j]:.3g}" for j in columns)), rows)
