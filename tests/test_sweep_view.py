@@ -17,10 +17,11 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from accelsim.cli.app import app
+from accelsim.cli.sweep_tables import spread
 from accelsim.errors import InputError
 from accelsim.run import simulate
 from accelsim.sweep.analysis import importance, slices
-from accelsim.sweep.figures import figure
+from accelsim.sweep.figures import figure, objective
 from accelsim.sweep.pareto import front, hypervolume, knee, ranks
 from accelsim.sweep.view import View, best_entry, view
 from tests.servers import program
@@ -177,6 +178,33 @@ def test_the_front_is_drawn_in_the_terminal(study: View) -> None:
     assert "hypervolume" in shown
     assert shown.count("K") >= 1
     assert f"knee         point {best_entry(study, None).number}" in shown
+
+
+@given(st.integers(1, 200), st.integers(1, 40), st.data())
+def test_of_a_long_front_as_many_are_shown_as_are_said(count: int, top: int, data: st.DataObject) -> None:
+    """Each once, in order, with both ends and the knee."""
+    at = data.draw(st.integers(0, count - 1))
+    shown = spread(count, top, at)
+
+    assert len(shown) == min(count, top)
+    assert shown == sorted(set(shown))
+    assert top < 3 or {0, at, count - 1} <= set(shown)
+    assert spread(count, 0, at) == list(range(count))
+
+
+def test_the_front_is_listed_whole_or_in_part(study: View) -> None:
+    """--top counts; 0 is all."""
+    goals = (objective("energy_pj"), objective("power_w"))
+    front = [e.number for e in study.front(goals)]
+    assert len(front) > 5
+    call = ("pareto", "tiny", "--x", "energy_pj", "--y", "power_w", "--top")
+    part = said(*call, "3")
+
+    assert f"Front: {len(front)} of 12 points, 3 shown" in part
+    rows = [int(n) for n in re.findall(r"^ (\d+) ", part, re.M)]
+    assert len(rows) == 3
+    assert {front[0], study.knee(goals).number, front[-1]} == set(rows)
+    assert [int(n) for n in re.findall(r"^ (\d+) ", said(*call, "0"), re.M)] == front
 
 
 HOVER = """<script>

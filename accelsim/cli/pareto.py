@@ -27,6 +27,9 @@ def pareto(
     color: Annotated[
         str | None, typer.Option(metavar="KEY", help="A parameter, a figure, or technology.")
     ] = None,
+    top: Annotated[
+        int, typer.Option(min=0, help="How many points of the front to list, ends and knee included; 0: all.")
+    ] = 20,
     plot: Annotated[
         Path | None, typer.Option(metavar="FILE.png", help="Draw it: .png, .svg or .pdf.")
     ] = None,
@@ -46,7 +49,7 @@ def pareto(
     found = found.finite((objective(x), objective(y)))
     if not found.done:
         raise InputError(f"study {found.study.name}: no point is done")
-    results().print(_shown(found, x, y))
+    results().print(_shown(found, x, y, top))
     if plot is not None:
         from accelsim.sweep.plots import pareto_plot
 
@@ -59,34 +62,34 @@ def pareto(
         typer.echo(f"page: {html}")
 
 
-def _shown(found: View, x: str, y: str) -> RenderableType:
+def _shown(found: View, x: str, y: str, top: int) -> RenderableType:
     from rich.console import Group
     from rich.text import Text
 
     from accelsim.cli.sweep_tables import front_table
     from accelsim.report.layout import grid
     from accelsim.sweep.figures import figure, objective
-    from accelsim.sweep.pareto import hypervolume, knee
+    from accelsim.sweep.pareto import hypervolume
 
     goals = (objective(x), objective(y))
     done = found.done
     costs = found.costs(done, goals)
-    at = knee(costs)
-    rows = [("hypervolume", f"{hypervolume(costs):.4f} of the box of all points")]
-    if at is not None:
-        rows.append(("knee", f"point {done[at].number}"))
+    knee = found.knee(goals)
+    rows = [
+        ("hypervolume", f"{hypervolume(costs):.4f} of the box of all points"),
+        ("knee", f"point {knee.number}"),
+    ]
     told = grid("", ("", ""), rows, text_columns=2)
     points = [(figure(e.figures, x), figure(e.figures, y)) for e in done]
     on = [(figure(e.figures, x), figure(e.figures, y)) for e in found.front(goals)]
-    return Group(
-        front_table(found, goals), told, Text(_picture(points, on, None if at is None else points[at], x, y))
-    )
+    picture = _picture(points, on, points[done.index(knee)], x, y)
+    return Group(front_table(found, goals, top), told, Text(picture))
 
 
 def _picture(
     points: list[tuple[float, float]],
     on: list[tuple[float, float]],
-    knee: tuple[float, float] | None,
+    knee: tuple[float, float],
     x: str,
     y: str,
 ) -> str:

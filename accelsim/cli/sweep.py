@@ -119,7 +119,7 @@ def show(
         str | None, typer.Option(metavar="KEY", help="A figure or parameter; -KEY: the largest first.")
     ] = None,
     where: Where = None,
-    top: Annotated[int, typer.Option(min=1, help="How many points to show.")] = 10,
+    top: Annotated[int, typer.Option(min=0, help="How many points to show; 0: all.")] = 10,
     importance: Annotated[
         bool,
         typer.Option("--importance", help="How much of each objective's variation each parameter explains."),
@@ -140,7 +140,7 @@ def show(
     entries = in_order(chosen(found.entries, where), sort or found.objectives[0].name)
     if as_json:
         names = [goal.name for goal in found.objectives]
-        listed = [point(e, names) for e in entries[:top] if e.figures]
+        listed = [point(e, names) for e in entries[: top or None] if e.figures]
         typer.echo(json.dumps({"study": found.study.name, "points": listed}, indent=1, sort_keys=True))
         return
     results().print(points(found, entries, top, sort))

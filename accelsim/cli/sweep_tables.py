@@ -56,12 +56,36 @@ def outcome(found: View, tally: Tally) -> RenderableType:
     return Group(*parts)
 
 
-def front_table(found: View, goals: Sequence[Objective] | None = None) -> Group:
-    """Return the points of the front, by the first goal; goals are the sweep's objectives if not given."""
+def front_table(found: View, goals: Sequence[Objective] | None = None, top: int = MOST) -> Group:
+    """Return points of the front, by the first goal; goals are the sweep's objectives if not given.
+
+    At most ``top``, spread over it, with both ends and the knee; 0: all.
+    """
     on = found.front(goals)
     extra = [goal.name for goal in goals or ()]
-    title = f"Front: {len(on)} of {len(found.done)} points" + (f", {MOST} shown" if len(on) > MOST else "")
-    return grid(title, *_columns(found, on[:: max(1, -(-len(on) // MOST))], extra))
+    knee = found.knee(goals).row.ids if on else ()  # of unreached accuracies alone there is no front
+    at = next((i for i, e in enumerate(on) if e.row.ids == knee), 0)
+    shown = [on[i] for i in spread(len(on), top, at)]
+    more = f", {len(shown)} shown" if len(shown) < len(on) else ""
+    title = f"Front: {len(on)} of {len(found.done)} points{more}"
+    return grid(title, *_columns(found, shown, extra))
+
+
+def spread(count: int, top: int, knee: int) -> list[int]:
+    """Return ``top`` of ``count`` places, evenly spread, with both ends and the ``knee``; 0: all.
+
+    >>> spread(9, 4, 3), spread(9, 1, 3), spread(3, 4, 0)
+    ([0, 3, 5, 8], [3], [0, 1, 2])
+    """
+    if not 0 < top < count:
+        return list(range(count))
+    if top == 1:
+        return [knee]
+    places = [round(i * (count - 1) / (top - 1)) for i in range(top)]
+    inner = places[1:-1]
+    if inner and knee not in places:
+        inner[min(range(len(inner)), key=lambda i: abs(inner[i] - knee))] = knee
+    return sorted([places[0], *inner, places[-1]])
 
 
 def _columns(
@@ -96,10 +120,10 @@ def _figure(entry: Entry, name: str) -> str:
 
 
 def points(found: View, entries: Sequence[Entry], top: int, sort: str | None) -> Group:
-    """Return the first ``top`` entries."""
+    """Return the first ``top`` entries; 0: all."""
     extra = [sort.lstrip("-")] if sort else []
-    title = f"{min(top, len(entries))} of {len(entries)} points"
-    return grid(title, *_columns(found, entries[:top], extra))
+    shown = entries[: top or None]
+    return grid(f"{len(shown)} of {len(entries)} points", *_columns(found, shown, extra))
 
 
 def one_point(found: View, entry: Entry) -> RenderableType:

@@ -30,7 +30,7 @@ SPAN: Final = {"leakage": (0.1, 10.0), "write_energy": (0.1, 10.0), "utilization
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """A run's energy in pJ by what the axes scale: of a step without its gap, and the power in the gap in W."""
+    """A run's energy in pJ by what the axes scale: of a step without its gap; and in it the power in W."""
 
     run: str
     leakage: float
@@ -100,7 +100,7 @@ def _gap_w(rows: Sequence[Mapping[str, object]]) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two runs of the same step. Utilization is that of the first; both rest for the gap that it stands for."""
+    """Two runs of the same step. Utilization is the first one's; both rest for the gap that it stands for."""
 
     a: Parts
     b: Parts
@@ -164,8 +164,9 @@ def pair_of(a: Run, b: Run, axes: Sequence[str]) -> Pair:
     pair = Pair(parts(a), parts(b))
     if "utilization" in axes and pair.a.gap_ps != pair.b.gap_ps:
         raise InputError(
-            f"{a.name} and {b.name} differ in host.gap: {pair.a.gap_ps} and {pair.b.gap_ps} ps, and utilization "
-            "moves the gap of both; run them with the same, or leave it out: --over leakage,write_energy"
+            f"{a.name} and {b.name} differ in host.gap: {pair.a.gap_ps} and {pair.b.gap_ps} ps, and "
+            "utilization moves the gap of both; run them with the same one, or leave it out: "
+            "--over leakage,write_energy"
         )
     return pair
 
@@ -180,7 +181,7 @@ def surface(pair: Pair, axes: Sequence[str], size: int = 41) -> Surface:
 
 
 def crossing(pair: Pair, axis: str, **fixed: float) -> float | None:
-    """Return the value of ``axis`` at which both need the same energy, all else as it is but what is ``fixed``.
+    """Return the value of ``axis`` at which both need the same energy, all else as it is, or ``fixed``.
 
     None where there is none above 0 (for utilization: in (0, 1]), or where they are equal everywhere. Exact:
     energies are linear in the axis, or, for utilization, in its inverse.

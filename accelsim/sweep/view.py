@@ -71,6 +71,13 @@ class View:
         on = [unique[i] for i in front(self.costs(unique, goals))]
         return sorted(on, key=lambda e: (goals[0].cost(e.figures), e.number))
 
+    def knee(self, goals: Sequence[Objective] | None = None) -> Entry:
+        """Return the knee of the front; there is one wherever a point is done."""
+        there = self.done
+        index = knee(self.costs(there, goals or self.objectives))
+        assert index is not None
+        return there[index]
+
     def finite(self, goals: Sequence[Objective]) -> View:
         """Return the view without done entries of which a goal is infinite: no training got there."""
         kept = [
@@ -228,9 +235,7 @@ def best_entry(view: View, by: str | None) -> Entry:
         InputError: No point is done.
     """
     goals = (objective(by),) if by else view.objectives
-    there = view.finite(goals).done
-    if not there:
+    there = view.finite(goals)
+    if not there.done:
         raise InputError(f"study {view.study.name}: no point is done")
-    index = knee(view.costs(there, goals))
-    assert index is not None
-    return there[index]
+    return there.knee(goals)
