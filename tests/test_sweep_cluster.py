@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 import threading
@@ -205,6 +206,20 @@ def test_a_killed_dask_worker_loses_nothing(tmp_path: Path) -> None:
 def told_points(folder: Path) -> str:
     """Return where the points of a sweep in ``folder`` are."""
     return str(folder / "runs" / "points.sqlite")
+
+
+@pytest.mark.parametrize("address", ["", "host", "tcp://", "tcp://:8786", "nonsense://host:1"])
+def test_what_is_no_address_is_refused_at_once(address: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """No client is made, which would linger and end in a traceback."""
+    began = time.monotonic()
+
+    with pytest.raises(
+        InputError, match=r"expected the address of a scheduler, such as dask:tcp://host:8786"
+    ):
+        engine_of(f"dask:{address}", 0)
+    gc.collect()
+    assert time.monotonic() - began < 5
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_a_dead_scheduler_is_told_within_ten_seconds(tmp_path: Path) -> None:

@@ -17,7 +17,8 @@ from typing import Any, Final
 from accelsim import MODEL_VERSION, __version__
 from accelsim.errors import InputError
 
-PATIENCE_S: Final = 8
+CONNECT_S: Final = 5  # a dead scheduler is told within ten seconds, start-up and all
+PATIENCE_S: Final = 8  # with a scheduler that has no workers yet
 NAME: Final = "accelsim-point"
 
 
@@ -115,16 +116,33 @@ def _connected(address: str) -> Any:
         from distributed import Client
     except ImportError:
         raise InputError("--executor dask: needs Dask; pip install 'accelsim[dask]'") from None
+    _check_address(address)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return Client(address, timeout=PATIENCE_S, set_as_default=False)
+            return Client(address, timeout=CONNECT_S, set_as_default=False)
     except (OSError, TimeoutError, ValueError) as exc:
         reason = str(exc).strip().splitlines()[0] if str(exc).strip() else type(exc).__name__
         raise InputError(
             f"--executor dask:{address}: no scheduler answers there ({reason}); "
             "start one with: dask scheduler"
         ) from None
+
+
+def _check_address(address: str) -> None:
+    """Refuse what is no address; a client that was given one lingers on as it is thrown away."""
+    from distributed.comm.addressing import get_address_host_port
+
+    find: Any = get_address_host_port  # without types
+    try:
+        host, reason = find(address)[0], "no host"
+    except (ValueError, NotImplementedError) as exc:
+        host, reason = "", str(exc)
+    if not host:
+        raise InputError(
+            f"--executor dask:{address}: expected the address of a scheduler, such as dask:tcp://host:8786 "
+            f"({reason})"
+        )
 
 
 def _versions() -> str:
