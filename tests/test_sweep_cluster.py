@@ -139,6 +139,28 @@ def test_a_search_keeps_its_trials_in_postgresql(database: str, tmp_path: Path) 
     assert not (tmp_path / "runs/sweeps/searched/optuna.journal").exists()
 
 
+def test_two_controllers_share_the_samples_of_a_search(database: str, tmp_path: Path) -> None:
+    """One budget: together they do as many as were asked for, and the last tells all that is done."""
+    keys = 'method = "nsga2"\nsamples = 24\npopulation = 6'
+    write_sweep(tmp_path, '"clock" = { range = ["500 MHz", "1 GHz"] }', keys)
+    call = [sys.executable, "-m", "accelsim", "sweep", str(tmp_path / "tiny.toml"), "--points", database]
+    call += ["--study", "budget", "--jobs", "1", "--json", "--quiet"]
+    running = []
+    for folder in (tmp_path / "one", tmp_path / "two"):
+        folder.mkdir()
+        running.append(
+            subprocess.Popen(call, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        )
+    told = [_told(process) for process in running]
+    store = Store(database)
+    numbers = [row.number for row in store.candidates("budget")]
+    store.close()
+
+    assert numbers == list(range(24))
+    assert max(t["points"] for t in told) == 24
+    assert sum(t["evaluated"] for t in told) <= 24
+
+
 def _told(process: subprocess.Popen[str]) -> dict[str, Any]:
     import json
 

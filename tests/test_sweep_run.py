@@ -23,6 +23,7 @@ from accelsim.sweep.evaluate import Job, evaluate, point_id, timing_key
 from accelsim.sweep.figures import of_summary
 from accelsim.sweep.local import LocalEngine
 from accelsim.sweep.plan import load_sweep
+from accelsim.sweep.search import search
 from accelsim.sweep.view import view
 from accelsim.sweep.works import capture
 from tests.sweeps import accelsim, gone, has_done, points_in, swept, wait_until, work, write_sweep
@@ -230,6 +231,7 @@ def ended_of(items: list[Any], timeout_s: float | None = None, jobs: int = 2) ->
     finally:
         dispatcher.engine.close(now=True)
     assert all(e.error or e.result == [i[1] for i in e.task.items] for e in ended)
+    assert all(e.wall_s >= (timeout_s or 0.0) for e in ended if e.error.startswith("took longer"))
     told = [(i, e.error) for e in ended for i in e.task.items]
     assert len(told) == len(dict(told))
     return dict(told)
@@ -261,6 +263,20 @@ def test_a_task_that_hangs_is_ended_and_the_others_go_on() -> None:
     assert all(told["give", i] == "" for i in range(4))
 
 
+def test_a_time_limit_is_the_same_for_first_and_last(tmp_path: Path) -> None:
+    """What a point took in its worker decides, not its place in the queue; the time is kept."""
+    write_sweep(tmp_path, '"clock" = ["500 MHz", "600 MHz", "700 MHz", "800 MHz"]')
+
+    told = swept("tiny.toml", jobs=1, timeout_s=0.0002)
+    with sqlite3.connect(tmp_path / "runs/points.sqlite") as points:
+        rows = list(points.execute("SELECT state, error, wall_s FROM points"))
+
+    assert (told["points"], told["failed"]) == (0, 4)
+    assert {(state, error) for state, error, _ in rows} == {("failed", "took longer than 0.0002 s")}
+    assert all(wall_s > 0.0002 for _, _, wall_s in rows)
+    assert swept("tiny.toml", jobs=1, timeout_s=60, retry=True, resume=True)["points"] == 4
+
+
 def test_a_killed_search_goes_on(tmp_path: Path) -> None:
     """Trials that were under way are taken up again: as many as asked for in the end, each point run once."""
     keys = 'method = "nsga2"\nsamples = 40\npopulation = 8'
@@ -279,6 +295,23 @@ def test_a_killed_search_goes_on(tmp_path: Path) -> None:
     assert [e.number for e in found.done] == list(range(40))
     assert {state for _, state, _ in points_in(tmp_path)} == {"done"}
     assert told["evaluated"] <= 31
+
+
+def test_a_search_killed_as_it_asked_loses_no_sample(tmp_path: Path) -> None:
+    """The trial without parameters gets them."""
+    write_sweep(tmp_path, '"clock" = { range = ["400 MHz", "1 GHz"] }', 'method = "nsga2"\nsamples = 5')
+    sweep = load_sweep("tiny.toml")
+    make = partial(search, sweep.spec, sweep.space, "s", tmp_path, 2, 1)
+    first = make()
+    assert first.ask() is not None
+    first._study.ask()  # and killed before any parameter
+
+    again = make()
+    asked = list(iter(again.ask, None))
+
+    assert [number for number, _ in asked] == list(range(5))
+    assert all("clock" in candidate.params for _, candidate in asked)
+    assert again.exhausted
 
 
 def test_ctrl_c_ends_it_with_all_that_is_done(tmp_path: Path) -> None:

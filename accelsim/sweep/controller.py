@@ -23,7 +23,7 @@ from accelsim.sweep.methods import Method, Numbered, Verdict
 from accelsim.sweep.plan import Sweep
 from accelsim.sweep.space import Candidate
 from accelsim.sweep.store import LEASE_S, Row, Store
-from accelsim.sweep.tally import NO_MACHINE, Open, Tally, excess_of
+from accelsim.sweep.tally import NO_MACHINE, Open, Tally, excess_of, outcomes_of
 from accelsim.sweep.training import at_best
 from accelsim.sweep.works import Works
 
@@ -59,6 +59,7 @@ class Controller:
         self.costs: dict[int, list[float]] = {}
         self._rows = {r.number: r for r in store.candidates(study)} if not estimate else {}
         self._front: list[Figures] = []
+        self._ours, self._counted = set[str](), set[int]()  # points we have claimed; candidates in the tally
         for number in sorted(set(self._rows) - method.will_ask) if method.will_ask is not None else ():
             if self._rows[number].state in ENDED:
                 self._known(self._rows[number])
@@ -66,7 +67,6 @@ class Controller:
         self._waiting: dict[str, list[Open]] = {}  # by simulation, not yet dispatched
         self._by_point: dict[str, list[Open]] = {}
         self._foreign: dict[str, float] = {}  # point -> when to look again
-        self._ours: set[str] = set()  # points that we have claimed
         self._renewed = time.monotonic()
         self._exhausted = False
 
@@ -85,9 +85,17 @@ class Controller:
             self.dispatcher.engine.close(now=not ok)
             self.store.release()
             self.method.close()
+        self._count_others()
         if self._exhausted and self.limit is None:
             self.tally.refuse_if_nothing_is_left()
         return self.tally
+
+    def _count_others(self) -> None:
+        """Enter what other controllers of a search made of its candidates: together they are the study."""
+        searching = self.method.will_ask is not None and not self.estimate
+        for row in self.store.candidates(self.study) if searching else ():
+            if row.number not in self._counted and row.state in ENDED:
+                self._known(row)
 
     def _go_on(self) -> bool:
         self._ask()
@@ -173,6 +181,7 @@ class Controller:
         excess: Mapping[str, float] | None = None,
     ) -> Row:
         self.tally.states[state] += 1
+        self._counted.add(number)
         self.method.tell(number, Verdict(None, excess or {}))
         return Row(number, state, candidate.params, candidate.settings, (), why)
 
@@ -182,6 +191,7 @@ class Controller:
     def _known(self, row: Row) -> None:
         """Take over what an earlier call found out about a candidate."""
         self.tally.states[row.state] += 1
+        self._counted.add(row.number)
         self.tally.reused += len(row.ids) if row.state == "done" else 0
         found = self.store.outcomes(row.ids)
         figures = [o.figures for o in found.values() if o.figures is not None]
@@ -242,9 +252,7 @@ class Controller:
     def _take(self, ended: list[Ended]) -> None:
         """Enter the outcomes of tasks."""
         for end in ended:
-            outcomes = (
-                end.result if end.result is not None else [_failed(job, end.error) for job in end.task.items]
-            )
+            outcomes = outcomes_of(end, self.dispatcher.timeout_s)
             self.store.finish(outcomes)
             self.tally.evaluated += len(outcomes)
             self.tally.trained += sum(job.work.training is not None for job in end.task.items)
@@ -357,6 +365,7 @@ class Controller:
         del self._open[o.number]
         self.tally.to_train -= o.simulated is not None
         self.tally.states[state] += 1
+        self._counted.add(o.number)
         if not self.estimate:
             self.store.put(self.study, [o.row(state, why)])
         self.method.tell(o.number, verdict)
@@ -383,7 +392,3 @@ class Controller:
 
 def _dominates(a: list[float], b: list[float]) -> bool:
     return a != b and all(x <= y for x, y in zip(a, b, strict=True))
-
-
-def _failed(job: Job, error: str) -> Outcome:
-    return Outcome(job.id, None, error, 0.0)

@@ -2,7 +2,9 @@
 
 A worker that dies may take others' tasks with it, as it breaks a process pool for all. Then the executor is
 renewed and what was under way is run again, alone, one after the other; a task in whose solitude a worker
-dies again is to blame. A task that overruns its limit is ended with the executor's workers.
+dies again is to blame. A task that overruns its limit is ended with the executor's workers, a
+while after it, as a worker may have to start, and results have their way. Who counts a call's own time in its
+worker is to judge by that.
 """
 
 from __future__ import annotations
@@ -56,6 +58,7 @@ class Ended:
     task: Task
     result: Any = None
     error: str = ""
+    wall_s: float = 0.0  # since it was handed to a worker
 
 
 @dataclass
@@ -65,9 +68,10 @@ class Dispatcher:
     engine: Engine
     timeout_s: float | None = None
     grace_s: float = 15.0  # more for the first task of every worker, which may have to begin itself
+    slack_s: float = 1.0  # more for all: the way to the worker and back
     queue: deque[Task] = field(default_factory=deque)
     suspects: deque[Task] = field(default_factory=deque)
-    running: dict[Future[Any], tuple[Task, float]] = field(default_factory=dict)
+    running: dict[Future[Any], tuple[Task, float, float]] = field(default_factory=dict)
     restarts: int = 0
     _fresh: int = 0  # tasks that were started since the last restart
 
@@ -93,14 +97,15 @@ class Dispatcher:
         )
         lost = []
         for future in done:
-            task, _ = self.running.pop(future)
+            task, _, began = self.running.pop(future)
+            took = time.monotonic() - began
             fault = future.exception() if not future.cancelled() else BrokenExecutor()
             if fault is None:
-                ended.append(Ended(task, future.result()))
+                ended.append(Ended(task, future.result(), wall_s=took))
             elif self.engine.is_death(fault):
-                lost.append(task)
+                lost.append((task, took))
             else:
-                ended.append(Ended(task, error=f"{type(fault).__name__}: {fault}"))
+                ended.append(Ended(task, error=f"{type(fault).__name__}: {fault}", wall_s=took))
         ended += self._after_deaths(lost) if lost else self._overdue()
         return ended
 
@@ -122,44 +127,47 @@ class Dispatcher:
             self._suspect_all([])
             return False
         self._fresh += 1
-        more = self.grace_s if self._fresh <= self.engine.slots else 0.0
+        more = self.grace_s if self._fresh <= self.engine.slots else self.slack_s
         limit = math.inf if self.timeout_s is None else self.timeout_s * len(task.items) + more
-        self.running[future] = task, time.monotonic() + limit
+        now = time.monotonic()
+        self.running[future] = task, now + limit, now
         return True
 
     def _patience(self, wait_s: float) -> float:
         if self.timeout_s is None or not self.running:
             return wait_s
         now = time.monotonic()
-        return max(0.0, min(wait_s, *(until - now for _, until in self.running.values())))
+        return max(0.0, min(wait_s, *(until - now for _, until, _ in self.running.values())))
 
-    def _after_deaths(self, lost: list[Task]) -> list[Ended]:
+    def _after_deaths(self, lost: list[tuple[Task, float]]) -> list[Ended]:
         """Blame a task that was alone as its worker died for the second time; others are to show it."""
-        blamed = [t for t in lost if t.suspect and len(t.items) == 1]
-        self._suspect_all([t for t in lost if t not in blamed])
-        return [Ended(t, error="its worker died twice (out of memory, or a crash)") for t in blamed]
+        blamed = [(t, took) for t, took in lost if t.suspect and len(t.items) == 1]
+        self._suspect_all([t for t, took in lost if (t, took) not in blamed])
+        error = "its worker died twice (out of memory, or a crash)"
+        return [Ended(t, error=error, wall_s=took) for t, took in blamed]
 
     def _overdue(self) -> list[Ended]:
         """End tasks that took too long; one of several items is tried again item by item."""
         if self.timeout_s is None:
             return []
         now = time.monotonic()
-        late = [f for f, (_, until) in self.running.items() if now > until]
+        late = [f for f, (_, until, _) in self.running.items() if now > until]
         if not late:
             return []
-        tasks = [self.running.pop(f)[0] for f in late]
-        single = [t for t in tasks if len(t.items) == 1]
-        for task in [t for t, _ in self.running.values()]:
+        ended = [self.running.pop(f) for f in late]
+        tasks = [t for t, _, _ in ended]
+        single = [(t, now - began) for t, _, began in ended if len(t.items) == 1]
+        for task in [t for t, _, _ in self.running.values()]:
             self.queue.appendleft(task)
         for task in tasks:
             if len(task.items) > 1:
                 self.queue.extendleft(replace(task, items=(item,)) for item in reversed(task.items))
         self._renew()
-        return [Ended(t, error=f"took longer than {self.timeout_s:g} s") for t in single]
+        return [Ended(t, error=too_long(self.timeout_s), wall_s=took) for t, took in single]
 
     def _suspect_all(self, lost: list[Task]) -> None:
         """Run again, alone, all that was under way."""
-        for task in [*lost, *(t for t, _ in self.running.values())]:
+        for task in [*lost, *(t for t, _, _ in self.running.values())]:
             self.suspects.extend(task.parts())
         self._renew()
 
@@ -168,3 +176,8 @@ class Dispatcher:
         self._fresh = 0
         self.restarts += 1
         self.engine.restart()
+
+
+def too_long(limit_s: float) -> str:
+    """Return the error of what overran its limit."""
+    return f"took longer than {limit_s:g} s"

@@ -18,7 +18,10 @@ CUT = "mix.cut"
 
 
 class Search:
-    """An Optuna study. Trials that a killed controller left behind are taken up again."""
+    """An Optuna study. Trials that a killed controller left behind are taken up again.
+
+    Its samples are one budget: controllers that share the study share it, by the numbers of the trials.
+    """
 
     exhausted = False
     will_ask: frozenset[int] | None
@@ -31,32 +34,37 @@ class Search:
         self._space = space
         self._axes = _distributions(space)
         self._running: list[Any] = []
-        self._made = 0
+        self._shared = hasattr(storage, "engine")  # a database server, where others may be at work
         self._take_up()
 
     def _take_up(self) -> None:
         from optuna.trial import Trial, TrialState
 
         trials = self._study.get_trials(deepcopy=False)
-        self._made = len(trials)
         self._running = [Trial(self._study, t._trial_id) for t in trials if t.state == TrialState.RUNNING]
         self._by_number: dict[int, Any] = {t.number: t for t in self._running}
         self.will_ask = frozenset(self._by_number)
 
     def ask(self) -> Numbered | None:
         """Return the next trial's candidate."""
-        if self._running:
+        while self._running:
             trial = self._running.pop(0)
+            if not self._shared:  # it may have been killed as it was being asked for
+                for name, distribution in self._axes.items():
+                    trial._suggest(name, distribution)
             if set(trial.params) == set(self._axes):
                 return trial.number, self._candidate(trial.params)
-            self._study.tell(trial, state=_state("FAIL"))  # killed as it was being asked for
-        if self._made >= self.total:
+            del self._by_number[trial.number]  # another controller may be asking for it right now
+        if len(self._study.get_trials(deepcopy=False)) >= self.total:
             self.exhausted = True
             return None
-        self._made += 1
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             trial = self._study.ask(self._axes)
+        if trial.number >= self.total:  # others asked meanwhile
+            self._study.tell(trial, state=_state("FAIL"))
+            self.exhausted = True
+            return None
         self._by_number[trial.number] = trial
         return trial.number, self._candidate(trial.params)
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from accelsim.errors import InputError
 from accelsim.resolve.machine import Machine
+from accelsim.sweep.dispatch import Ended, too_long
 from accelsim.sweep.evaluate import Job, Outcome
 from accelsim.sweep.expression import Expression, ExpressionError
 from accelsim.sweep.figures import Figures
@@ -88,3 +89,18 @@ def excess_of(constraint: Expression, names: Mapping[str, Any]) -> float:
         if all(name in names or name.startswith(("bank.", "mix.")) for name in constraint.names):
             return 0.0
         raise
+
+
+def outcomes_of(end: Ended, limit_s: float | None) -> list[Outcome]:
+    """Return the outcomes of a task; where it has none, its error is that of each of its points.
+
+    A point that took longer than the limit by its worker's clock has failed, wherever it was in the queue.
+    """
+    if end.error:
+        return [Outcome(job.id, None, end.error, end.wall_s) for job in end.task.items]
+    found: list[Outcome] = end.result
+    if limit_s is None:
+        return found
+    late = [o.figures is not None and o.wall_s > limit_s for o in found]
+    why = too_long(limit_s)
+    return [replace(o, figures=None, error=why) if over else o for o, over in zip(found, late, strict=True)]
