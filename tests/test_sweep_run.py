@@ -212,6 +212,34 @@ def test_a_point_that_cannot_be_mapped_is_kept_with_its_error(tmp_path: Path) ->
     assert told["points"] + told["failed"] == 2
 
 
+@pytest.mark.parametrize("name", ["", "../x", "a/b", "/tmp/x", ".", "..", ".x", "a\n", "a\\b"])
+def test_a_study_has_a_plain_name(tmp_path: Path, name: str) -> None:
+    """Nothing is written, least of all elsewhere."""
+    write_sweep(tmp_path, '"clock" = ["1 GHz"]')
+
+    with pytest.raises(InputError, match="expected a plain name, such as my-sweep"):
+        swept("tiny.toml", study=name)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_start_that_fails_leaves_no_study(tmp_path: Path) -> None:
+    """No folder for points, no server, no point left: then the next try is not refused."""
+    write_sweep(tmp_path, '"clock" = ["1 GHz"]')
+    none = write_sweep(tmp_path, '"clock" = ["1 GHz"]', 'constraints = ["area_mm2 < 0.001"]', name="none")
+
+    with pytest.raises(InputError, match=r"--points no/x.sqlite: there is no folder .*/no"):
+        swept("tiny.toml", points="no/x.sqlite")
+    assert not (tmp_path / "runs").exists()
+    assert not (tmp_path / "no").exists()
+    with pytest.raises(InputError, match="cannot be opened"):
+        swept("tiny.toml", points="postgresql://me@127.0.0.1:9/x")
+    for _ in range(2):
+        with pytest.raises(InputError, match="no point is left of 1"):
+            swept(str(none))
+    assert list((tmp_path / "runs/sweeps").iterdir()) == []
+    assert swept("tiny.toml", jobs=1)["points"] == 1
+
+
 def run_until_idle(dispatcher: Dispatcher) -> list[Ended]:
     ended: list[Ended] = []
     while not dispatcher.idle:

@@ -126,6 +126,15 @@ def test_a_figure_that_no_point_has_is_refused_with_the_nearest(folder: Path) ->
     assert "needs training" in said("pareto", "tiny", "--x", "accuracy", code=2)
 
 
+def test_a_file_without_a_folder_is_refused_before_the_work(folder: Path) -> None:
+    """Nothing is printed, nothing made."""
+    calls = ["pareto tiny --plot no/x.png", "pareto tiny --html no/x.html", "sweep export tiny no/x.csv"]
+    calls += ["sweep best tiny --write no/x.toml", "sweep show tiny --sensitivity no/x.png"]
+    for call in calls:
+        assert f"there is no folder {folder / 'no'}" in said(*call.split(), code=2)
+    assert not (folder / "no").exists()
+
+
 def test_an_export_has_a_row_per_candidate(folder: Path) -> None:
     """The same in parquet and CSV."""
     said("sweep", "export", "tiny", "points.parquet")

@@ -40,8 +40,14 @@ def pareto(
     """Show the front of STUDY: table, scatter, hypervolume, knee."""
     from accelsim.cli.console import results
     from accelsim.sweep.figures import objective
+    from accelsim.sweep.places import writable
+    from accelsim.sweep.plots import SUFFIXES
     from accelsim.sweep.view import view
 
+    if plot is not None:
+        writable(plot, SUFFIXES)
+    if html is not None:
+        writable(html)
     found = view(study)
     goals = [goal.name for goal in found.objectives]
     x = x or goals[0]

@@ -133,9 +133,13 @@ def show(
     """Show the points of STUDY."""
     from accelsim.cli.console import results
     from accelsim.cli.sweep_tables import importances, points
+    from accelsim.sweep.places import writable
+    from accelsim.sweep.plots import SUFFIXES
     from accelsim.sweep.told import point
     from accelsim.sweep.view import chosen, in_order, view
 
+    if sensitivity is not None:
+        writable(sensitivity, SUFFIXES)
     found = view(study)
     entries = in_order(chosen(found.entries, where), sort or found.objectives[0].name)
     if as_json:
@@ -166,8 +170,11 @@ def best(
     from accelsim.cli.console import results
     from accelsim.cli.sweep_tables import one_point
     from accelsim.config.machinefile import machine_toml
+    from accelsim.sweep.places import writable
     from accelsim.sweep.view import best_entry, view
 
+    if write is not None:
+        writable(write)
     found = view(study)
     entry = best_entry(found, by) if number is None else _numbered(found, number)
     results().print(one_point(found, entry))
@@ -190,8 +197,11 @@ def export(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Ends in .parquet or .csv.")],
 ) -> None:
     """Write all points of STUDY as one table."""
+    from accelsim.sweep.export import SUFFIXES
     from accelsim.sweep.export import export as write
+    from accelsim.sweep.places import writable
     from accelsim.sweep.view import view
 
+    writable(file, SUFFIXES)
     rows = write(view(study), file)
     typer.echo(f"{rows} rows: {file}")

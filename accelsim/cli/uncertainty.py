@@ -153,12 +153,13 @@ def breakeven(
     """Show where run A needs less energy than run B, as leakage, write energy and utilization change."""
     from accelsim.cli.console import results
     from accelsim.sweep.breakeven import pair_of, surface
-    from accelsim.sweep.plots import writable
+    from accelsim.sweep.places import writable
+    from accelsim.sweep.plots import SUFFIXES
     from accelsim.trace.runs import open_run
 
     axes = [axis.strip() for axis in over.split(",")]
     if plot is not None:
-        writable(plot)
+        writable(plot, SUFFIXES)
     pair = pair_of(open_run(a), open_run(b), axes)
     results().print(_crossings(pair, axes))
     if len(axes) > 1:

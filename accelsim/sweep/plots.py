@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from accelsim.errors import InputError
 from accelsim.sweep.analysis import slices
 from accelsim.sweep.figures import figure
+from accelsim.sweep.places import writable
 from accelsim.sweep.scatter import needs_log
 from accelsim.sweep.view import Entry, View, best_entry, value_of
 
@@ -17,25 +17,13 @@ PALETTE: Final = ("#2f6db3", "#c9772b", "#3a8f4d", "#a23b72", "#6b5aa8", "#8a6d3
 GREY, FRONT = "#9aa3ad", "#c43c2f"
 
 
-def writable(path: Path, suffixes: Sequence[str] = SUFFIXES) -> None:
-    """Refuse a file that could not be written once all is computed.
-
-    Raises:
-        InputError: It has none of the suffixes, or there is no such folder.
-    """
-    if path.suffix not in suffixes:
-        raise InputError(f"{path}: expected a file that ends in {', '.join(suffixes)}")
-    if not path.parent.is_dir():
-        raise InputError(f"{path}: there is no folder {path.parent}")
-
-
 def new_figure(path: Path, columns: int = 1, rows: int = 1, width: float = 6.0, height: float = 4.0) -> Any:
     """Return an empty figure that can be saved at ``path``, and its axes in rows.
 
     Raises:
         InputError: No suffix of a picture, or no folder for it.
     """
-    writable(path)
+    writable(path, SUFFIXES)
     from matplotlib.figure import Figure
 
     made = Figure(figsize=(width, height), layout="constrained", dpi=110)

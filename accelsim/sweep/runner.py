@@ -12,6 +12,7 @@ from accelsim.sweep.controller import Controller
 from accelsim.sweep.dispatch import Dispatcher, Engine
 from accelsim.sweep.methods import Method, listed
 from accelsim.sweep.pareto import ranks
+from accelsim.sweep.places import plain, refuse_no_folder
 from accelsim.sweep.plan import Sweep, load_sweep
 from accelsim.sweep.spec import SEARCHES
 from accelsim.sweep.store import Store, is_url
@@ -44,19 +45,23 @@ def run_sweep(file: str, asked: Asked, progress: Progress | None = None) -> tupl
         KeyboardInterrupt: The user has seen enough; all that is done is kept.
     """
     sweep = load_sweep(file)
-    name = asked.study or sweep.name
+    name = plain(sweep.name if asked.study is None else asked.study)
+    if asked.points is not None and not is_url(asked.points):
+        refuse_no_folder(Path(asked.points), "--points")
     works = capture(sweep)
     points = asked.points or studies.points_of(name) or str(studies.POINTS)
     digest = sweep.digest(works.of(sweep.machine))
     engine = engine_of(asked.executor, asked.jobs)
+    fresh = not studies.there(name)
     try:
         study = studies.started(name, points, digest, sweep.path, asked.resume)
-        store = study.store()
+        with studies.undone_if_it_fails(study, fresh):
+            store = study.store()
     except BaseException:
         engine.close(now=True)
         raise
     try:
-        with studies.alone(study):
+        with studies.alone(study), studies.undone_if_it_fails(study, fresh, store):
             studies.entered(study, store)
             tally = _run(sweep, works, study, store, engine, asked, progress)
             studies.write_ids(study, store)

@@ -25,6 +25,7 @@ from sqlalchemy.engine import Connection, Engine
 from accelsim import MODEL_VERSION
 from accelsim.errors import InputError
 from accelsim.sweep.evaluate import Outcome, key_sorted
+from accelsim.sweep.places import refuse_no_folder
 
 LEASE_S: Final = 60.0
 MANY: Final = 500  # ids in one statement
@@ -214,6 +215,13 @@ class Store:
         with self._writing() as connection:
             connection.execute(self._insert(STUDIES).values(**values).on_conflict_do_nothing())
 
+    def begun(self, study: str) -> bool:
+        """Return whether a point of a study was run, or is being run."""
+        rows = self.candidates(study)
+        if any(row.state in ("done", "failed", "open") for row in rows):
+            return True
+        return bool(self.outcomes(one for row in rows for one in row.ids))
+
     def forget(self, study: str) -> None:
         """Remove a study and its candidates; points stay."""
         with self._writing() as connection:
@@ -264,7 +272,7 @@ def _engine(where: str) -> Engine:
             return sa.create_engine(url, pool_pre_ping=True, connect_args=_timeout(url))
         except (sa.exc.SQLAlchemyError, ImportError) as exc:
             raise InputError(f"--points {_shown(where)}: {_reason(exc)}") from None
-    Path(where).parent.mkdir(parents=True, exist_ok=True)
+    refuse_no_folder(Path(where), "--points")
     engine = sa.create_engine(f"sqlite:///{where}", connect_args={"timeout": 30})
     sa.event.listen(engine, "connect", _set_up_sqlite)
     return engine

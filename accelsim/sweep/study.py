@@ -142,6 +142,24 @@ def points_of(name: str) -> str | None:
     return open_study(str(path)).about.points if (path / ABOUT).is_file() else None
 
 
+def there(name: str) -> bool:
+    """Return whether there is a folder of that name."""
+    return (STUDIES / name).exists()
+
+
+@contextmanager
+def undone_if_it_fails(study: Study, fresh: bool, store: Store | None = None) -> Iterator[None]:
+    """Remove a ``fresh`` study that ends by an exception before any of its points was begun."""
+    try:
+        yield
+    except BaseException:
+        if fresh and (store is None or not store.begun(study.name)):
+            if store is not None and not store.shared:
+                store.forget(study.name)
+            shutil.rmtree(study.path)
+        raise
+
+
 @contextmanager
 def alone(study: Study) -> Iterator[None]:
     """Hold the study's lock: one controller for a folder; the system frees it however we end.
