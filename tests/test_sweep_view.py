@@ -23,7 +23,8 @@ from accelsim.run import simulate
 from accelsim.sweep.analysis import importance, slices
 from accelsim.sweep.figures import figure, objective
 from accelsim.sweep.pareto import front, hypervolume, knee, ranks
-from accelsim.sweep.view import View, best_entry, view
+from accelsim.sweep.plots import grouped
+from accelsim.sweep.view import View, best_entry, full_name, view
 from tests.servers import program
 from tests.sweeps import swept, write_sweep
 
@@ -114,6 +115,20 @@ def test_points_are_sorted_chosen_and_counted(study: View) -> None:
     assert areas == sorted(areas, reverse=True)
     assert len(areas) == 3
     assert len(study.done) == 12
+
+
+def test_a_key_may_be_named_by_its_end(study: View) -> None:
+    """As the heads of tables name it; not where several end so."""
+    shown = said("sweep", "show", "tiny", "--sort", "-mram.count", "--where", "mram.count > 2")
+
+    assert "8 of 8 points" in shown
+    column = re.findall(r"^ point.*", shown, re.M)[0].split().index("mram.count")
+    assert [row.split()[column] for row in re.findall(r"^ \d+ .*$", shown, re.M)] == ["8"] * 4 + ["4"] * 4
+    assert full_name("macro", study.entries) == "bank.mram.macro"
+    assert [len(g) for g in grouped(study, "macro").values()] == [6, 6]
+    for option in ("--sort", "--where"):
+        assert '"count" is ambiguous: bank.' in said("sweep", "show", "tiny", option, "count", code=2)
+    assert "give --plot or --html" in said("pareto", "tiny", "--color", "clock", code=2)
 
 
 def test_a_figure_that_no_point_has_is_refused_with_the_nearest(folder: Path) -> None:

@@ -44,6 +44,8 @@ def pareto(
     from accelsim.sweep.plots import SUFFIXES
     from accelsim.sweep.view import view
 
+    if color is not None and plot is None and html is None:
+        raise InputError(f"--color {color}: is for a picture; give --plot or --html")
     if plot is not None:
         writable(plot, SUFFIXES)
     if html is not None:

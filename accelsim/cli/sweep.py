@@ -136,7 +136,7 @@ def show(
     from accelsim.sweep.places import writable
     from accelsim.sweep.plots import SUFFIXES
     from accelsim.sweep.told import point
-    from accelsim.sweep.view import chosen, in_order, view
+    from accelsim.sweep.view import chosen, full_name, in_order, view
 
     if sensitivity is not None:
         writable(sensitivity, SUFFIXES)
@@ -147,7 +147,8 @@ def show(
         listed = [point(e, names) for e in entries[: top or None] if e.figures]
         typer.echo(json.dumps({"study": found.study.name, "points": listed}, indent=1, sort_keys=True))
         return
-    results().print(points(found, entries, top, sort))
+    column = full_name(sort.lstrip("-"), found.entries) if sort else None
+    results().print(points(found, entries, top, column))
     if importance:
         results().print(importances(found))
     if sensitivity is not None:

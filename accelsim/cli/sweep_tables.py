@@ -119,9 +119,9 @@ def _figure(entry: Entry, name: str) -> str:
         return "-"
 
 
-def points(found: View, entries: Sequence[Entry], top: int, sort: str | None) -> Group:
-    """Return the first ``top`` entries; 0: all."""
-    extra = [sort.lstrip("-")] if sort else []
+def points(found: View, entries: Sequence[Entry], top: int, column: str | None) -> Group:
+    """Return the first ``top`` entries, 0: all, with a further figure as ``column``."""
+    extra = [column] if column else []
     shown = entries[: top or None]
     return grid(f"{len(shown)} of {len(entries)} points", *_columns(found, shown, extra))
 

@@ -10,7 +10,7 @@ from accelsim.sweep.analysis import slices
 from accelsim.sweep.figures import figure
 from accelsim.sweep.places import writable
 from accelsim.sweep.scatter import needs_log
-from accelsim.sweep.view import Entry, View, best_entry, value_of
+from accelsim.sweep.view import Entry, View, best_entry, full_name, value_of
 
 SUFFIXES: Final = (".png", ".svg", ".pdf")
 PALETTE: Final = ("#2f6db3", "#c9772b", "#3a8f4d", "#a23b72", "#6b5aa8", "#8a6d3b", "#4aa3a3", "#777777")
@@ -88,9 +88,10 @@ def grouped(found: View, by: str | None) -> dict[str, list[Entry]]:
     """
     if by is None:
         return {"": found.done}
+    by = by if by == "technology" else full_name(by, found.done)
     groups: dict[str, list[Entry]] = {}
     for e in sorted(found.done, key=lambda e: _order(e, by)):
-        value = e.params.get(by, e.params.get(f"bank.{by}", e.figures.get(by)))
+        value = e.params.get(by, e.figures.get(by))
         if value is None:
             value = found.technology(e) if by == "technology" else "-"
         groups.setdefault(str(value), []).append(e)
@@ -100,7 +101,7 @@ def grouped(found: View, by: str | None) -> dict[str, list[Entry]]:
 
 
 def _order(entry: Entry, by: str) -> tuple[bool, float, str]:
-    value = entry.numbers.get(by, entry.numbers.get(f"bank.{by}", entry.figures.get(by)))
+    value = entry.numbers.get(by, entry.figures.get(by))
     if isinstance(value, int | float):
         return False, value, ""
     return True, 0.0, str(value)

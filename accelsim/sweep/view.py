@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Final
 
 from accelsim.errors import InputError
 from accelsim.sweep.expression import Expression, ExpressionError, parse
@@ -15,6 +15,8 @@ from accelsim.sweep.plan import Sweep, load_sweep
 from accelsim.sweep.space import Candidate
 from accelsim.sweep.store import Row
 from accelsim.sweep.study import TOML, Study, open_study
+
+MOST_NAMED: Final = 6  # of names that a short one may mean
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +138,22 @@ def _numbers(sweep: Sweep, row: Row) -> dict[str, Any]:
         return dict(row.params)
 
 
+def full_name(name: str, entries: Iterable[Entry]) -> str:
+    """Return the parameter or figure that ``name`` means: it, or the only one that ends in it after a dot.
+
+    Raises:
+        InputError: There are several.
+    """
+    known = list(dict.fromkeys(key for e in entries for key in e.names()))
+    if name in known:
+        return name
+    ends = [key for key in known if key.endswith(f".{name}")]
+    if len(ends) > 1:
+        more = ", ..." if len(ends) > MOST_NAMED else ""
+        raise InputError(f'"{name}" is ambiguous: {", ".join(ends[:MOST_NAMED])}{more}')
+    return ends[0] if ends else name
+
+
 def chosen(entries: Sequence[Entry], where: str | None) -> list[Entry]:
     """Return the entries for which the expression ``where`` holds; one without its figures is left out.
 
@@ -145,18 +163,20 @@ def chosen(entries: Sequence[Entry], where: str | None) -> list[Entry]:
     if where is None:
         return list(entries)
     expression = parse(where)
-    _refuse_unknown(entries, expression)
-    return [e for e in entries if _holds(expression, e)]
+    meant = {name: full_name(name, entries) for name in expression.names}
+    named = [(e, _as_named(e.names(), meant)) for e in entries]
+    if named and not any(all(n in names for n in meant) for _, names in named):
+        expression.value(max((names for _, names in named), key=len))  # says what there is
+    return [e for e, names in named if _holds(expression, names)]
 
 
-def _refuse_unknown(entries: Sequence[Entry], expression: Expression) -> None:
-    if entries and not any(all(n in e.names() for n in expression.names) for e in entries):
-        expression.value(max((e.names() for e in entries), key=len))
+def _as_named(names: dict[str, Any], meant: Mapping[str, str]) -> dict[str, Any]:
+    return names | {short: names[name] for short, name in meant.items() if name in names}
 
 
-def _holds(expression: Expression, entry: Entry) -> bool:
+def _holds(expression: Expression, names: Mapping[str, Any]) -> bool:
     try:
-        return bool(expression.value(entry.names()))
+        return bool(expression.value(names))
     except ExpressionError:
         return False
 
@@ -167,7 +187,7 @@ def in_order(entries: Sequence[Entry], key: str) -> list[Entry]:
     Raises:
         InputError: No entry has it.
     """
-    name, sign = key.lstrip("-"), -1 if key.startswith("-") else 1
+    name, sign = full_name(key.lstrip("-"), entries), -1 if key.startswith("-") else 1
 
     def rank(entry: Entry) -> tuple[bool, float, str]:
         value = entry.names().get(name)
@@ -186,9 +206,9 @@ def value_of(entry: Entry, name: str) -> Any:
     Raises:
         InputError: It has neither.
     """
-    for key in (name, f"bank.{name}"):
-        if key in entry.params:
-            return entry.params[key]
+    name = full_name(name, [entry])
+    if name in entry.params:
+        return entry.params[name]
     return figure({**entry.numbers, **entry.figures}, name)
 
 
