@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -210,6 +211,23 @@ def test_a_point_that_cannot_be_mapped_is_kept_with_its_error(tmp_path: Path) ->
     told = swept("tiny.toml", jobs=1)
 
     assert told["points"] + told["failed"] == 2
+
+
+def test_why_points_have_no_figures_is_told(tmp_path: Path) -> None:
+    """A line per reason with its number, by sweep and by sweep show, where others are done."""
+    keys = 'constraints = ["clock < 900 MHz"]'
+    parameters = (
+        '"clock" = { range = ["400 MHz", "1 GHz"], levels = 3 }\n"bank.mram.macro" = ["stt34", "nope"]'
+    )
+    write_sweep(tmp_path, parameters, keys)
+
+    ran = accelsim("sweep", "tiny.toml", "--quiet", "--jobs", "1", cwd=tmp_path).stdout
+    shown = accelsim("sweep", "show", "tiny", cwd=tmp_path).stdout
+
+    for told in (ran, shown):
+        assert re.search(r"^infeasible: 3 x .*nope", told, re.M), told
+        assert re.search(r"^infeasible: 1 x clock < 900 MHz *$", told, re.M), told
+    assert re.search(r"^ 0 .* 400 MHz", shown, re.M)  # written as 400000000 Hz
 
 
 @pytest.mark.parametrize("name", ["", "../x", "a/b", "/tmp/x", ".", "..", ".x", "a\n", "a\\b"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from rich.console import Group, RenderableType
 from rich.text import Text
@@ -11,30 +11,15 @@ from rich.text import Text
 from accelsim.errors import InputError
 from accelsim.report.layout import grid, paragraph
 from accelsim.sweep.figures import Objective, figure
-from accelsim.sweep.view import Entry, View, failures
+from accelsim.sweep.values import value_text
+from accelsim.sweep.view import Entry, View, reasons
 
 if TYPE_CHECKING:
     from accelsim.sweep.tally import Tally
 
 
 MOST: Final = 20  # rows of a front
-
-
-def number_text(value: Any) -> str:
-    """Return a figure or parameter for people.
-
-    >>> number_text(1234567), number_text(0.00012345), number_text("1 GHz"), number_text(None)
-    ('1,234,567', '0.0001234', '1 GHz', '-')
-    """
-    if value is None:
-        return "-"
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        if isinstance(value, dict):  # bit fields
-            return "; ".join(f"{name}: {number_text(inner)}" for name, inner in value.items())
-        return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-    if isinstance(value, int) or (value.is_integer() and abs(value) < 1e6):
-        return f"{int(value):,}"
-    return f"{value:.4g}"
+MOST_REASONS: Final = 10  # for which points have no figures
 
 
 def outcome(found: View, tally: Tally) -> RenderableType:
@@ -52,8 +37,18 @@ def outcome(found: View, tally: Tally) -> RenderableType:
     parts: list[RenderableType] = [grid(f"Sweep {found.study.name}", ("", ""), rows, text_columns=2)]
     if found.done:
         parts.append(front_table(found))
-    parts += [paragraph("failed", f"{n} x {why.splitlines()[0]}") for why, n in failures(found)[:3]]
-    return Group(*parts)
+    return Group(*parts, *_reasons(found.entries))
+
+
+def _reasons(entries: Sequence[Entry]) -> list[RenderableType]:
+    """Return a line for every reason for which points have no figures, the most common first."""
+    told = reasons(entries)
+    lines: list[RenderableType] = [
+        paragraph(state, f"{n} x {why.splitlines()[0]}") for state, why, n in told[:MOST_REASONS]
+    ]
+    if left := told[MOST_REASONS:]:
+        lines.append(paragraph("others", f"{sum(n for *_, n in left)} for {len(left)} further reasons"))
+    return lines
 
 
 def front_table(found: View, goals: Sequence[Objective] | None = None, top: int = MOST) -> Group:
@@ -98,7 +93,7 @@ def _columns(
         [
             str(e.number),
             *(_figure(e, n) for n in names),
-            *(number_text(e.params.get(n)) for n in found.varied),
+            *(value_text(e.params.get(n)) for n in found.varied),
         ]
         for e in entries
     ]
@@ -114,7 +109,7 @@ def _figure(entry: Entry, name: str) -> str:
     if not entry.figures:
         return f"({entry.row.state})"
     try:
-        return number_text(figure(entry.figures, name))
+        return value_text(figure(entry.figures, name))
     except InputError:
         return "-"
 
@@ -123,7 +118,8 @@ def points(found: View, entries: Sequence[Entry], top: int, column: str | None) 
     """Return the first ``top`` entries, 0: all, with a further figure as ``column``."""
     extra = [column] if column else []
     shown = entries[: top or None]
-    return grid(f"{len(shown)} of {len(entries)} points", *_columns(found, shown, extra))
+    table = grid(f"{len(shown)} of {len(entries)} points", *_columns(found, shown, extra))
+    return Group(table, *_reasons(entries))
 
 
 def one_point(found: View, entry: Entry) -> RenderableType:
@@ -131,7 +127,7 @@ def one_point(found: View, entry: Entry) -> RenderableType:
     names = list(
         dict.fromkeys([*(g.name for g in found.objectives), "cycles", "energy_pj", "area_mm2", "edp_pj_s"])
     )
-    rows = [(name, number_text(value)) for name, value in entry.params.items()]
+    rows = [(name, value_text(value)) for name, value in entry.params.items()]
     told = [(name, _figure(entry, name)) for name in names]
     title = f"Point {entry.number} of {found.study.name}"
     return Group(grid(title, ("", ""), rows, text_columns=2), grid("Figures", ("", ""), told))

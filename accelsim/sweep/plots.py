@@ -10,6 +10,7 @@ from accelsim.sweep.analysis import slices
 from accelsim.sweep.figures import figure
 from accelsim.sweep.places import writable
 from accelsim.sweep.scatter import needs_log
+from accelsim.sweep.values import value_text
 from accelsim.sweep.view import Entry, View, best_entry, full_name, value_of
 
 SUFFIXES: Final = (".png", ".svg", ".pdf")
@@ -125,7 +126,7 @@ def sensitivity_plot(found: View, path: Path) -> None:
 
 
 def _slice(ax: Any, entries: list[Entry], param: str, goal: str, around: Entry) -> None:
-    ticks = [str(e.params.get(param)) for e in entries]
+    ticks = [value_text(e.params.get(param)) for e in entries]
     values = [figure(e.figures, goal) for e in entries]
     ax.plot(range(len(ticks)), values, "o-", color=GREY, ms=4)
     here = next(i for i, e in enumerate(entries) if e.number == around.number)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -239,13 +240,14 @@ def _typed(values: list[Any]) -> list[Any]:
     return [None if v is None else str(v) for v in values]
 
 
-def failures(view: View) -> list[tuple[str, int]]:
-    """Return why candidates failed, and how many, the most common first."""
-    counts: dict[str, int] = {}
-    for e in view.entries:
-        if e.row.state == "failed":
-            counts[e.row.why] = counts.get(e.row.why, 0) + 1
-    return sorted(counts.items(), key=lambda item: -item[1])
+def reasons(entries: Iterable[Entry]) -> list[tuple[str, str, int]]:
+    """Return (state, why, how many) of candidates that failed or are left out, the most common first."""
+    counts = Counter(
+        (e.row.state, e.row.why) for e in entries if e.row.state in ("failed", "infeasible", "ruled out")
+    )
+    return [
+        (state, why, n) for (state, why), n in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    ]
 
 
 def best_entry(view: View, by: str | None) -> Entry:
