@@ -95,6 +95,9 @@ def test_the_tornado_puts_what_matters_first(runs: dict[str, Run]) -> None:
 
     assert [s.size for s in swings] == sorted((s.size for s in swings), reverse=True)
     assert swings[0].price == "dram read"
+    only = Ranges((("dram write", Range(0.5, 1.0, 2.0)),))
+    named = uncertain([ledger(runs["edge-sram"])], only, samples=10).tornado("edge-sram", 5)
+    assert [s.price for s in named] == ["dram write"]
 
 
 PRICES = {

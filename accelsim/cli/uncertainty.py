@@ -93,7 +93,9 @@ def _tornado(found: Uncertain, top: int) -> Group:
             (s.price, human.energy(s.low), human.energy(s.high), "█" * round(24 * s.size / widest))
             for s in swings
         ]
-        parts.append(grid(f"What matters to {led.run}, one at a time", ("price", "low", "high", ""), rows))
+        parts.append(
+            grid(f"What matters to {led.run}, one at a time", ("price", "at 5 %", "at 95 %", ""), rows)
+        )
     return Group(*parts)
 
 

@@ -64,13 +64,17 @@ class Uncertain:
         return float(np.mean(self.totals[a] < self.totals[b]))
 
     def tornado(self, run: str, top: int) -> list[Swing]:
-        """Return the prices that matter most to a run, each at its 5th and 95th percentile alone."""
+        """Return the prices that matter most to a run, each at its 5th and 95th percentile alone.
+
+        Those without any effect are left out.
+        """
         led = next(x for x in self.ledgers if x.run == run)
         swings = []
         for name, energy in led.energy_pj.items():
             ends = self.ranges.of(name).draws(np.array([LOW, HIGH]))
             low, high = (led.total_pj + (f - 1) * energy for f in ends.tolist())
-            swings.append(Swing(name, min(low, high), max(low, high)))
+            if low != high:
+                swings.append(Swing(name, min(low, high), max(low, high)))
         return sorted(swings, key=lambda s: (-s.size, s.price))[:top]
 
 
