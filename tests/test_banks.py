@@ -521,8 +521,6 @@ def test_equal_areas_count_what_stands_before_the_cells() -> None:
 @pytest.mark.parametrize(
     ("keys", "fault"),
     [
-        (("scratchpad.skew=1",), 'scratchpad.skew: has no effect with interleave = "word"'),
-        (("scratchpad.line=64 B",), 'scratchpad.line: has no effect with interleave = "word"'),
         (
             ("scratchpad.interleave=line", "scratchpad.line=40 B"),
             "40 B are not a whole number of the 32 B",

@@ -12,7 +12,6 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 from accelsim.config.locate import shipped
-from accelsim.errors import ConfigError
 from accelsim.frontend.spec import load
 from accelsim.geometry import Axis, Operand, direct
 from accelsim.graph.ir import Graph
@@ -252,14 +251,6 @@ def test_short_words_lie_along_anything() -> None:
     )
     program = map_graph(gemms((64, 32, 64)), on)
     assert {b.way for k in program.kernels for b in (*k.reads, *k.writes)} == {"along"}
-
-
-def test_a_unit_without_layout_is_refused() -> None:
-    """The message names the key that makes it count."""
-    with pytest.raises(
-        ConfigError, match=r'transpose\.rate.*has no effect without scratchpad\.layout = "modelled"'
-    ):
-        load_machine("edge-sram", ("transpose.rate=64 B",))
 
 
 # -- the steady state

@@ -50,6 +50,17 @@ def test_the_estimate_knows_of_layout(
     assert recorder.end_ps >= 0.98 * run_program(plain, map_graph(graph, plain)).end_ps
 
 
+@pytest.mark.parametrize(("net", "batch", "flow", "size"), [("lenet5", 8, "ws", 16), ("lenet5", 4, "os", 8)])
+def test_a_slow_unit_is_left_alone(net: str, batch: int, flow: str, size: int) -> None:
+    """Results pass it with last folds only: so no unit at all is hardly faster."""
+    array = (f"pe_array.dataflow={flow}", f"pe_array.rows={size}", f"pe_array.cols={size}")
+    graph, times = shipped_graph(net, batch), []
+    for rate in ("0 B", "1 B"):
+        on = load_machine("edge-sram", (*array, "scratchpad.layout=modelled", f"transpose.rate={rate}"))
+        times.append(run_program(on, map_graph(graph, on)).end_ps)
+    assert times[1] <= 1.03 * times[0]
+
+
 @pytest.mark.usefixtures("torchs_orders")
 @pytest.mark.parametrize(("net", "flow"), [("lenet5", "ws"), ("encoder", "is")])
 def test_the_mapper_counts_the_words_that_move(lab: Lab, net: str, flow: str) -> None:

@@ -258,6 +258,8 @@ AGREEMENT: list[tuple[str, Graph | tuple[str, int], float, float]] = [
     *(("edge-hybrid", ("mlp", batch), 0.93, 1.07) for batch in (1, 8, 16)),  # results leave fold by fold
     *((f"edge-{x}", ("lenet5", batch), 0.93, 1.07) for x in ("sram", "hybrid") for batch in (4, 16)),
     ("edge-hybrid", ("lenet-tinydnn", 16), 0.93, 1.07),
+    ("tpu-like-hybrid", ("mlp", 128), 0.93, 1.07),  # what is kept is filled two tiles ahead
+    ("edge-mram", ("mlp", 8), 0.93, 1.07),  # updates in one slab
 ]
 
 

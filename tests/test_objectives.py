@@ -66,7 +66,7 @@ def _simulated(arch: str, workload: str, batch: int, objective: str) -> tuple[in
     return recorder.end_ps, sums(rows)["total"]
 
 
-@pytest.mark.parametrize("case", [*CASES, ("edge-hybrid", "mlp", 8)])
+@pytest.mark.parametrize("case", [*CASES, ("edge-hybrid", "mlp", 8), ("tpu-like-hybrid", "mlp", 128)])
 def test_no_other_objective_does_better_when_simulated(case: tuple[str, str, int]) -> None:
     """Estimates are near enough to runs for what each promises: within 3 %."""
     runs = {o: _simulated(*case, o) for o in ("time", "dram", "energy", "edp")}

@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console, RenderableType
 
+from accelsim.cli.app import main
 from accelsim.report import comparison, listing, report
 from accelsim.report.compare import changes
 from accelsim.report.inputs import inputs
 from accelsim.report.layers import layer_costs
+from accelsim.report.layout import grid
 from accelsim.report.run import costliest_layers, far_estimate, footnotes
 from accelsim.trace import human
 from accelsim.trace.runs import open_run
@@ -95,6 +97,55 @@ def test_what_one_run_alone_has_is_one_row_and_long_tables_are_cut() -> None:
     assert full.count("0.25") == 40
     assert ["machine.banks.mram.device.delta", "-", "20"] in [x.split() for x in full.splitlines()]
     assert "more rows" not in full
+
+
+def test_figures_have_the_digits_that_tell_them_apart_and_hashes_their_beginning() -> None:
+    """Four, or more where two figures would read the same; twelve of a hash, which is called one."""
+    a = {"noc": 0.01899177084950216, "near": 1.00001, "program": "8d5f2a1c" * 8, "n": 1234567, "flag": True}
+    b = {"noc": 0.02246, "near": 1.00002, "program": "1c8d5f2a" * 8, "n": 1234568, "flag": False}
+
+    rows = [" ".join(line.split()) for line in _text(inputs(a, b)).splitlines()]
+    assert rows[4:] == [
+        "flag True False",
+        "n 1234567 1234568",
+        "near 1.00001 1.00002",
+        "noc 0.01899 0.02246",
+        "program hash 8d5f2a1c8d5f hash 1c8d5f2a1c8d",
+        "",
+    ]
+
+
+NAMES = ("machine.banks.sram.capacity_bytes", "machine.placement.optimizer_state")
+
+
+@pytest.mark.parametrize("width", [60, 80, 100])
+def test_names_stay_whole_and_tables_within_the_screen(width: int) -> None:
+    """Values are wrapped, and at last broken; numbers are whole though their names are in two lines."""
+    values = [("a value of some words " * 4, "runs/a/" + "x" * 40), ("short", "y" * 50)]
+    rows = [(name, *of) for name, of in zip(NAMES, values, strict=True)]
+    text = _text(grid("T", ("input", "A", "B"), rows, text_columns=3), width)
+    assert all(name in text.split() for name in NAMES)
+    assert max(map(len, text.splitlines())) <= max(width, len(NAMES[0]) + 2 * 16 + 10)
+
+    numbers = grid("T", ("", *["bits read again"] * 5), [("all", *["1.234e-05"] * 5)])
+    text = _text(numbers, 75)
+    assert text.split().count("1.234e-05") == 5
+    assert max(map(len, text.splitlines())) <= 75
+
+
+def test_what_the_command_line_prints_is_as_wide_as_the_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Tables and paragraphs at 100 columns; at 20 a number is rather out of the screen than cut off."""
+    printed = {}
+    for width in (100, 20):
+        monkeypatch.setenv("COLUMNS", str(width))
+        with pytest.raises(SystemExit):
+            main(["check", "edge-hybrid", "--self"])
+        printed[width] = capsys.readouterr().out
+    assert max(map(len, printed[100].splitlines())) <= 100
+    assert printed[20].count("pass") == 16
+    assert printed[20].count("41,060,000") == 2
 
 
 def test_the_largest_change_comes_first_and_the_rest_is_counted() -> None:

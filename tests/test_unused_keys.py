@@ -37,6 +37,10 @@ CASES: dict[
     ),
     "bank.sram.flavour=HP": ((*GIVEN, "bank.sram.area=1mm2"), GIVEN),
     "transpose.block=8": ((), ("scratchpad.layout=modelled", "transpose.rate=32B")),
+    "transpose.rate=64B": ((), ("scratchpad.layout=modelled",)),
+    "transpose.area=1mm2": (("transpose.rate=64B",), ("transpose.rate=64B", "scratchpad.layout=modelled")),
+    "scratchpad.skew=1": ((), ("scratchpad.interleave=tile",)),
+    "scratchpad.line=64B": (("scratchpad.interleave=tile",), ("scratchpad.interleave=line",)),
     "im2col.energy=3pJ": (("im2col.line_buffer=0B",), ("im2col.line_buffer=8KiB",)),
 }
 

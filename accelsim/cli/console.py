@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 PIPE_WIDTH: Final = 110  # columns, into a file or a pipe
-TABLE_WIDTH: Final = 104  # columns that the widest table needs
 
 
 def results(tables: bool = True) -> Console:
     """Return the console of results, on stdout. NO_COLOR, FORCE_COLOR and COLUMNS are honoured."""
     from rich.console import Console
 
+    class Uncropped(Console):
+        """Rather a line too long than a number or a unit cut off."""
+
+        def print(self, *objects: Any, **how: Any) -> None:
+            super().print(*objects, **{"crop": False, **how})
+
+    kind = Uncropped if tables else Console
     if not sys.stdout.isatty() and "COLUMNS" not in os.environ:
-        return Console(width=PIPE_WIDTH, highlight=False, soft_wrap=False)
-    screen = Console(highlight=False, soft_wrap=False)
-    if tables and screen.width < TABLE_WIDTH:  # rather a line too long than a name or a unit cut off
-        return Console(width=TABLE_WIDTH, highlight=False, soft_wrap=False)
-    return screen
+        return kind(width=PIPE_WIDTH, highlight=False, soft_wrap=False)
+    return kind(highlight=False, soft_wrap=False)
 
 
 def has_color(console: Console) -> bool:

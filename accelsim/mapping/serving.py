@@ -114,12 +114,28 @@ class Serving:
         unit = self.shape.machine.transpose
         if unit is None or all(f.way != "unit" for f in served):
             return []
-        total = self.turned(served, moved())
-        times = [np.asarray(total / unit.rate_bytes * self.shape.period, dtype=np.float64)]
+        streamed = moved()
+        per_byte = self.shape.period / unit.rate_bytes
+        times = [np.asarray(self.turned(served, streamed) * per_byte, dtype=np.float64)]
+        if any(f.way == "unit" for f in served[2:]):
+            times.append(self._result_ps([f.way == "unit" for f in served], streamed, per_byte))
         still = {"ws": 1, "is": 0}.get(self.shape.array.dataflow)
         if still is not None and served[still].way == "unit":
             times.append(times[0] + self._first_blocks(unit, still))
         return times
+
+    def _result_ps(self, turned: list[bool], streamed: list[Array], per_byte: float) -> Array:
+        """Return the time where results, and what rides on them, pass the unit: with last folds only."""
+        shape = self.shape
+        k, array = shape.sides["k"], shape.array
+        if array.dataflow == "os":
+            share = np.minimum(1.0, array.rows / np.maximum(1.0, k.size / k.count)) / k.count
+        else:
+            share = 1 / k.row_blocks
+        passing = sum((n for n, t in zip(streamed[2:], turned[2:], strict=True) if t), NOTHING)
+        beside = sum((n for n, t in zip(streamed[:2], turned[:2], strict=True) if t), NOTHING)
+        window = shape.array_ps * share
+        return shape.array_ps - window + np.maximum(window, (passing + beside * share) * per_byte)
 
     def _first_blocks(self, unit: Transpose, still: int) -> Array:
         """Return the time until the first block of every stationary tile has come together.

@@ -166,9 +166,10 @@ class SlabSearch:
         leaving = tally.left_bytes * per_byte + tally.left_slabs * machine.dma.descriptor_latency_ps
         left = (compute + leaving + tally.left_rounds * latency) / 2
         filled = [n for at, n in zip(slabs.reads, first, strict=True) if at.place != "resident"]
-        ends = sum(filled) * per_byte + (latency if filled else 0)
+        first_fill = sum(filled) * per_byte  # which nothing else overlaps, but DRAM is busy with
         alone = tally.read_bytes * read_ps_per_byte(machine), self._turned_ps(tally)
-        return round(max(compute, tally.dram_bytes * per_byte, slots, left, *alone, *ports) + ends)
+        behind = max(compute, slots, left, *alone, *ports) + first_fill
+        return round(max(tally.dram_bytes * per_byte, behind) + (latency if filled else 0))
 
     def _turned_ps(self, tally: _Tally) -> float:
         """Return the time that the transpose unit works."""

@@ -201,8 +201,6 @@ class Space:
         chain: Array = np.zeros((1, 1, 1))
         rounds: Array = np.zeros((1, 1, 1))
         for i, flow in fetched:
-            if self.read_at[i].place != "buffered":
-                continue
             chain = chain + flow.moved * self.shape.dram_ps
             chain = chain + flow.transfers * self.machine.dma.descriptor_latency_ps
             rounds = np.maximum(rounds, flow.transfers / self.shape.reads[i].fields)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import Any, Final
@@ -23,6 +24,8 @@ DERIVED: Final = (  # what says again, or follows from, what the machine's other
 FOLDED: Final = 4  # values that a table may have of which the other run has nothing, one by one
 MOST: Final = 24  # rows of one table
 NONE: Final = "-"
+HASH: Final = re.compile(r"\b[0-9a-f]{32,}\b")
+DIGITS: Final = (4, 6, 9, 17)  # of a figure: as few as tell two of them apart
 Row = tuple[str, str, str]
 
 
@@ -47,9 +50,8 @@ def _differing(a: Any, b: Any, path: str, everything: bool) -> Iterator[Row]:
         return
     one, two = _items(a, path), _items(b, path)
     if one is None and two is None:
-        texts = [NONE if v is None else str(v) for v in (a, b)]
-        if texts[0] != texts[1]:
-            yield path, texts[0], texts[1]
+        if a != b or type(a) is not type(b):
+            yield path, *_texts(a, b)
         return
     if not everything and (one is None or two is None) and _leaves(one or two or {}) > FOLDED:
         yield path, _whole(a, one), _whole(b, two)
@@ -57,9 +59,30 @@ def _differing(a: Any, b: Any, path: str, everything: bool) -> Iterator[Row]:
     if one is None or two is None:
         other = a if one is None else b
         if other is not None:  # a value where the other one has a table
-            yield (path, str(other), NONE) if one is None else (path, NONE, str(other))
+            text = _text(other)
+            yield (path, text, NONE) if one is None else (path, NONE, text)
     for key in {*(one or {}), *(two or {})}:
         yield from _differing((one or {}).get(key), (two or {}).get(key), key, everything)
+
+
+def _texts(a: Any, b: Any) -> tuple[str, str]:
+    """Return two values as text, with as many digits as tell them apart."""
+    for digits in DIGITS:
+        texts = _text(a, digits), _text(b, digits)
+        if texts[0] != texts[1]:
+            break
+    return texts
+
+
+def _text(value: Any, digits: int = DIGITS[0]) -> str:
+    """Return a value as text: figures rounded, of a hash the beginning.
+
+    >>> _text(0.01899177084950216), _text("8d5f2a1c" * 8), _text(1 << 20), _text(None)
+    ('0.01899', 'hash 8d5f2a1c8d5f', '1048576', '-')
+    """
+    if isinstance(value, float):
+        return f"{value:.{digits}g}"
+    return NONE if value is None else HASH.sub(lambda found: f"hash {found[0][:12]}", str(value))
 
 
 def _items(value: Any, path: str) -> dict[str, Any] | None:
@@ -80,7 +103,7 @@ def _leaves(items: Mapping[str, Any]) -> int:
 def _whole(value: Any, items: Mapping[str, Any] | None) -> str:
     """Return a table in short: its name, if it has one, and its number of values."""
     if items is None:
-        return NONE if value is None else str(value)
+        return _text(value)
     name = value.get("name", "") if isinstance(value, Mapping) else ""
     return f"{name}{', ' * bool(name)}{_leaves(items)} values"
 

@@ -3,27 +3,79 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 from rich import box
-from rich.console import Group
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, Group, RenderResult
+from rich.measure import Measurement
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
+
+FOLD: Final = 16  # columns that are left to a value which is broken inside a word, such as a path
+NAME: Final = 48  # and to a name, which is broken last
+UNBOUNDED: Final = 1 << 20  # columns
 
 
 def grid(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], text_columns: int = 1) -> Group:
     """Return a titled table; the first ``text_columns`` are flush left, the numbers after them flush right.
 
     Cells are plain text, never markup: layers are called ``blocks[0]``. Without column names: no header.
+    Where the screen is too narrow text is wrapped between words, then the names of number columns, then
+    values inside words; what still does not fit is wider than the screen, as no number is cut.
     """
-    named = any(columns)
-    table = Table(box=box.SIMPLE_HEAD if named else None, show_header=named, pad_edge=False)
-    for i, column in enumerate(columns):
-        left = i < text_columns
-        table.add_column(column, justify="left" if left else "right", no_wrap=not left, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
+    table = _Fitting(columns, [tuple(row) for row in rows], text_columns)
     return Group(Text(title, style="bold"), table)  # a table's own title would wrap at the table's width
+
+
+class _Fitting:
+    """A table whose columns are as wide as the screen allows."""
+
+    def __init__(self, columns: Sequence[str], rows: Sequence[Sequence[str]], text_columns: int) -> None:
+        self.columns, self.rows, self.text_columns = columns, rows, text_columns
+        cells = [[row[i] for row in rows] for i in range(len(columns))]
+        lines = [_longest(line for cell in of for line in cell.splitlines()) for of in cells]
+        words = [_longest(word for cell in of for word in cell.split()) for of in cells]
+        self.whole = [max(cell_len(c), n) for c, n in zip(columns, lines, strict=True)]
+        least = words[:text_columns] + lines[text_columns:]
+        self.least = [max(_longest(c.split()), n) for c, n in zip(columns, least, strict=True)]
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        return Measurement.get(console, options, self._table(self.whole))
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        wide = options.update(max_width=UNBOUNDED)
+        frame = Measurement.get(console, wide, self._table(self.whole)).maximum - sum(self.whole)
+        widths = self._widths(options.max_width - frame)
+        yield from console.render(self._table(widths), wide)
+
+    def _widths(self, room: int) -> list[int]:
+        """Return the columns' widths: the widest is shortened, while it may be, until all is in ``room``."""
+        widths, text = list(self.whole), self.text_columns
+        values = [min(w, FOLD) if 0 < i < text else w for i, w in enumerate(self.least)]
+        names = [min(w, NAME) if i < text else w for i, w in enumerate(values)]
+        for least in (self.least[:text] + self.whole[text:], self.least, values, names):
+            while sum(widths) > room and (left := [i for i, w in enumerate(widths) if w > least[i]]):
+                widths[max(left, key=lambda i: widths[i])] -= 1
+        return widths
+
+    def _table(self, widths: Sequence[int]) -> Table:
+        named = any(self.columns)
+        table = Table(box=box.SIMPLE_HEAD if named else None, show_header=named, pad_edge=False)
+        for i, (column, width) in enumerate(zip(self.columns, widths, strict=True)):
+            left = i < self.text_columns
+            head = Text(column, no_wrap=False)
+            table.add_column(
+                head, justify="left" if left else "right", no_wrap=not left, overflow="fold", width=width
+            )
+        for row in self.rows:
+            table.add_row(*(Text(cell) for cell in row))
+        return table
+
+
+def _longest(texts: Iterable[str]) -> int:
+    return max(map(cell_len, texts), default=0)
 
 
 def paragraph(title: str, text: str) -> Padding:

@@ -20,9 +20,6 @@ def front_faults(spec: ArchSpec, origins: Origins) -> list[Fault]:
     if foreign and pad.interleave != "word":
         what = f'a plug-in\'s bank is told no addresses: {", ".join(foreign)}; use interleave = "word"'
         faults.append(origins.fault(("scratchpad", "interleave"), what))
-    if pad.skew and pad.interleave == "word":
-        what = 'has no effect with interleave = "word", where all macros serve together; use "line" or "tile"'
-        faults.append(origins.fault(("scratchpad", "skew"), what))
     if pad.interleave == "line":
         faults += [
             origins.fault(
@@ -32,9 +29,6 @@ def front_faults(spec: ArchSpec, origins: Origins) -> list[Fault]:
             for name, bank in spec.bank.items()
             if pad.line % bank.word
         ]
-    elif origins.is_set(("scratchpad", "line")):
-        what = f'has no effect with interleave = "{pad.interleave}"; use interleave = "line"'
-        faults.append(origins.fault(("scratchpad", "line"), what))
     for name, bank in spec.bank.items():
         buffer = bank.write_buffer
         if buffer is not None and bank.model:

@@ -1,4 +1,4 @@
-"""What goes with ``[scratchpad] layout`` and what does not."""
+"""What goes with ``[scratchpad] layout = "modelled"`` and what does not."""
 
 from __future__ import annotations
 
@@ -12,16 +12,13 @@ FIX = 'set scratchpad.layout = "along"'
 
 
 def layout_faults(spec: ArchSpec, origins: Origins) -> list[Fault]:
-    """Return what is wrong with the layout of words and with the transpose unit."""
-    if spec.scratchpad.layout == "modelled":
-        return [
-            origins.fault(keys, f'does not go with scratchpad.layout = "modelled": {what}; {FIX}, or {other}')
-            for keys, what, other in _misfits(spec)
-        ]
-    if spec.transpose.rate:
-        what = 'has no effect without scratchpad.layout = "modelled"'
-        return [origins.fault(("transpose", "rate"), what)]
-    return []
+    """Return what is wrong with the layout of words."""
+    if spec.scratchpad.layout != "modelled":
+        return []
+    return [
+        origins.fault(keys, f'does not go with scratchpad.layout = "modelled": {what}; {FIX}, or {other}')
+        for keys, what, other in _misfits(spec)
+    ]
 
 
 def _misfits(spec: ArchSpec) -> Iterator[tuple[KeyPath, str, str]]:

@@ -92,7 +92,7 @@ def assemble(
         policy_identity=plugins.demand(plugins.PLACEMENT, policy).identity if policy else "",
         interleave=spec.scratchpad.interleave,
         line_bytes=spec.scratchpad.line if spec.scratchpad.interleave == "line" else 0,
-        skew=spec.scratchpad.skew,
+        skew=spec.scratchpad.skew if spec.scratchpad.interleave != "word" else 0,
         layout=spec.scratchpad.layout,
         transpose=transpose,
     )
@@ -233,9 +233,9 @@ def _noc(spec: ArchSpec, banks: Mapping[str, BankGroup], ledger: Ledger) -> Noc:
 
 
 def _transpose(spec: ArchSpec, ledger: Ledger) -> Transpose | None:
-    """Return the unit that turns streams, if there is one; what is not given is assumed."""
+    """Return the unit that turns streams, if there is one and they need it; what is not given is assumed."""
     unit, given_register = spec.transpose, spec.pe_array.register_energy
-    if not unit.rate:
+    if not unit.rate or spec.scratchpad.layout != "modelled":
         return None
     register = register_pj_per_bit(spec.node) if given_register is None else given_register
     ledger.note(("transpose", "rate"), unit.rate, "B", CHOICE)

@@ -35,10 +35,16 @@ def _top(spec: ArchSpec, measured: bool) -> Iterator[tuple[KeyPath, str]]:
     pad, banks = spec.scratchpad, spec.bank.values()
     if pad.interleave != "line":
         yield ("scratchpad", "line"), 'has no effect without interleave = "line"'
-    if pad.interleave != "word" and all(bank.count <= 1 for bank in banks):
+    if pad.interleave == "word":
+        what = 'has no effect with interleave = "word", where all macros serve together; use "line" or "tile"'
+        yield ("scratchpad", "skew"), what
+    elif all(bank.count <= 1 for bank in banks):
         what = "has no effect where every group has count = 1: all addresses lie in the one bank"
         yield from ((("scratchpad", key), what) for key in ("interleave", "line", "skew"))
-    if not spec.transpose.rate:
+    if pad.layout != "modelled":
+        what = 'has no effect without scratchpad.layout = "modelled"'
+        yield from ((("transpose", key), what) for key in ("rate", "block", "latency", "energy", "area"))
+    elif not spec.transpose.rate:
         what = "has no effect without transpose.rate: there is no such unit"
         yield from ((("transpose", key), what) for key in ("block", "latency", "energy", "area"))
     if not spec.im2col.line_buffer:
