@@ -15,6 +15,7 @@ from accelsim.trace.schema import TABLES
 from accelsim.words import STALL_REASONS
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # for torch, here and in what tests start: others test beside
+os.environ.pop("COLUMNS", None)  # which readline sets in the process that starts pytest-xdist's workers
 
 settings.register_profile("accelsim", deadline=None)  # shared machines are slow now and then
 settings.load_profile("accelsim")
