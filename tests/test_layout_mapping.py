@@ -22,7 +22,7 @@ from accelsim.run.energy import energy_rows, sums
 from accelsim.run.gating import powered_shares
 from accelsim.trace.recorder import Part
 from accelsim.trace.runs import open_run
-from tests.strategies import shipped_graph
+from tests.strategies import shipped_graph, step_graph
 from tests.test_executable_program import Lab, lab
 from tests.test_layout import MODELLED, UNIT, torchs_orders
 from tests.test_steady_state import agree
@@ -50,11 +50,11 @@ def test_the_estimate_knows_of_layout(
     assert recorder.end_ps >= 0.98 * run_program(plain, map_graph(graph, plain)).end_ps
 
 
-@pytest.mark.parametrize(("net", "batch", "flow", "size"), [("lenet5", 8, "ws", 16), ("lenet5", 4, "os", 8)])
-def test_a_slow_unit_is_left_alone(net: str, batch: int, flow: str, size: int) -> None:
-    """Results pass it with last folds only: so no unit at all is hardly faster."""
+@pytest.mark.parametrize(("net", "flow", "size"), [("lenet5", "ws", 16), ("cnn", "os", 8)])
+def test_a_slow_unit_is_left_alone(net: str, flow: str, size: int) -> None:
+    """Results pass it with last folds only, and first blocks are awaited: none is hardly faster."""
     array = (f"pe_array.dataflow={flow}", f"pe_array.rows={size}", f"pe_array.cols={size}")
-    graph, times = shipped_graph(net, batch), []
+    graph, times = shipped_graph(net, 8) if net == "lenet5" else step_graph(net), []
     for rate in ("0 B", "1 B"):
         on = load_machine("edge-sram", (*array, "scratchpad.layout=modelled", f"transpose.rate={rate}"))
         times.append(run_program(on, map_graph(graph, on)).end_ps)

@@ -45,6 +45,7 @@ class Serving:
             here = time
             for other in (*ports(served), *self._turned_ps(served, moved)):
                 here = np.maximum(here, other)
+            here = here + self._first_block_ps(served)
             if found is None:
                 found = here
                 continue
@@ -136,6 +137,14 @@ class Serving:
         beside = sum((n for n, t in zip(streamed[:2], turned[:2], strict=True) if t), NOTHING)
         window = shape.array_ps * share
         return shape.array_ps - window + np.maximum(window, (passing + beside * share) * per_byte)
+
+    def _first_block_ps(self, served: Served) -> float:
+        """Return the time until a kernel's first block has come together, of the widest elements turned."""
+        unit = self.shape.machine.transpose
+        sizes = [s.element_bytes for s, f in zip(self.streams, served, strict=True) if f.way == "unit"]
+        if unit is None or not sizes:
+            return 0.0
+        return unit.block**2 * max(sizes) / unit.rate_bytes * self.shape.period + unit.latency_ps
 
     def _first_blocks(self, unit: Transpose, still: int) -> Array:
         """Return the time until the first block of every stationary tile has come together.
