@@ -59,9 +59,9 @@ def test_gated_multiplications_stay_gated(tmp_path: Path) -> None:
     _, summary = reprice(open_run(base), "edge-hybrid", (*zeros, *PRICES), out=tmp_path / "c")
     wanted = other.summary["energy_pj"]["by_action"]
     assert summary["energy_pj"]["by_action"] == pytest.approx(wanted, rel=1e-12)
-    with pytest.raises(InputError, match="zero_rate decide which multiply-accumulates cost nothing"):
+    with pytest.raises(InputError, match="zero_rate decides which multiply-accumulates cost nothing"):
         reprice(open_run(base), "edge-hybrid", (*zeros[:2], "zero_rate.error=0.5"), out=tmp_path / "d")
-    with pytest.raises(InputError, match=r": pe_array\.zero_gating, zero_rate decide which multiply") as told:
+    with pytest.raises(InputError, match=r": pe_array\.zero_gating, zero_rate decides which multiply") as told:
         reprice(open_run(base), "edge-hybrid", out=tmp_path / "d")
     assert "times" not in str(told.value)
 
@@ -72,7 +72,7 @@ def test_other_timing_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
         InputError,
         match=r"edge-hybrid: bank\.mram\.write_cycle, dram\.latency decide times or places; "
-        r"bank\.sram\.power_gating decide what is off, for how long, .*; simulate it instead",
+        r"bank\.sram\.power_gating decides what is off, for how long, .*; simulate it instead",
     ):
         reprice(
             open_run(base),
@@ -87,7 +87,7 @@ def test_a_device_at_another_temperature_is_refused(tmp_path: Path) -> None:
     """Its bit errors would not be those of the run."""
     device = ("bank.mram.device=mram-l4",)
     base = simulate("edge-mram", "mlp", batch=4, overrides=device, out=tmp_path / "a").run_dir
-    with pytest.raises(InputError, match="edge-mram: temperature decide the run's bit errors"):
+    with pytest.raises(InputError, match="edge-mram: temperature decides the run's bit errors"):
         reprice(open_run(base), "edge-mram", (*device, "temperature=330 K"), out=tmp_path / "c")
 
 

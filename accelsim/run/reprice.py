@@ -108,7 +108,8 @@ def _refusals(
         by.setdefault(GATED, []).append("zero_rate")
     for why in (TIMES, MAPPED, GATED, POWERED, ERRORS):
         if why in by:
-            yield f"{listed(dict.fromkeys(by[why]), most=8)} {why}"
+            keys = dict.fromkeys(by[why])
+            yield f"{listed(keys, most=8)} {why if len(keys) > 1 else why.replace('decide', 'decides', 1)}"
 
 
 def _follows(field: str, differ: Sequence[str]) -> bool:
