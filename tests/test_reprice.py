@@ -61,7 +61,7 @@ def test_gated_multiplications_stay_gated(tmp_path: Path) -> None:
     assert summary["energy_pj"]["by_action"] == pytest.approx(wanted, rel=1e-12)
     with pytest.raises(InputError, match="zero_rate decides which multiply-accumulates cost nothing"):
         reprice(open_run(base), "edge-hybrid", (*zeros[:2], "zero_rate.error=0.5"), out=tmp_path / "d")
-    with pytest.raises(InputError, match=r": pe_array\.zero_gating, zero_rate decides which multiply") as told:
+    with pytest.raises(InputError, match=r": pe_array\.zero_gating, zero_rate decide which multiply") as told:
         reprice(open_run(base), "edge-hybrid", out=tmp_path / "d")
     assert "times" not in str(told.value)
 
