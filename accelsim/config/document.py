@@ -84,7 +84,7 @@ class _Merge:
     def file(self, path: Path, above: tuple[Path, ...]) -> None:
         """Lay the bases of the file at ``path``, then the file, over what is there."""
         source, label = self._next_source(), shown(path)
-        text = _read(path)
+        text = read_text(path)
         data = _parse(text, label)
         here = {keys: Place(source, label, at) for keys, at in positions(text).items()}
         line = (*above, path.resolve())
@@ -152,7 +152,12 @@ class _Merge:
         self.origins.places = {p: at for p, at in places.items() if p[: len(keys)] != keys}
 
 
-def _read(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """Return the text of a file.
+
+    Raises:
+        InputError: It is not there, cannot be read, or is no UTF-8.
+    """
     try:
         return path.read_bytes().decode()
     except UnicodeDecodeError as exc:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from accelsim.config.document import shown
+from accelsim.config.document import read_text, shown
 from accelsim.config.origins import Origins, Place
 from accelsim.config.positions import KeyPath, Position
 from accelsim.errors import InputError
@@ -19,17 +19,11 @@ def load_yaml(path: Path) -> tuple[Any, Origins]:
     """
     import yaml  # type: ignore[import-untyped]
 
-    label = shown(path)
+    label, text = shown(path), read_text(path)
     try:
-        loader = yaml.SafeLoader(path.read_bytes().decode())
+        loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
         data = None if node is None else loader.construct_document(node)
-    except FileNotFoundError:
-        raise InputError(f"{label}: no such file") from None
-    except OSError as exc:
-        raise InputError(f"{label}: cannot be read: {exc.strerror}") from None
-    except UnicodeDecodeError as exc:
-        raise InputError(f"{label}: not a text file in UTF-8 (byte {exc.start})") from None
     except RecursionError:
         raise InputError(f"{label}: not valid YAML: nested too deep") from None
     except (yaml.YAMLError, ValueError) as exc:  # ValueError: of a date that there is not
