@@ -62,6 +62,8 @@ class KernelRun:
         self.closed: list[dict[tuple[bool, int], dict[RowKey, Sums]]] = []  # histograms up to each turn
         self.backs_done: list[bool] = []
         self._built: dict[int, TileJob] = {}
+        self._forms: dict[tuple[int, int], int] = {}  # of the fold at a place of tiles of a signature
+        self._numbers: dict[tuple[object, ...], int] = {}
         self._placed: dict[int, tuple[list[dict[Key, At]], list[int]]] = {}  # of jobs: where, and kinds
 
     @property
@@ -92,6 +94,18 @@ class KernelRun:
     def kinds(self, index: int) -> list[int]:
         """Return numbers per fold of job ``index``; folds of equal ones differ in nothing that counts."""
         return self.job(index).kinds if self.places is None else self._place(index)[1]
+
+    def fold_form(self, index: int, place: int) -> int:
+        """Return a number that folds of any jobs share which differ only in where their boxes lie."""
+        signature = int(self.signatures[index + self.start.tiles])
+        if self.places is not None:
+            return signature
+        form = self._forms.get((signature, place))
+        if form is None:
+            job = self.job(index)
+            about = (job.folds[place].shape(), job.within(place))
+            form = self._forms[signature, place] = self._numbers.setdefault(about, len(self._numbers))
+        return form
 
     def at(self, index: int, place: int, key: Key) -> At | None:
         """Return where what fold ``place`` of job ``index`` moves as ``key`` begins, if that matters."""

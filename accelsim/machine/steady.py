@@ -145,9 +145,15 @@ class Steady:
         for (out, index, ordinal), copy in run.slots.items():
             begun = (base.written if out else base.filled)[index]
             begun -= (run.start.written if out else run.start.filled)[index]
-            if ordinal >= begun - len((run.kernel.writes if out else run.kernel.reads)[index].slots):
+            lasting = 1 if not out and index not in run.kernel.rider_reads else self._lag(out, index)
+            if ordinal >= begun - lasting:
                 found.setdefault((out, index), []).append((ordinal - begun, copy.standing(now)))
         return {key: tuple(copies) for key, copies in found.items()}
+
+    def _lag(self, out: bool, index: int) -> int:
+        """Return how many slots of a binding may still be read although the unit is through with them."""
+        kernel = self.run.kernel
+        return len((kernel.writes if out else kernel.reads)[index].slots)
 
     # -- whether -----------------------------------------------------------------------------------
 

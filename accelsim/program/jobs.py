@@ -109,21 +109,22 @@ class Fold:
     vector_pass: int = -1
     result: Tile | None = None
 
-    def shape(self) -> tuple[object, ...]:
-        """Return all of it but where its boxes lie."""
+    def shape(self, of_reads: bool = True) -> tuple[object, ...]:
+        """Return all of it but where its boxes lie, and how long those are that it reads unless ``of_reads``."""
+        read = _shape if of_reads else _moved
         return (
             self.cycles,
             self.least,
             self.gap,
-            _shape(self.load) if self.load is not None else None,
-            tuple(map(_shape, self.beside)),
+            read(self.load) if self.load is not None else None,
+            tuple(map(read, self.beside)),
             self.load_cycles,
-            tuple(map(_shape, self.streams)),
+            tuple(map(read, self.streams)),
             self.continues,
             self.emit,
             self.emit_at_end,
             tuple(map(_shape, self.writes)),
-            tuple(map(_shape, self.riders)),
+            tuple(map(read, self.riders)),
             self.psum_read,
             self.psum_write,
             self.macs,
@@ -137,6 +138,10 @@ def _shape(stream: Stream) -> tuple[object, ...]:
     box = stream.box
     lengths = _lengths(box) if box is not None else None
     return stream.binding, stream.nbytes, lengths, stream.unfolded, stream.carried
+
+
+def _moved(stream: Stream) -> tuple[object, ...]:
+    return stream.binding, stream.nbytes, stream.box is not None, stream.unfolded, stream.carried
 
 
 def stream_of(binding: Binding, index: int, nbytes: int, box: Box | None, unfolded: int = 0) -> Stream:
@@ -189,21 +194,24 @@ class TileJob:
 
     @property
     def kinds(self) -> list[int]:
-        """Numbers per fold: folds of equal number are alike in all but where their boxes lie."""
+        """Numbers per fold: folds of equal number are alike in all but the boxes that they read.
+
+        Boxes of one length read alike, and so do those that cut a tile unevenly: bytes and cycles count.
+        """
         if len(self.fold_kinds) != len(self.folds):
             seen: dict[tuple[object, ...], int] = {}
             shapes: dict[int, int] = {}  # of folds, which may be one object several times over
             for fold in self.folds:
                 if id(fold) not in shapes:
-                    shapes[id(fold)] = seen.setdefault(fold.shape(), len(seen))
+                    shapes[id(fold)] = seen.setdefault(fold.shape(of_reads=False), len(seen))
             numbers: dict[tuple[object, ...], int] = {}
             self.fold_kinds = [
-                numbers.setdefault((shapes[id(fold)], *self._within(place)), len(numbers))
+                numbers.setdefault((shapes[id(fold)], *self.within(place)), len(numbers))
                 for place, fold in enumerate(self.folds)
             ]
         return self.fold_kinds
 
-    def _within(self, place: int) -> tuple[object, ...]:
+    def within(self, place: int) -> tuple[object, ...]:
         """Return whether a fold begins or ends its result, and how large that result is."""
         result = self.result_of(place)
         if result is None:
