@@ -51,9 +51,10 @@ class DimMap:
         """Return the range of a dimension of ``size`` that ``tile`` touches; may be empty."""
         if self.kind == "full":
             return 0, size
-        low, high = self.reach(tile)
-        low, high = max(0, low), min(size, high)
-        return low, max(low, high)
+        low, high = tile[self.axis] if self.kind == "direct" else self.reach(tile)
+        low = low if low > 0 else 0  # plain comparisons: this is called for every box
+        high = high if high < size else size
+        return low, high if high > low else low
 
     def reach(self, tile: Tile) -> Range:
         """Return the range that ``tile`` touches were the dimension without bounds."""

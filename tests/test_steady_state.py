@@ -57,6 +57,7 @@ def agree(on: Machine, program: Program, steals: Sequence[Steal] = ()) -> Record
     first, second = books(exact), books(skipped)
     for key, value in first.items():
         assert second[key] == value, key
+    assert busy_by_op(skipped) == busy_by_op(exact)
     return skipped
 
 
@@ -65,6 +66,14 @@ def test_a_long_loop_is_skipped() -> None:
     on = load_machine("edge-sram", ("bank.sram.capacity=64 KiB", "bank.sram.count=1", "bank.sram.subbanks=1"))
     recorder = agree(on, map_graph(gemms((2048, 512, 512)), on))
     assert recorder.tiles_skipped > 10 * recorder.tiles
+
+
+@pytest.mark.parametrize("shape", [(2048, 768, 576), (700, 640, 640), (330, 1000, 72)])
+def test_rows_that_end_narrower_agree(shape: tuple[int, int, int]) -> None:
+    """Every row of the nest ends with a smaller tile, so that no period lasts: rows recur, not tiles."""
+    on = load_machine("edge-hybrid", ("bank.sram.count=1", "bank.mram.count=1"))
+    recorder = agree(on, map_graph(gemms(shape), on))
+    assert recorder.tiles_skipped > recorder.tiles
 
 
 @pytest.mark.parametrize(("period_ps", "rare"), [(999_999_937, True), (99_999_937, True), (30_011, False)])
@@ -155,8 +164,6 @@ def test_repeated_blocks_are_skipped() -> None:
     program = map_graph(step_graph("tower"), on)
     recorder = agree(on, program)
     assert recorder.kernels_skipped > len(program.kernels) // 4
-    exact = run_program(on, program, exact=True)
-    assert busy_by_op(recorder) == busy_by_op(exact)
 
 
 @pytest.mark.parametrize(("period_ps", "some"), [(499_999_937, True), (1_000_003, False)])

@@ -44,6 +44,8 @@ class DmaEngine:
         self._landed: simpy.Event | None = None
         self._busy_since = -1
         self._waiting_since: tuple[int, int] | None = None
+        self.waits = 0  # begun
+        self._longer_ps = 0  # of the wait in hand: stalls that were skipped
 
     def _slot(self) -> Steps:
         """Wait until one more chunk may be in flight."""
@@ -78,11 +80,13 @@ class DmaEngine:
         sim = self.state.sim
         sim.waiting[self.name] = what
         self._waiting_since = sim.now, self._busy(sim.now)
+        self.waits, self._longer_ps = self.waits + 1, 0
         yield event
         stalled = self._stalled(sim.now)
         self._waiting_since = None
+        self.stalled_ps += stalled
+        stalled += self._longer_ps
         if stalled > 0:
-            self.stalled_ps += stalled
             now = sim.stamp(sim.now)
             part = run.parts[run.kernel.reads[which].op]  # of the kernel that it is by now
             self.state.recorder.stall_span(self.name, "dependency", part, now - stalled, now)
@@ -109,6 +113,10 @@ class DmaEngine:
         if self._waiting_since is not None:
             since, busy = self._waiting_since
             self._waiting_since = since, busy + busy_ps
+
+    def wait_longer(self, stalled_ps: int) -> None:
+        """Note a stall that was skipped in the middle of the present wait; it is among the meters already."""
+        self._longer_ps += stalled_ps
 
     def standing(self, current: KernelRun) -> tuple[Any, ...]:
         """Return where the engine stands, tiles counted as ``current`` does if it is in that kernel."""

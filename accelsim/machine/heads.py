@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from accelsim.machine.kernel_run import KernelRun
+from accelsim.machine.kernel_run import KernelRun, SlotKey
 from accelsim.machine.snapshot import Shot
 from accelsim.machine.transfers import Move
 from accelsim.program.jobs import Base
@@ -22,6 +22,13 @@ class Engine(Protocol):
     index: int
     move: Move | None
     chunk: int
+    waits: int
+
+    def meters(self) -> tuple[int, int]:
+        """Return the busy and the stalled time up to now."""
+
+    def wait_longer(self, stalled_ps: int) -> None:
+        """Note a stall that was skipped in the middle of the present wait."""
 
     @property
     def done(self) -> bool:
@@ -63,6 +70,8 @@ class Stand:
     moving: Shot
     still: Shot | None
     ahead: int  # tiles from the one in hand; 0 if it is in another kernel
+    waits: int  # begun so far
+    stalled_ps: int
     until: int | None  # tiles that must be done before a blocked one goes on
     results: int | None  # that have yet to come before a blocked one goes on
     move: Move | None = None  # the transfer that it is in the middle of, whatever the chunk
@@ -80,6 +89,7 @@ class Head:
     stands: tuple[Stand, ...]
     slots: SlotCopies
     base: Base
+    start: Base  # of what was skipped up to there
     window: int
     spans: int
     journal: int
@@ -90,11 +100,12 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """What recurs: what happened between two heads, ``times`` times more."""
+    """What recurs: what happened between two heads, ``times`` times more, from the head ``at`` on."""
 
     first: Head
     last: Head
     times: int
+    at: Head
 
     @property
     def tiles(self) -> int:
@@ -112,6 +123,17 @@ class Period:
         return self.last.at_ps - self.first.at_ps
 
     @property
+    def distance(self) -> tuple[int, int, int]:
+        """Tiles, places and picoseconds from where it began to where it recurs first."""
+        first, at = self.first, self.at
+        return at.tile - first.tile, at.place - first.place, at.at_ps - first.at_ps
+
+    def key(self, key: SlotKey) -> SlotKey:
+        """Return the slot that takes the place of one that is not renewed."""
+        out, index, ordinal = key
+        return out, index, ordinal + _begun(self.at, out, index) - _begun(self.first, out, index)
+
+    @property
     def base(self) -> Base:
         """What one period counts."""
         return self.last.base.plus(self.first.base, -1)
@@ -122,3 +144,10 @@ class Period:
         counted = self.base
         read = {(False, i) for i, n in enumerate(counted.filled) if n}
         return read | {(True, i) for i, n in enumerate(counted.written) if n}
+
+
+def _begun(head: Head, out: bool, index: int) -> int:
+    """Return how many transfers through a binding's slots were before, as ordinals counted then."""
+    if out:
+        return head.base.written[index] - head.start.written[index]
+    return head.base.filled[index] - head.start.filled[index]

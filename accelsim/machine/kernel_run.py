@@ -107,6 +107,15 @@ class KernelRun:
             form = self._forms[signature, place] = self._numbers.setdefault(about, len(self._numbers))
         return form
 
+    def backs_form(self, index: int) -> int:
+        """Return a number that tiles share whose results are written back alike."""
+        signature = int(self.signatures[index + self.start.tiles])
+        form = self._forms.get((signature, -1))
+        if form is None:
+            about = tuple((b.binding, b.nbytes, b.runs, b.run_bytes) for b in self.job(index).write_backs)
+            form = self._forms[signature, -1] = self._numbers.setdefault(about, len(self._numbers))
+        return form
+
     def at(self, index: int, place: int, key: Key) -> At | None:
         """Return where what fold ``place`` of job ``index`` moves as ``key`` begins, if that matters."""
         return self._place(index)[0][place].get(key) if self.places is not None else None
@@ -135,9 +144,9 @@ class KernelRun:
         self.closed.append({key: h.take() for key, h in self.histograms.items() if h.rows})
         return len(self.closed)
 
-    def repeat_histograms(self, since: int, times: int, keys: set[tuple[bool, int]]) -> None:
-        """Add what the slots of ``keys`` have seen since a turn another ``times`` times."""
-        for window in self.closed[since:]:
+    def repeat_histograms(self, since: int, until: int, times: int, keys: set[tuple[bool, int]]) -> None:
+        """Add what the slots of ``keys`` have seen between two turns another ``times`` times."""
+        for window in self.closed[since:until]:
             for key in keys & window.keys():
                 self.histograms[key].merge(window[key], times)
 

@@ -27,9 +27,10 @@ def leap(
     """Skip the periods that ``period`` says recur."""
     times, since, renewed = period.times, period.first, period.renewed
     recorder, ps = state.recorder, period.ps * times
-    recorder.repeat(since.window, times)
-    recorder.repeat_spans(since.spans, times, period.ps)
-    run.repeat_histograms(since.turns, times, renewed)
+    recorder.repeat(since.window, period.last.window, times)
+    spans = recorder.spans[since.spans : period.last.spans]
+    recorder.repeat_spans(spans, period.distance[2], times, period.ps)
+    run.repeat_histograms(since.turns, period.last.turns, times, renewed)
     again(state, run, period)
     _add_meters(state, units, period)
     for engine, before, after in zip(engines, since.stands, period.last.stands, strict=True):
@@ -37,6 +38,8 @@ def leap(
         if after.move is not None and after.move is before.move:
             figures = [(n - was) * times for was, n in zip(before.figures, after.figures, strict=True)]
             engine.move_on((after.chunk - before.chunk) * times, figures, ps)
+        if before.waits == after.waits:
+            engine.wait_longer((after.stalled_ps - before.stalled_ps) * times)
         if stands:
             engine.nearer(run, period.tiles * times, period.base.results * times)
         if not period.tiles:

@@ -13,26 +13,26 @@ from accelsim.program.program import Binding
 def again(state: State, run: KernelRun, period: Period) -> None:
     """Book what the journal holds of a period another ``period.times`` times.
 
-    Each time all tiles (or folds) are a period further on and all instants later. Accesses of slots that
-    are renewed in every period are in the histograms already.
+    Each time all tiles (or folds) are a period further on and all instants later, from where it recurs first.
+    Accesses of slots that are renewed in every period are in the histograms already.
     """
     renewed = period.renewed
     entries = [
         e
-        for e in state.journal[period.first.journal :]
+        for e in state.journal[period.first.journal : period.last.journal]
         if isinstance(e, Booking) or (e.key[0], e.key[1]) not in renewed
     ]
-    for n in range(1, period.times + 1):
+    tiles, places, ps = period.distance
+    for n in range(period.times):
         for entry in entries:
-            at_ps = entry.at_ps + n * period.ps
-            tile, place = entry.tile + n * period.tiles, entry.place + n * period.folds
+            at_ps = entry.at_ps + ps + n * period.ps
+            tile, place = entry.tile + tiles + n * period.tiles, entry.place + places + n * period.folds
             if isinstance(entry, SlotAccess):
-                box = entry.box if period.tiles else _held(run, entry, place)
-                state.enter_slot(
-                    SlotAccess(run, tile, place, entry.what, entry.key, box, at_ps, entry.reader)
-                )
+                box = entry.box if period.tiles else _held(run, entry, tile, place)
+                key = period.key(entry.key)
+                state.enter_slot(SlotAccess(run, tile, place, entry.what, key, box, at_ps, entry.reader))
                 continue
-            box = _moved(run, entry, tile) if period.tiles else _of_fold(run, entry, place)
+            box = _moved(run, entry, tile) if period.tiles else _of_fold(run, entry, tile, place)
             state.enter(entry._replace(tile=tile, place=place, box=box, at_ps=at_ps))
 
 
@@ -52,16 +52,16 @@ def _whole(run: KernelRun, binding: Binding, tile: int) -> Box:
     return binding.operand.box(run.jobs.tile(tile))
 
 
-def _of_fold(run: KernelRun, entry: Booking | SlotAccess, place: int) -> Box:
-    """Return the box of the same stream of another fold of the tile."""
-    stream = _stream(run, entry, place)
+def _of_fold(run: KernelRun, entry: Booking | SlotAccess, tile: int, place: int) -> Box:
+    """Return the box of the same stream of another fold."""
+    stream = _stream(run, entry, tile, place)
     assert stream.box is not None
     return stream.box
 
 
-def _held(run: KernelRun, entry: SlotAccess, place: int) -> Box:
+def _held(run: KernelRun, entry: SlotAccess, tile: int, place: int) -> Box:
     """Return the box of the same stream of another fold, as seen from its slot's corner."""
-    job = run.job(entry.tile - run.start.tiles)
+    job = run.job(tile - run.start.tiles)
     out, index, _ = entry.key
     if out:
         result = job.result_of(place)
@@ -69,11 +69,11 @@ def _held(run: KernelRun, entry: SlotAccess, place: int) -> Box:
         whole = next(b.box for b in result.write_backs if b.binding == index)
     else:
         whole = run.kernel.reads[index].operand.box(job.tile)
-    return at_origin(_of_fold(run, entry, place), whole)
+    return at_origin(_of_fold(run, entry, tile, place), whole)
 
 
-def _stream(run: KernelRun, entry: Booking | SlotAccess, place: int) -> Stream:
-    fold = run.job(entry.tile - run.start.tiles).folds[place]
+def _stream(run: KernelRun, entry: Booking | SlotAccess, tile: int, place: int) -> Stream:
+    fold = run.job(tile - run.start.tiles).folds[place]
     kind, index = entry.what
     if kind == "load":
         assert fold.load is not None

@@ -69,8 +69,6 @@ class Camera:
     def _fold(self, tile: int, place: int) -> Shot:
         if self.place is not None and tile == self.tile:
             return 0, self.run.kinds(tile)[place], place - self.place
-        if tile == self.tile:  # alike, as a skip compares the tiles from here on
-            return 0, place
         return tile - self.tile, self.run.fold_form(tile, place), place
 
     def _units(self, units: KernelSteps) -> Shot:

@@ -4,12 +4,14 @@ At the head of a tile, and of a fold inside it, the machine's state is compared 
 heads. Where one is equal, the engine being deterministic, what happened since happens again for as long
 as the tiles (folds) to come are alike. Those periods are skipped: the clock is set forward, sums are added
 as often, accesses of copies that outlive a period are booked one by one. Loops nest: heads before a skip
-stay known, so that the loop around it is found as well.
+stay known, so that the loop around it is found as well, and so do loops, as what follows may be alike to one
+that was gone through before.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +20,7 @@ from accelsim.machine.drain import Drain
 from accelsim.machine.heads import Engine, Head, Period, SlotCopies, Stand
 from accelsim.machine.kernel_run import KernelRun
 from accelsim.machine.leap import leap
+from accelsim.machine.loops import REMEMBERED, Kinds, Loop, Seen, as_before
 from accelsim.machine.snapshot import Camera, Shot
 from accelsim.machine.state import State
 from accelsim.program.jobs import Base
@@ -28,8 +31,8 @@ if TYPE_CHECKING:
 
 LEAST_TILES = 5  # fewer cannot hold two equal heads and a period to skip
 LEAST_FOLDS = 5
-REMEMBERED = 12  # heads of equal state that later ones are compared with
-Known = dict[Shot, list[Head]]
+Known = dict[Shot, Seen]
+Loops = defaultdict[Shot, dict[Kinds, Loop]]
 
 
 class Steady:
@@ -47,6 +50,8 @@ class Steady:
         self.folds_skipped = 0
         self._tiles: Known = {}
         self._folds: Known = {}
+        self._loops: Loops = defaultdict(dict)  # of the folds of tiles like the one in hand
+        self._by_kind: dict[int, Loops] = {}
 
     def _traced(self) -> bool:
         histogram, kernel = self.state.recorder.histogram, self.run.kernel
@@ -54,14 +59,20 @@ class Steady:
 
     def tile_head(self, units: KernelSteps) -> None:
         """Look at the state before the tile in hand, and skip the tiles that are bound to recur."""
-        self._folds = {}
+        self._folds, self._loops = {}, self._loops_of(units.tile)
         jobs = self.run.jobs
         if not self.on or len(jobs) < LEAST_TILES or units.tile + 2 >= self.run.count:
             return
         if self.engines[0].goes_on_alone(self.run, False):
             return
-        found = self._look(units, None, self._tiles, jobs.base(units.tile + self.run.start.tiles))
-        self.skipped += found.tiles * found.times if found is not None else 0
+        self.skipped += self._look(units, None, self._tiles, jobs.base(units.tile + self.run.start.tiles))
+
+    def _loops_of(self, tile: int) -> Loops:
+        """Return the loops that folds of alike tiles went through."""
+        if self.run.places is not None:
+            return defaultdict(dict)
+        signature = int(self.run.signatures[tile + self.run.start.tiles])
+        return self._by_kind.setdefault(signature, defaultdict(dict))
 
     def fold_head(self, units: KernelSteps) -> None:
         """Look at the state before a fold, and skip the folds of its tile that are bound to recur."""
@@ -71,8 +82,7 @@ class Steady:
         if self.engines[0].goes_on_alone(self.run, True):
             return
         base = self.run.jobs.base_at(units.tile + self.run.start.tiles, job, units.place)
-        found = self._look(units, units.place, self._folds, base)
-        self.folds_skipped += found.folds * found.times if found is not None else 0
+        self.folds_skipped += self._look(units, units.place, self._folds, base)
 
     def why_not(self) -> str:
         """Return why nothing of the kernel was skipped; empty if something was."""
@@ -88,20 +98,76 @@ class Steady:
             return "few tiles"
         return "no two equal states with alike tiles to follow"
 
-    def _look(self, units: KernelSteps, place: int | None, known: Known, base: Base) -> Period | None:
+    def _look(self, units: KernelSteps, place: int | None, known: Known, base: Base) -> int:
+        """Skip what recurs from the head in hand on, and return how many tiles, or folds, that were."""
         shot = self.camera.take(units, base, place)
-        head = self._head(units, place, base)
-        heads = known.setdefault(shot, [])
-        found = None
-        for earlier in reversed(heads):
-            found = self._period(units, earlier, head)
-            if found is not None:
-                leap(self.state, self.drain, self.engines, self.run, units, found)
-                head = self._head(units, place and units.place, head.base.plus(found.base, found.times))
+        seen = known.setdefault(shot, Seen())
+        loops = self._loops[shot] if place is not None else seen.loops
+        head, skipped = self._head(units, place, base), 0
+        loop = self._loop(units, seen.heads[-1], head) if seen.heads else None
+        periods = (self._period(units, earlier, head) for earlier in reversed(seen.heads))
+        found = next((p for p in periods if p is not None), None) or self._again(units, loops, head)
+        while found is not None:
+            leap(self.state, self.drain, self.engines, self.run, units, found)
+            skipped += (found.tiles or found.folds) * found.times
+            place = None if place is None else units.place
+            head = self._head(units, place, head.base.plus(found.base, found.times))
+            found = self._again(units, loops, head)
+        if loop is not None and len(loops) < REMEMBERED:
+            loops.setdefault(loop.kinds, loop)
+        seen.add(head)
+        return skipped
+
+    def _loop(self, units: KernelSteps, first: Head, last: Head) -> Loop | None:
+        """Return what lies between two heads of equal state as a loop, if it is one that can recur."""
+        period = Period(first, last, 1, last)
+        stands = list(zip(first.stands, last.stands, strict=True))
+        if not self._closes(period, stands) or any(after.move is not None for _, after in stands):
+            return None
+        if period.tiles:
+            under_way = 1 + _ahead(
+                stands
+            )  # tiles that are begun, or filled: after it, others stand in their place
+            found = self._kinds_of_tiles(first.tile, period.tiles + under_way)
+        else:
+            under_way = 1
+            found = self._kinds_of_folds(units, first.place, period.folds + under_way)
+        if found[:under_way] != found[-under_way:]:
+            return None
+        return Loop(first, last, found)
+
+    def _again(self, units: KernelSteps, loops: Mapping[Kinds, Loop], head: Head) -> Period | None:
+        """Return a loop that was gone through before and recurs from the head in hand on."""
+        timer = self.state.sim.next_timer()
+        for loop in loops.values():
+            most = (timer - 1) // loop.ps if timer is not None else len(self.run.jobs)
+            most = self._repeats(units, loop, head, most)
+            if not most:
+                continue
+            counted = loop.last.base.plus(loop.first.base, -1)
+            period = as_before(loop, head, most, [self._counts(engine, counted) for engine in self.engines])
+            if period is not None:
+                return period
+        return None
+
+    def _repeats(self, units: KernelSteps, loop: Loop, head: Head, most: int) -> int:
+        """Return how often, up to ``most``, the kinds from the head in hand on are those of a loop."""
+        times, length = 0, len(loop.kinds)
+        while times < most:
+            if loop.tiles:
+                ahead = self._kinds_of_tiles(head.tile + times * loop.tiles, length)
+            else:
+                ahead = self._kinds_of_folds(units, head.place + times * loop.folds, length)
+            if ahead != loop.kinds:
                 break
-        heads.append(head)
-        del heads[:-REMEMBERED]
-        return found
+            times += 1
+        return times
+
+    def _kinds_of_tiles(self, tile: int, length: int) -> Kinds:
+        return tuple(self.run.signatures[tile : tile + length].tolist())
+
+    def _kinds_of_folds(self, units: KernelSteps, place: int, length: int) -> Kinds:
+        return tuple(self.run.kinds(units.tile)[place : place + length])
 
     def _head(self, units: KernelSteps, place: int | None, base: Base) -> Head:
         state = self.state
@@ -112,6 +178,7 @@ class Steady:
             stands=tuple(self._stand(e, units, place is not None, base) for e in self.engines),
             slots=self._slots(base),
             base=base,
+            start=self.run.start,
             window=state.recorder.turn(),
             spans=len(state.recorder.spans),
             journal=len(state.journal),
@@ -129,14 +196,29 @@ class Steady:
         still = None
         if engine.blocked(run):
             still = (stage, index, tile + run.start.tiles if here else tile, place, chunk, *rest)
+        unwritten = place
         if inside and here and not from_here and engine.name == "dma.write":
             place -= base.results - int(run.jobs.results_before[tile + run.start.tiles])
+        if here and engine.name == "dma.write":
+            rest = [*rest, self._behind(units, tile, unwritten, inside)]
+        waited = engine.waits, engine.meters()[1]
         until = until + run.start.tiles if until is not None else None
         ahead, results = from_here if here else 0, engine.results_to_come(run)
         if moved is None:
-            return Stand((stage, index, from_here, place, chunk, *rest), still, ahead, until, results)
+            return Stand(
+                (stage, index, from_here, place, chunk, *rest), still, ahead, *waited, until, results
+            )
         moving = (stage, index, from_here, place, None, *rest)
-        return Stand(moving, still, ahead, until, results, moved, engine.chunk, moved.figures())
+        return Stand(moving, still, ahead, *waited, until, results, moved, engine.chunk, moved.figures())
+
+    def _behind(self, units: KernelSteps, tile: int, place: int, inside: bool) -> Shot:
+        """Return what is to be written back of tiles, or results, that the unit is through with."""
+        run = self.run
+        tiles = tuple(run.backs_form(t) for t in range(tile, units.tile))
+        if not inside or tile != units.tile:
+            return tiles
+        done = [r for r in run.job(tile).results[place:] if r.last < units.place]
+        return tuple(tuple(b.nbytes for b in r.write_backs) for r in done)
 
     def _slots(self, base: Base) -> SlotCopies:
         """Return when the bytes in each binding's slots were written and read, from now on."""
@@ -159,14 +241,10 @@ class Steady:
 
     def _period(self, units: KernelSteps, first: Head, last: Head) -> Period | None:
         """Return how often what happened between two heads of equal state recurs; None: it does not."""
-        period = Period(first, last, 1)
-        whole_cycles = period.ps * self.state.machine.clock_hz % PS_PER_S == 0
-        if period.ps <= 0 or not whole_cycles or first.fired != last.fired:
-            return None
+        period = Period(first, last, 1, last)
         stands = list(zip(first.stands, last.stands, strict=True))
-        for engine, (before, after) in zip(self.engines, stands, strict=True):
-            if not self._goes_with(engine, before, after, period.base):
-                return None
+        if not self._closes(period, stands):
+            return None
         times = self._times_of_tiles(period, stands) if period.tiles else self._times_of_folds(units, period)
         for before, after in stands:
             if before.moving != after.moving and after.results is not None and period.base.results:
@@ -177,9 +255,18 @@ class Steady:
         timer = self.state.sim.next_timer()
         if timer is not None:
             times = min(times, (timer - 1) // period.ps)
-        if times < 1 or any(first.slots.get(key) != last.slots.get(key) for key in period.renewed):
-            return None
-        return Period(first, last, times)
+        return Period(first, last, times, last) if times >= 1 else None
+
+    def _closes(self, period: Period, stands: list[tuple[Stand, Stand]]) -> bool:
+        """Return whether a stretch leads from a state back to it in all that decides what follows."""
+        first, last = period.first, period.last
+        whole_cycles = period.ps * self.state.machine.clock_hz % PS_PER_S == 0
+        if period.ps <= 0 or not whole_cycles or first.fired != last.fired:
+            return False
+        for engine, (before, after) in zip(self.engines, stands, strict=True):
+            if not self._goes_with(engine, before, after, period.base):
+                return False
+        return all(first.slots.get(key) == last.slots.get(key) for key in period.renewed)
 
     def _goes_with(self, engine: Engine, before: Stand, after: Stand, counted: Base) -> bool:
         """Return whether an engine goes along with the loop, or stands still throughout."""
@@ -187,12 +274,16 @@ class Steady:
             return before.move is after.move
         if before.still is None or before.still != after.still:
             return False
+        return not self._counts(engine, counted)
+
+    def _counts(self, engine: Engine, counted: Base) -> bool:
+        """Return whether a loop that counts so much has the engine go through this kernel's transfers."""
         moved = counted.fills if engine.name == "dma.read" else counted.backs
-        return not (moved and engine.run_ is self.run)
+        return bool(moved) and engine.run_ is self.run
 
     def _times_of_tiles(self, period: Period, stands: list[tuple[Stand, Stand]]) -> int:
         tile, per = period.last.tile, period.tiles
-        ahead = max(after.ahead if before.moving == after.moving else 0 for before, after in stands)
+        ahead = _ahead(stands)
         until = min(
             (a.until - 1 for b, a in stands if a.until is not None and b.still == a.still),
             default=len(self.run.jobs),
@@ -200,10 +291,15 @@ class Steady:
         kinds = self.run.signatures
         unlike = np.flatnonzero(kinds[tile:] != kinds[tile - per : kinds.size - per])
         end = tile + int(unlike[0]) if unlike.size else int(kinds.size)
-        return min((end - max(0, ahead) - 1 - tile) // per, (until - tile) // per)
+        return min((end - ahead - 1 - tile) // per, (until - tile) // per)
 
     def _times_of_folds(self, units: KernelSteps, period: Period) -> int:
         kinds = self.run.kinds(units.tile)
         place, per = period.last.place, period.folds
         end = next((i for i in range(place, len(kinds)) if kinds[i] != kinds[i - per]), len(kinds))
         return (end - 1 - place) // per
+
+
+def _ahead(stands: list[tuple[Stand, Stand]]) -> int:
+    """Return how many tiles the engines that go along are ahead."""
+    return max(0, *(after.ahead for before, after in stands if before.moving == after.moving), 0)

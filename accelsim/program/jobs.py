@@ -110,7 +110,7 @@ class Fold:
     result: Tile | None = None
 
     def shape(self, of_reads: bool = True) -> tuple[object, ...]:
-        """Return all of it but where its boxes lie, and how long those are that it reads unless ``of_reads``."""
+        """Return all of it but where its boxes lie; unless ``of_reads``, nor the lengths of read ones."""
         read = _shape if of_reads else _moved
         return (
             self.cycles,

@@ -24,12 +24,13 @@ from accelsim.program.gemm_folds import (
     parked_rows,
     results_per_tile,
 )
-from accelsim.program.jobs import Base, Result, TileJob, Transfer
+from accelsim.program.jobs import Base, Fold, Result, TileJob, Transfer
 from accelsim.program.program import Binding, Kernel, Panel, Side
 from accelsim.program.ranges import tiles_of, tiles_per_panel
 from accelsim.program.signatures import alike
 
 START = Base(0, 0, 0, 0, (), ())
+REMEMBERED = 8  # tiles whose folds are kept: those in hand and ahead
 
 
 def transfer(binding: Binding, index: int, box: Box, ordinal: int, wait_tile: int = -1) -> Transfer:
@@ -67,6 +68,7 @@ class Jobs(ABC):
         self.fills_before: Int = np.sum([f.before for f in self.fills], axis=0, dtype=np.int64)
         if not self.fills:
             self.fills_before = np.zeros(count + 1, dtype=np.int64)
+        self._made: dict[int, TileJob] = {}
         self.depth = min((len(b.slots) for b in kernel.writes if b.place == "buffered"), default=0)
 
     def __len__(self) -> int:
@@ -83,9 +85,33 @@ class Jobs(ABC):
         """Return the ranges of tile ``i``."""
         return {name: r for s in self.sides for name, r in s.tiles[int(s.at[i])].items()}
 
-    @abstractmethod
     def job(self, i: int, start: Base = START) -> TileJob:
-        """Return job ``i``."""
+        """Return job ``i``.
+
+        What does not count from ``start`` on is made once for the tiles last asked for.
+        """
+        job, known = self._job(i, start), self._made.pop(i, None)
+        if known is None:
+            job.folds = self._folds(i, job)
+        else:
+            job.folds, job.fold_kinds = known.folds, known.kinds
+        self._add_results(job, i, start)
+        self._made[i] = job
+        if len(self._made) > REMEMBERED:
+            del self._made[next(iter(self._made))]
+        return job
+
+    @abstractmethod
+    def _job(self, i: int, start: Base) -> TileJob:
+        """Return job ``i`` without its folds and results."""
+
+    @abstractmethod
+    def _folds(self, i: int, job: TileJob) -> list[Fold]:
+        """Return the folds of job ``i``."""
+
+    @abstractmethod
+    def _add_results(self, job: TileJob, i: int, start: Base) -> None:
+        """Add the results of the folds of job ``i``."""
 
     def base(self, i: int) -> Base:
         """Return what the tiles before ``i`` have counted up to."""
@@ -291,17 +317,19 @@ class GemmJobs(Jobs):
         )
         self.backed = sum(1 for w in kernel.writes if w.place == "buffered")
 
-    def job(self, i: int, start: Base = START) -> TileJob:
-        tile = self.tile(i)
-        job = self._new_job(i, tile, start, self.reads)
-        job.folds = gemm_folds(self.kernel, self.array, self._place(i, tile), self.parked)
+    def _job(self, i: int, start: Base) -> TileJob:
+        return self._new_job(i, self.tile(i), start, self.reads)
+
+    def _folds(self, i: int, job: TileJob) -> list[Fold]:
+        return gemm_folds(self.kernel, self.array, self._place(i, job.tile), self.parked)
+
+    def _add_results(self, job: TileJob, i: int, start: Base) -> None:
         first = 0
         for place, fold in enumerate(job.folds):
             if fold.result is not None:
                 parts = dict.fromkeys(range(len(self.kernel.writes)), fold.result)
                 self._add_result(job, i, first, place, parts, start)
                 first = place + 1
-        return job
 
     def widest(self) -> list[int]:
         return [0, int(np.argmax(self.at["k"]))]

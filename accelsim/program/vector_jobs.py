@@ -10,7 +10,7 @@ import numpy as np
 from accelsim.geometry import Tile, ceil_div, volume
 from accelsim.program.fills import Int, SideTiles
 from accelsim.program.jobs import Base, Fold, Stream, TileJob, stream_of
-from accelsim.program.nests import START, Jobs, follows
+from accelsim.program.nests import Jobs, follows
 from accelsim.program.program import Binding, Kernel
 from accelsim.program.ranges import tiles_of
 
@@ -62,18 +62,23 @@ class VectorJobs(Jobs):
         self.results_before = np.cumsum(results)
         self.backs_before = tuple(np.cumsum(b) for b in backs)
 
-    def job(self, i: int, start: Base = START) -> TileJob:
-        walk = self.passes[i // self.slabs]
-        slab = self.tile(i)
-        job = self._new_job(i, slab, start, walk.reads)
-        ends = i % self.slabs == self.slabs - 1
-        ready: dict[int, Tile] = {
-            w: slab if self.per_slab[w] else self.whole for w in walk.writes if self.per_slab[w] or ends
-        }
-        job.folds = [_vector_fold(self.kernel, slab, walk, ready, self.lanes)]
+    def _job(self, i: int, start: Base) -> TileJob:
+        return self._new_job(i, self.tile(i), start, self.passes[i // self.slabs].reads)
+
+    def _folds(self, i: int, job: TileJob) -> list[Fold]:
+        walk, ready = self.passes[i // self.slabs], self._ready(i, job.tile)
+        return [_vector_fold(self.kernel, job.tile, walk, ready, self.lanes)]
+
+    def _add_results(self, job: TileJob, i: int, start: Base) -> None:
+        ready = self._ready(i, job.tile)
         if ready:
             self._add_result(job, i, 0, 0, ready, start)
-        return job
+
+    def _ready(self, i: int, slab: Tile) -> dict[int, Tile]:
+        """Return which part of each write binding is complete with job ``i``."""
+        ends = i % self.slabs == self.slabs - 1
+        writes = self.passes[i // self.slabs].writes
+        return {w: slab if self.per_slab[w] else self.whole for w in writes if self.per_slab[w] or ends}
 
     def _issued_with(self, result: int) -> int:
         tile = int(np.searchsorted(self.results_before, result + 1)) - 1  # one result per job at most

@@ -8,6 +8,7 @@ windows, so that what a stretch of the run added can be added again for every ti
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from accelsim.trace.copies import Histogram
@@ -119,14 +120,14 @@ class Recorder:
         self.window = Window()
         return len(self._closed)
 
-    def repeat(self, since: int, times: int) -> None:
-        """Add what came together since window ``since`` another ``times`` times."""
-        self.window.add(self.sums(since), times)
+    def repeat(self, since: int, until: int, times: int) -> None:
+        """Add what came together in the windows ``since`` to ``until`` another ``times`` times."""
+        self.window.add(self.sums(since, until), times)
 
-    def sums(self, since: int) -> Window:
-        """Return what came together from window ``since`` to the last one closed."""
+    def sums(self, since: int, until: int | None = None) -> Window:
+        """Return what came together from window ``since`` up to ``until``, or the last one closed."""
         whole = Window()
-        for window in self._closed[since:]:
+        for window in self._closed[since:until]:
             whole.add(window)
         return whole
 
@@ -213,20 +214,34 @@ class Recorder:
         self.window.times[("op", part.op, f"stall:{reason}")] += end_ps - start_ps
         self.component_stall(component, reason, part, start_ps, end_ps)
 
-    def repeat_spans(self, since: int, times: int, period_ps: int) -> None:
-        """Mark the spans from number ``since`` on as recurring another ``times`` times.
+    def repeat_spans(self, spans: Sequence[SpanRow], later_ps: int, times: int, period_ps: int) -> None:
+        """Add ``spans`` once more, ``later_ps`` later, and then every ``period_ps``, ``times`` in all.
 
-        A span that recurs already is written out instead, once per recurrence of the outer loop.
+        They become rows that recur; a span that recurs already is written out instead, once per recurrence
+        of the outer loop. Those that were there stay as they are: other stretches may begin among them.
         """
         again = []
-        for i in range(since, len(self.spans)):
-            span = self.spans[i]
-            if span.repeat == 1:
-                self.spans[i] = replace(span, repeat=times + 1, period_ps=period_ps)
+        for span in spans:
+            if span.repeat == 1 and times > 1:
+                again.append(replace(_later(span, later_ps), repeat=times, period_ps=period_ps))
             else:
-                again += [_later(span, n * period_ps) for n in range(1, times + 1)]
+                again += [_later(span, later_ps + n * period_ps) for n in range(times)]
         self.spans += again
 
 
 def _later(span: SpanRow, ps: int) -> SpanRow:
-    return replace(span, queued_ps=span.queued_ps + ps, start_ps=span.start_ps + ps, end_ps=span.end_ps + ps)
+    return SpanRow(  # `replace` takes three times as long
+        span.component,
+        span.category,
+        span.reason,
+        span.part,
+        span.tensor,
+        span.queued_ps + ps,
+        span.start_ps + ps,
+        span.end_ps + ps,
+        span.busy_ps,
+        span.count,
+        span.nbytes,
+        span.repeat,
+        span.period_ps,
+    )

@@ -1,0 +1,83 @@
+"""Loops that a kernel's run went through before: from a state back to it, over a sequence of tiles or folds.
+
+A period that ends at the head in hand recurs as long as what follows is alike. What follows may also be
+alike to an older stretch that began and ended in the same state, such as a row of a nest after the
+shorter last one: that recurs then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from accelsim.machine.heads import Head, Period, Stand
+
+REMEMBERED = 12  # heads of equal state, and loops between them
+Kinds = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """A stretch between two heads of one state.
+
+    ``kinds`` are those of its tiles, or folds, and of the ones that are looked at ahead.
+    """
+
+    first: Head
+    last: Head
+    kinds: Kinds
+
+    @property
+    def tiles(self) -> int:
+        """Tiles of it; 0 if it is one of folds."""
+        return self.last.tile - self.first.tile
+
+    @property
+    def folds(self) -> int:
+        """Folds of it, inside a tile."""
+        return self.last.place - self.first.place
+
+    @property
+    def ps(self) -> int:
+        """How long it lasts."""
+        return self.last.at_ps - self.first.at_ps
+
+
+@dataclass(slots=True)
+class Seen:
+    """What is known of one state: the heads in it, and the loops of tiles that lead back to it."""
+
+    heads: list[Head] = field(default_factory=list)
+    loops: dict[Kinds, Loop] = field(default_factory=dict)
+
+    def add(self, head: Head) -> None:
+        """Remember a head."""
+        self.heads.append(head)
+        del self.heads[:-REMEMBERED]
+
+
+def as_before(loop: Loop, now: Head, most: int, counts: Sequence[bool]) -> Period | None:
+    """Return the loop as a period that recurs from ``now`` on, up to ``most`` times; None: it does not.
+
+    ``counts`` says of each engine whether the loop has it go through transfers of this kernel.
+    """
+    period = Period(loop.first, loop.last, most, now)
+    if any(loop.first.slots.get(key) != now.slots.get(key) for key in period.renewed):
+        return None
+    times = most
+    stands = zip(loop.first.stands, loop.last.stands, now.stands, counts, strict=True)
+    for before, after, here, along in stands:
+        if before.moving == after.moving == here.moving and here.move is None:
+            continue
+        if not _stays(before, after, here, along):
+            return None
+        if here.results is not None and period.base.results:
+            times = min(times, (here.results - 1) // period.base.results)
+        if here.until is not None and period.tiles:
+            times = min(times, (here.until - 1 - now.tile) // period.tiles)
+    return replace(period, times=times) if times >= 1 else None
+
+
+def _stays(before: Stand, after: Stand, here: Stand, along: bool) -> bool:
+    """Return whether an engine stood still all through a loop, and does so here."""
+    return before.still is not None and before.still == after.still and here.still is not None and not along
