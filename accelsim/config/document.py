@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,7 +19,7 @@ from pydantic import BaseModel, ValidationError
 
 from accelsim.config.faults import faults_of
 from accelsim.config.origins import Origins, Place, error
-from accelsim.config.positions import KeyPath, positions
+from accelsim.config.positions import KeyPath, Position, positions
 from accelsim.errors import ConfigError, InputError
 
 Spec = TypeVar("Spec", bound=BaseModel)
@@ -85,8 +86,8 @@ class _Merge:
         """Lay the bases of the file at ``path``, then the file, over what is there."""
         source, label = self._next_source(), shown(path)
         text = read_text(path)
-        data = _parse(text, label)
-        here = {keys: Place(source, label, at) for keys, at in positions(text).items()}
+        data = dict(_parse(text, label))
+        here = {keys: Place(source, label, at) for keys, at in _positions(text).items()}
         line = (*above, path.resolve())
         extends = data.pop("extends", [])
         for keys, base in self._bases(path, extends, here):
@@ -168,7 +169,14 @@ def read_text(path: Path) -> str:
         raise InputError(f"{shown(path)}: cannot be read: {exc.strerror}") from None
 
 
+@lru_cache(maxsize=64)  # a sweep reads the same files for every candidate
+def _positions(text: str) -> dict[KeyPath, Position]:
+    return positions(text)
+
+
+@lru_cache(maxsize=64)
 def _parse(text: str, label: str) -> Table:
+    """Return the table of a text, to be read only."""
     try:
         return tomli.loads(text)
     except tomli.TOMLDecodeError as exc:

@@ -58,6 +58,7 @@ class Plan:
     dram_bytes: int
 
 
+Coded = tuple[list[bytes], tuple[int, ...], tuple[int, ...]]
 Place = tuple[Costs, bytes, Budget, str]  # a kernel, where its operands are, its room, and the ranking
 
 
@@ -110,6 +111,7 @@ class Planner:
             for d, ps in zip(drafts, compute_ps, strict=True)
         ]
         self.residencies = ResidencyPlanner(self.fields, machine, dwells, cyclic, self.given.tensors)
+        self._known: dict[int, Coded] = {}
         self.codes = CodeBook(drafts, self.fields, homes, self.residencies.gaps)
 
     # -- one plan --------------------------------------------------------------------------------
@@ -133,11 +135,20 @@ class Planner:
 
     def _trial(self, number: int, capacity: Mapping[str, int], residency: Residency, ranking: str) -> Trial:
         free = zip(*([c - n for n in residency.usage[g]] for g, c in capacity.items()), strict=True)
-        places = zip(self.costs, self.codes.of(residency), free, strict=True)
+        coded, evicted, least = self._coded(residency)
+        places = zip(self.costs, coded, free, strict=True)
         kernels = [(costs, codes, room, ranking) for costs, codes, room in places]
-        evicted = self._written_back(residency)
-        least = _summed([evicted, *(costs.bound(codes) for costs, codes, _, _ in kernels)])
         return Trial(number, capacity, ranking, residency, kernels, evicted, least, self.key(least))
+
+    def _coded(self, residency: Residency) -> Coded:
+        """Return the codes of all kernels, what is written back to make room, and the least that it costs."""
+        found = self._known.get(id(residency))  # the planner of residencies keeps what it gave
+        if found is None:
+            coded = self.codes.of(residency)
+            evicted = self._written_back(residency)
+            bounds = (costs.bound(codes) for costs, codes in zip(self.costs, coded, strict=True))
+            found = self._known[id(residency)] = coded, evicted, _summed([evicted, *bounds])
+        return found
 
     def cost(self, trial: Trial) -> Key:
         """Return the key of a trial.

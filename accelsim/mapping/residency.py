@@ -10,6 +10,7 @@ is split go their own ways; what not all of them keep is given up by the others 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from operator import attrgetter
 from types import MappingProxyType
 
@@ -57,9 +58,35 @@ class ResidencyPlanner:
         ]
         self.lasting = {x.data.key: dwells.over_the_step(x) for _, parts in surviving for x in parts}
         self._walked: dict[tuple[str, int], Walked] = {}
+        self._planned: dict[tuple[int, ...], Residency] = {}
+
+    @cached_property
+    def _most(self) -> dict[str, int]:
+        """The bytes of whole tensors that each group can have to hold: more room changes nothing."""
+        most = {g: max(used, default=0) for g, used in self.base.usage.items()}
+        for group in most:
+            used = [0] * self.kernels
+            for gap in self.gaps:
+                if group in gap.groups:
+                    used[gap.start : gap.end + 1] = [
+                        n + gap.size[group] for n in used[gap.start : gap.end + 1]
+                    ]
+            most[group] += max(used, default=0)
+            most[group] += sum(size.get(group, 0) for parts in self.surviving for _, size in parts)
+        return most
 
     def plan(self, capacity: Mapping[str, int]) -> Residency:
-        """Return what stays where when each group may hold ``capacity`` bytes of whole tensors."""
+        """Return what stays where when each group may hold ``capacity`` bytes of whole tensors.
+
+        The same object where more room changes nothing: it is to be read only.
+        """
+        enough = {g: min(n, self._most[g]) for g, n in capacity.items()}
+        about = tuple(enough.values())
+        if about not in self._planned:
+            self._planned[about] = self._plan(enough)
+        return self._planned[about]
+
+    def _plan(self, capacity: Mapping[str, int]) -> Residency:
         base = self.base
         kept = {tensor: list(gaps) for tensor, gaps in base.kept.items()}
         usage = {g: list(used) for g, used in base.usage.items()}

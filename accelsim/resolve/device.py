@@ -14,7 +14,7 @@ from accelsim.config.locate import find
 from accelsim.config.origins import Fault, Origins, error
 from accelsim.config.positions import KeyPath
 from accelsim.config.spec import Quantity
-from accelsim.device.laws import Laws, flipped, known_laws, laws
+from accelsim.device.laws import OWN, Laws, flipped, known_laws, laws
 from accelsim.device.mtj import (
     OutOfRange,
     critical_current,
@@ -67,6 +67,10 @@ def load_device(name_or_path: str, temperature_k: float | None = None) -> Device
     return described_device(name_or_path, temperature_k)[0]
 
 
+KNOWN: Final = 256  # devices that are remembered, as the candidates of a sweep have few
+_known: dict[tuple[str, DeviceSpec, float], Device] = {}
+
+
 def described_device(name_or_path: str, temperature_k: float | None) -> tuple[Device, tuple[Sourced, ...]]:
     """Return the device as ``load_device`` does, and the sources of its numbers by key of its file."""
     path = find("devices", name_or_path)
@@ -76,7 +80,12 @@ def described_device(name_or_path: str, temperature_k: float | None) -> tuple[De
     if faults:
         raise error(faults)
     kelvin = spec.reference_temperature if temperature_k is None else temperature_k
-    device = _Resolver(path.stem, spec, origins, kelvin).device()
+    about = path.stem, spec, kelvin
+    device = _known.get(about)
+    if device is None:
+        device = _Resolver(path.stem, spec, origins, kelvin).device()
+        if spec.law == OWN and len(_known) < KNOWN:  # others' laws may be anything
+            _known[about] = device
     return device, _sources(spec, origins)
 
 
@@ -104,8 +113,7 @@ def _one_of(spec: DeviceSpec, origins: Origins, keys: tuple[str, ...]) -> list[F
 
 
 def _law_faults(spec: DeviceSpec, origins: Origins) -> list[Fault]:
-    known = known_laws()
-    if spec.law in known:
+    if spec.law == OWN or spec.law in (known := known_laws()):  # looking for others takes milliseconds
         return []
     hint = did_you_mean(spec.law, known) or f"; there are {', '.join(known)}"
     return [origins.fault(("law",), f'no device laws "{spec.law}"{hint}')]
