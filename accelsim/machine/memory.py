@@ -58,8 +58,8 @@ class Port:
 
     def reserve(self, now: int, hold_ps: int, cause: StallReason) -> tuple[int, StallReason | None]:
         """Return when the service starts, and what the request waits for until then."""
-        waited = self.cause if self.free_ps > now else None
-        start = max(now, self.free_ps)
+        free = self.free_ps
+        waited, start = (self.cause, free) if free > now else (None, now)
         self.free_ps = start + hold_ps
         self.busy_ps += hold_ps
         self.served += 1

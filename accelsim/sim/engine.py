@@ -8,11 +8,12 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from heapq import heappush
 from typing import Any
 
 import numpy as np
 import simpy
-from simpy.events import URGENT
+from simpy.events import NORMAL, URGENT
 
 from accelsim.errors import DeadlockError
 
@@ -55,6 +56,18 @@ class _Timer:
     at_ps: int
     then: Callable[[], None]
     armed: simpy.Event | None = None
+
+
+class _Later(simpy.Event):
+    """What SimPy's Timeout is, with a tag, and put into the queue without the calls that lead there."""
+
+    def __init__(self, env: simpy.Environment, delay: int, tag: Tag) -> None:
+        self.env = env
+        self.callbacks = []
+        self._value = None
+        self._ok = True
+        self.tag = tag
+        heappush(env._queue, (env._now + delay, NORMAL, next(env._eid), self))
 
 
 class Sim:
@@ -136,13 +149,16 @@ class Sim:
         """Return an event that fires ``ps`` picoseconds from now; ``tag`` says what then happens."""
         if type(ps) is not int:
             raise TypeError(f"time is whole picoseconds, got {ps!r}")
-        event = self.env.timeout(ps)
-        event.tag = tag  # type: ignore[attr-defined]
-        return event
+        if ps < 0:
+            raise ValueError(f"{ps} ps from now has passed")
+        return _Later(self.env, ps, tag)
 
     def at(self, ps: int, tag: Tag = None) -> simpy.Event:
         """Return an event that fires at the instant ``ps``, now if that has passed."""
-        return self.delay(max(0, ps - self.now), tag)
+        if type(ps) is not int:
+            raise TypeError(f"time is whole picoseconds, got {ps!r}")
+        wait = ps - self.env._now
+        return _Later(self.env, wait if wait > 0 else 0, tag)  # type: ignore[arg-type]  # whole, as all times
 
     def event(self, tag: Tag = None) -> simpy.Event:
         """Return an event that someone will let succeed."""
