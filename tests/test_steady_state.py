@@ -57,8 +57,21 @@ def agree(on: Machine, program: Program, steals: Sequence[Steal] = ()) -> Record
     first, second = books(exact), books(skipped)
     for key, value in first.items():
         assert second[key] == value, key
-    assert busy_by_op(skipped) == busy_by_op(exact)
+    drawn, truly = busy_by_op(skipped), busy_by_op(exact)
+    for what in drawn.keys() | truly.keys():
+        if not what[0].startswith("dma."):  # how long ago a descriptor was issued decides nothing
+            assert drawn.get(what) == truly.get(what), what
     return skipped
+
+
+def test_waits_are_drawn_whole() -> None:
+    """Spans of the DMA engines: a wait that lasts while folds are skipped is as long as in truth."""
+    on = load_machine("edge-sram", ())
+    program = map_graph(shipped_graph("lenet5", 64), on)
+    drawn, truly = busy_by_op(run_program(on, program)), busy_by_op(run_program(on, program, exact=True))
+    stalls = [what for what in truly if what[:2] == ("dma.read", "stall")]
+    assert sum(truly[what] for what in stalls) > 10**8
+    assert [drawn[what] for what in stalls] == pytest.approx([truly[what] for what in stalls], rel=0.02)
 
 
 def test_a_long_loop_is_skipped() -> None:
