@@ -31,6 +31,7 @@ class CodeBook:
 
     def __init__(self, drafts: list[Draft], fields: Fields, homes: Homes, gaps: list[Gap]) -> None:
         self.homes = homes
+        self.single = {group[0]: n for n, group in enumerate(homes.groups) if len(group) == 1}
         self.keys = {keys[0]: (tensor, keys) for tensor, keys in fields.keys.items()}
         reads: dict[tuple[str, int], list[int]] = {}
         writes: dict[tuple[str, int], list[int]] = {}
@@ -81,4 +82,7 @@ class CodeBook:
         return [found[first:end] for first, end in self.slices]
 
     def _home(self, key: str, groups: Mapping[str, str]) -> int:
-        return self.homes.number(tuple([groups[k] for k in self.keys[key][1]]))
+        keys = self.keys[key][1]
+        if len(keys) == 1:  # nearly always
+            return self.single[groups[key]]
+        return self.homes.number(tuple([groups[k] for k in keys]))
