@@ -57,21 +57,8 @@ def agree(on: Machine, program: Program, steals: Sequence[Steal] = ()) -> Record
     first, second = books(exact), books(skipped)
     for key, value in first.items():
         assert second[key] == value, key
-    drawn, truly = busy_by_op(skipped), busy_by_op(exact)
-    for what in drawn.keys() | truly.keys():
-        if not what[0].startswith("dma."):  # how long ago a descriptor was issued decides nothing
-            assert drawn.get(what) == truly.get(what), what
+    assert busy_by_op(skipped) == busy_by_op(exact)
     return skipped
-
-
-def test_waits_are_drawn_whole() -> None:
-    """Spans of the DMA engines: a wait that lasts while folds are skipped is as long as in truth."""
-    on = load_machine("edge-sram", ())
-    program = map_graph(shipped_graph("lenet5", 64), on)
-    drawn, truly = busy_by_op(run_program(on, program)), busy_by_op(run_program(on, program, exact=True))
-    stalls = [what for what in truly if what[:2] == ("dma.read", "stall")]
-    assert sum(truly[what] for what in stalls) > 10**8
-    assert [drawn[what] for what in stalls] == pytest.approx([truly[what] for what in stalls], rel=0.02)
 
 
 def test_a_long_loop_is_skipped() -> None:
@@ -143,12 +130,17 @@ graphs = st.one_of(
 def test_random_nests_agree(data: st.DataObject, graph: Graph, on: Machine) -> None:
     """Ports, subbanks, latencies that share no factor, clocks of odd periods, SRAM and MRAM, DMA depths.
 
-    A third of the machines may have write buffers and banks that serve by address.
+    A third of the machines may have write buffers and banks that serve by address, a quarter a bank that
+    is taken at intervals.
     """
     if data.draw(st.integers(0, 2)) == 0:
         on = data.draw(fronted(on))
+    steals = []
+    if data.draw(st.integers(0, 3)) == 0:
+        group = data.draw(st.sampled_from(sorted(on.banks)))
+        steals = [Steal(group, data.draw(st.integers(30_000, 3_000_000)), data.draw(st.integers(1, 9_001)))]
     program = data.draw(programs(graph, on))
-    recorder = agree(on, program)
+    recorder = agree(on, program, steals)
     event("tiles skipped" if recorder.tiles_skipped else "no tiles skipped")
     event("folds skipped" if recorder.folds_skipped else "no folds skipped")
     event(f"interleave {on.interleave}, {sum(b.buffer is not None for b in on.banks.values())} buffers")

@@ -67,7 +67,9 @@ class BlockCamera(Camera):
 
     def _engine(self, engine: Engine, index: int) -> Shot:
         stage, kernel, _, *rest = engine.standing(self.run)
-        return (stage,) if stage == "done" else (stage, kernel - index, *rest)
+        if stage == "done":
+            return (stage,)
+        return stage, kernel - index, *rest, engine.waited_ps, engine.ages(None)
 
     def _under_way(self, run: KernelRun, index: int) -> Shot:
         counters = (run.fills, run.consumed, run.tiles, run.results, run.write_backs)

@@ -45,6 +45,7 @@ class DmaEngine:
         self._busy_since = -1
         self._waiting_since: tuple[int, int] | None = None
         self.waits = 0  # begun
+        self.under_way: list[Move] = []
         self._longer_ps = 0  # of the wait in hand: stalls that were skipped
 
     def _slot(self) -> Steps:
@@ -113,6 +114,17 @@ class DmaEngine:
         if self._waiting_since is not None:
             since, busy = self._waiting_since
             self._waiting_since = since, busy + busy_ps
+
+    @property
+    def waited_ps(self) -> int:
+        """How long the wait in hand has been a stall, with what was skipped: what its span begins with."""
+        return self._stalled(self.state.sim.now) + self._longer_ps if self._waiting_since is not None else 0
+
+    def ages(self, but: Move | None) -> tuple[tuple[int, ...], ...]:
+        """Return how long the transfers under way have been, ``but`` one, and what their ends will book."""
+        now = self.state.sim.now
+        moves = (m for m in self.under_way if m is not but)
+        return tuple((now - m.issued_ps, *m.figures(), m.buffered, m.forwarded) for m in moves)
 
     def wait_longer(self, stalled_ps: int) -> None:
         """Note a stall that was skipped in the middle of the present wait; it is among the meters already."""
@@ -232,6 +244,7 @@ class DmaEngine:
 
     def _close(self, run: KernelRun, binding: Binding, move: Move, fills: bool) -> None:
         """Enter what a transfer moved: words of its bank, and a span each of bank and DRAM."""
+        self.under_way.remove(move)
         state, part, tensor = self.state, run.parts[binding.op], binding.data.tensor
         into: Action = "write" if fills else "read"
         words = move.bank.count
@@ -307,6 +320,7 @@ class FillEngine(DmaEngine):
         number = len(run.fill_times)
         run.fill_times.append(FillTimes(state.sim.now))
         move = Move(self._chunks(fill, run.kernel.reads[fill.binding]), state.sim.now)
+        self.under_way.append(move)
         part = run.parts[run.kernel.reads[fill.binding].op]
         self._count(part, run.kernel.reads[fill.binding].data.role, "read", self._dram_bytes(fill))
         self._place(run, run.kernel.reads[fill.binding], fill, run.start.filled, move)

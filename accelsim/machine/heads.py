@@ -31,6 +31,13 @@ class Engine(Protocol):
         """Note a stall that was skipped in the middle of the present wait."""
 
     @property
+    def waited_ps(self) -> int:
+        """How long the wait in hand has been a stall."""
+
+    def ages(self, but: Move | None) -> tuple[tuple[int, ...], ...]:
+        """Return how long the transfers under way have been, ``but`` one, and what their ends will book."""
+
+    @property
     def done(self) -> bool:
         """Return whether it has come to the program's end."""
 
@@ -72,11 +79,17 @@ class Stand:
     ahead: int  # tiles from the one in hand; 0 if it is in another kernel
     waits: int  # begun so far
     stalled_ps: int
+    waited_ps: int  # of them in the wait in hand
+    ages: tuple[tuple[int, ...], ...]  # of the transfers under way, but for ``move``
     until: int | None  # tiles that must be done before a blocked one goes on
     results: int | None  # that have yet to come before a blocked one goes on
     move: Move | None = None  # the transfer that it is in the middle of, whatever the chunk
     chunk: int = 0
     figures: tuple[int, ...] = ()
+
+    def since_as(self, other: Stand, wait: bool) -> bool:
+        """Return whether what is under way began as long ago, and so did, if it counts, the wait in hand."""
+        return self.ages == other.ages and (not wait or self.waited_ps == other.waited_ps)
 
 
 @dataclass(frozen=True, slots=True)

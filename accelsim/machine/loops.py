@@ -67,6 +67,8 @@ def as_before(loop: Loop, now: Head, most: int, counts: Sequence[bool]) -> Perio
     times = most
     stands = zip(loop.first.stands, loop.last.stands, now.stands, counts, strict=True)
     for before, after, here, along in stands:
+        if not here.since_as(after, wait=before.waits != after.waits):
+            return None
         if before.moving == after.moving == here.moving and here.move is None:
             continue
         if not _stays(before, after, here, along):

@@ -98,6 +98,8 @@ class Camera:
         items = [drain.item, *drain.queue] if drain.item is not None else list(drain.queue)
         folds: dict[int, DrainFold] = {id(i.fold): i.fold for i in items if i.fold is not None}
         partial = [f for waiting in drain.partial_sums.values() for f in waiting]
+        folds_here = self.run.job(self.tile).folds
+        block = folds_here[self.place or 0].block if folds_here else ()
         return (
             drain.stage,
             drain.credit.used,
@@ -106,9 +108,12 @@ class Camera:
             tuple(self._ago(ps) for ps in drain.outstanding),
             self._ago(drain.last_done_ps),
             self._ago(drain.vector_free_ps),
-            tuple(sorted(self._fold(f.tile, f.place) for f in partial)),
+            tuple(sorted((*self._fold(f.tile, f.place), f.fold.block == block) for f in partial)),
             drain.full,
-            tuple((self._drained(f), f.partial, f.to_cells) for f in drain.closing),
+            tuple(
+                (self._drained(f), f.partial, f.to_cells, *(s.written_ps() - self.now for s in f.writes))
+                for f in drain.closing
+            ),
         )
 
     def _drained(self, fold: DrainFold) -> Shot:

@@ -201,7 +201,7 @@ class Steady:
             place -= base.results - int(run.jobs.results_before[tile + run.start.tiles])
         if here and engine.name == "dma.write":
             rest = [*rest, self._behind(units, tile, unwritten, inside)]
-        waited = engine.waits, engine.meters()[1]
+        waited = engine.waits, engine.meters()[1], engine.waited_ps, engine.ages(moved)
         until = until + run.start.tiles if until is not None else None
         ahead, results = from_here if here else 0, engine.results_to_come(run)
         if moved is None:
@@ -262,6 +262,8 @@ class Steady:
         first, last = period.first, period.last
         whole_cycles = period.ps * self.state.machine.clock_hz % PS_PER_S == 0
         if period.ps <= 0 or not whole_cycles or first.fired != last.fired:
+            return False
+        if not all(b.since_as(a, wait=b.waits != a.waits) for b, a in stands):
             return False
         for engine, (before, after) in zip(self.engines, stands, strict=True):
             if not self._goes_with(engine, before, after, period.base):

@@ -196,7 +196,9 @@ class StreamRun:
         where = None
         if self.at is not None and self._bank.map is not None:
             where = self.at.layout.phase(self.at.start, self._bank.map, self.at.again)
-        return self.moved.moved, self._done_to, last.done_ps - now if last else None, pending, where
+        m = self.moved
+        booked = m.words, m.narrow, m.buffered, m.forwarded, m.busy_ps  # with its end
+        return m.moved, self._done_to, last.done_ps - now if last else None, pending, where, booked
 
     @property
     def forwards(self) -> bool:

@@ -102,6 +102,7 @@ class WriteBackEngine(DmaEngine):
         number = len(run.backs_done)
         run.backs_done.append(False)
         move = Move(self._chunks(job, binding), state.sim.now)
+        self.under_way.append(move)
         self._place(run, binding, job, run.start.written, move)
         self._count(part, binding.data.role, "write", self._dram_bytes(job))
         self.stage = "descriptor"
