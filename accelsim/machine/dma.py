@@ -344,6 +344,7 @@ class FillEngine(DmaEngine):
         binding = run.kernel.reads[fill.binding]
 
         def arrived() -> None:
+            """Take the bank's port, and go on when the words are through, and in the cells."""
             times = run.fill_times[fill.number]
             now = times.arrived_ps = self.state.sim.now
             name = run, "fill", fill.number

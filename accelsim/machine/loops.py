@@ -23,24 +23,8 @@ class Loop:
     ``kinds`` are those of its tiles, or folds, and of the ones that are looked at ahead.
     """
 
-    first: Head
-    last: Head
+    period: Period
     kinds: Kinds
-
-    @property
-    def tiles(self) -> int:
-        """Tiles of it; 0 if it is one of folds."""
-        return self.last.tile - self.first.tile
-
-    @property
-    def folds(self) -> int:
-        """Folds of it, inside a tile."""
-        return self.last.place - self.first.place
-
-    @property
-    def ps(self) -> int:
-        """How long it lasts."""
-        return self.last.at_ps - self.first.at_ps
 
 
 @dataclass(slots=True)
@@ -61,11 +45,11 @@ def as_before(loop: Loop, now: Head, most: int, counts: Sequence[bool]) -> Perio
 
     ``counts`` says of each engine whether the loop has it go through transfers of this kernel.
     """
-    period = Period(loop.first, loop.last, most, now)
-    if any(loop.first.slots.get(key) != now.slots.get(key) for key in period.renewed):
+    period = replace(loop.period, times=most, at=now)
+    if any(period.first.slots.get(key) != now.slots.get(key) for key in period.renewed):
         return None
     times = most
-    stands = zip(loop.first.stands, loop.last.stands, now.stands, counts, strict=True)
+    stands = zip(period.first.stands, period.last.stands, now.stands, counts, strict=True)
     for before, after, here, along in stands:
         if not here.since_as(after, wait=before.waits != after.waits):
             return None

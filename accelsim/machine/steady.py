@@ -10,6 +10,7 @@ that was gone through before.
 
 from __future__ import annotations
 
+import sys
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -125,26 +126,24 @@ class Steady:
         if not self._closes(period, stands) or any(after.move is not None for _, after in stands):
             return None
         if period.tiles:
-            under_way = 1 + _ahead(
-                stands
-            )  # tiles that are begun, or filled: after it, others stand in their place
+            under_way = 1 + _ahead(stands)  # tiles begun or filled: others stand in their place after it
             found = self._kinds_of_tiles(first.tile, period.tiles + under_way)
         else:
             under_way = 1
             found = self._kinds_of_folds(units, first.place, period.folds + under_way)
         if found[:under_way] != found[-under_way:]:
             return None
-        return Loop(first, last, found)
+        return Loop(period, found)
 
     def _again(self, units: KernelSteps, loops: Mapping[Kinds, Loop], head: Head) -> Period | None:
         """Return a loop that was gone through before and recurs from the head in hand on."""
         timer = self.state.sim.next_timer()
         for loop in loops.values():
-            most = (timer - 1) // loop.ps if timer is not None else len(self.run.jobs)
+            most = (timer - 1) // loop.period.ps if timer is not None else sys.maxsize
             most = self._repeats(units, loop, head, most)
             if not most:
                 continue
-            counted = loop.last.base.plus(loop.first.base, -1)
+            counted = loop.period.base
             period = as_before(loop, head, most, [self._counts(engine, counted) for engine in self.engines])
             if period is not None:
                 return period
@@ -152,12 +151,12 @@ class Steady:
 
     def _repeats(self, units: KernelSteps, loop: Loop, head: Head, most: int) -> int:
         """Return how often, up to ``most``, the kinds from the head in hand on are those of a loop."""
-        times, length = 0, len(loop.kinds)
+        times, length, period = 0, len(loop.kinds), loop.period
         while times < most:
-            if loop.tiles:
-                ahead = self._kinds_of_tiles(head.tile + times * loop.tiles, length)
+            if period.tiles:
+                ahead = self._kinds_of_tiles(head.tile + times * period.tiles, length)
             else:
-                ahead = self._kinds_of_folds(units, head.place + times * loop.folds, length)
+                ahead = self._kinds_of_folds(units, head.place + times * period.folds, length)
             if ahead != loop.kinds:
                 break
             times += 1
