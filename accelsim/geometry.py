@@ -90,7 +90,7 @@ class Operand:
 
     def box(self, tile: Tile) -> Box:
         """Return the box of the operand, in ``shape``, that ``tile`` touches."""
-        return tuple(d.range(tile, s) for d, s in zip(self.dims, self.shape, strict=True))
+        return tuple([d.range(tile, s) for d, s in zip(self.dims, self.shape, strict=True)])
 
 
 def volume(box: Box) -> int:

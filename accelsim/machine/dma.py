@@ -31,6 +31,7 @@ class DmaEngine:
     def __init__(self, state: State) -> None:
         self.state = state
         self.in_flight = 0
+        self._outstanding = state.machine.dma.outstanding
         self.busy_ps = 0
         self.stalled_ps = 0
         self.run_: KernelRun | None = None
@@ -48,12 +49,19 @@ class DmaEngine:
         self.under_way: list[Move] = []
         self._longer_ps = 0  # of the wait in hand: stalls that were skipped
 
-    def _slot(self) -> Steps:
-        """Wait until one more chunk may be in flight."""
-        while self.in_flight >= self.state.machine.dma.outstanding:
-            self.stage = "slot"
-            self._landed = self.state.sim.event((self.name,))
-            yield self._landed
+    @property
+    def _full(self) -> bool:
+        """Whether no more chunks may be in flight."""
+        return self.in_flight >= self._outstanding
+
+    def _slot(self) -> simpy.Event:
+        """Return an event that fires when a chunk is through."""
+        self.stage = "slot"
+        self._landed = self.state.sim.event((self.name,))
+        return self._landed
+
+    def _depart(self) -> None:
+        """Note that one more chunk is in flight."""
         self.in_flight += 1
         if self._busy_since < 0:
             self._busy_since = self.state.sim.now
@@ -330,7 +338,9 @@ class FillEngine(DmaEngine):
         at = FillMark(number, self.tile, self.place, fill.binding, move)
         self.move, self.chunk = move, 0
         while self.chunk < len(move.chunks):
-            yield from self._slot()
+            while self._full:
+                yield self._slot()
+            self._depart()
             dram_bytes, bank_bytes = move.chunks[self.chunk]
             self.chunk += 1
             access = self._dram_access(at.move, "read", dram_bytes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 from accelsim.machine.kernel_run import KernelRun, SlotKey
@@ -111,7 +112,7 @@ class Head:
     fired: int  # timers
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots: what is asked for often is kept
 class Period:
     """What recurs: what happened between two heads, ``times`` times more, from the head ``at`` on."""
 
@@ -146,12 +147,12 @@ class Period:
         out, index, ordinal = key
         return out, index, ordinal + _begun(self.at, out, index) - _begun(self.first, out, index)
 
-    @property
+    @cached_property
     def base(self) -> Base:
         """What one period counts."""
         return self.last.base.plus(self.first.base, -1)
 
-    @property
+    @cached_property
     def renewed(self) -> set[tuple[bool, int]]:
         """The (written?, binding) whose slots hold other tiles after every period."""
         counted = self.base

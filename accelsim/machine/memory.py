@@ -155,6 +155,7 @@ class Bank:
         self._read_delay = spec.read_latency_ps - spec.read_cycle_ps  # after the port is free again
         self.wakes = False  # drowsy words of it, with the next access
         self._costs: dict[tuple[Action, int], tuple[int, int]] = {}
+        self._plain_costs: dict[tuple[Action, int], tuple[int, int, int]] = {}
 
     def words(self, nbytes: int) -> int:
         """Return the words that ``nbytes`` take; a partial word is a whole one."""
@@ -197,20 +198,26 @@ class Bank:
             self._wake()
         if not self.plain:
             return self._serve_parts(action, nbytes, at, moved, space)
-        hold, words = self.cost(action, nbytes)
-        if action == "read":
-            return Service(self._read(self.read_port, hold), hold, words)
-        return Service(self._write(self.write_port, hold), hold, words, self.narrow(nbytes))
+        known = self._plain_costs.get((action, nbytes))
+        if known is None:
+            narrow = self.narrow(nbytes) if action == "write" else 0
+            known = self._plain_costs[(action, nbytes)] = *self.cost(action, nbytes), narrow
+        hold, words, narrow = known
+        read = action == "read"
+        access = self._read(self.read_port, hold) if read else self._write(self.write_port, hold)
+        return Service(access, hold, words, narrow)
 
     def _read(self, port: Port, hold: int) -> Access:
         now = self.sim.now
         start, cause = port.reserve(now, hold, "port_busy")
-        return Access(now, start, start + hold + self._read_delay, cause, port.waking_ps(now, start))
+        wake = port.waking_ps(now, start) if port.wake_ps else 0
+        return Access(now, start, start + hold + self._read_delay, cause, wake)
 
     def _write(self, port: Port, hold: int) -> Access:
         now = self.sim.now
         start, cause = port.reserve(now, hold, self._write_cause)
-        return Access(now, start, start + hold, cause, port.waking_ps(now, start))
+        wake = port.waking_ps(now, start) if port.wake_ps else 0
+        return Access(now, start, start + hold, cause, wake)
 
     def _serve_parts(
         self, action: Action, nbytes: int, at: At | None, moved: int, space: Hashable

@@ -23,6 +23,7 @@ def again(state: State, run: KernelRun, period: Period) -> None:
         if isinstance(e, Booking) or (e.key[0], e.key[1]) not in renewed
     ]
     tiles, places, ps = period.distance
+    moved = _Moved(run)
     for n in range(period.times):
         for entry in entries:
             at_ps = entry.at_ps + ps + n * period.ps
@@ -32,24 +33,34 @@ def again(state: State, run: KernelRun, period: Period) -> None:
                 key = period.key(entry.key)
                 state.enter_slot(SlotAccess(run, tile, place, entry.what, key, box, at_ps, entry.reader))
                 continue
-            box = _moved(run, entry, tile) if period.tiles else _of_fold(run, entry, tile, place)
-            state.enter(entry._replace(tile=tile, place=place, box=box, at_ps=at_ps))
+            box = moved.box(entry, tile) if period.tiles else _of_fold(run, entry, tile, place)
+            state.enter(Booking(run, tile, place, entry.what, entry.binding, box, at_ps, entry.reader))
 
 
-def _moved(run: KernelRun, entry: Booking, tile: int) -> Box:
-    """Return the box of a booking of an alike tile: as far from the tile's own corner."""
-    here = _whole(run, entry.binding, entry.tile)
-    there = _whole(run, entry.binding, tile)
-    if entry.box == here:
-        return there
-    return tuple(
-        (low + to[0] - at[0], high + to[0] - at[0])
-        for (low, high), at, to in zip(entry.box, here, there, strict=True)
-    )
+class _Moved:
+    """The boxes of bookings in alike tiles."""
 
+    def __init__(self, run: KernelRun) -> None:
+        self.jobs = run.jobs
+        self._wholes: dict[tuple[int, int], Box] = {}  # of a binding, by its identity, and a tile
 
-def _whole(run: KernelRun, binding: Binding, tile: int) -> Box:
-    return binding.operand.box(run.jobs.tile(tile))
+    def box(self, entry: Booking, tile: int) -> Box:
+        """Return the box of a booking in ``tile``: as far from the tile's own corner."""
+        here = self._whole(entry.binding, entry.tile)
+        there = self._whole(entry.binding, tile)
+        if entry.box == here:
+            return there
+        return tuple(
+            (low + to[0] - at[0], high + to[0] - at[0])
+            for (low, high), at, to in zip(entry.box, here, there, strict=True)
+        )
+
+    def _whole(self, binding: Binding, tile: int) -> Box:
+        key = id(binding), tile
+        whole = self._wholes.get(key)
+        if whole is None:
+            whole = self._wholes[key] = binding.operand.box(self.jobs.tile(tile))
+        return whole
 
 
 def _of_fold(run: KernelRun, entry: Booking | SlotAccess, tile: int, place: int) -> Box:

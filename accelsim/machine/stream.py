@@ -34,17 +34,20 @@ class _Moved:
 
     def add(self, served: Service, size: int) -> None:
         """Add what ``size`` bytes came to."""
-        access = served.access
-        self.busy_ps += served.busy_ps
-        self.words += served.words
-        self.narrow += served.narrow
-        self.buffered += served.buffered
-        self.forwarded += served.forwarded
+        access, busy_ps, words, narrow, buffered, forwarded, entries = served
+        self.busy_ps += busy_ps
+        self.words += words
         self.moved += size
-        self.first = self.first or access
-        if self.last is None or access.done_ps >= self.last.done_ps:
+        if narrow:
+            self.narrow += narrow
+        if buffered or forwarded:
+            self.buffered += buffered
+            self.forwarded += forwarded
+            self.entries.update(entries)
+        if self.last is None:
+            self.first = self.last = access
+        elif access.done_ps >= self.last.done_ps:
             self.last = access
-        self.entries.update(served.entries)
 
 
 class StreamRun:
@@ -127,9 +130,12 @@ class StreamRun:
 
     def request(self, step: int) -> None:
         """Ask for the chunks that the steps up to ``step`` need, now."""
-        if self.moved.moved < self.nbytes:
-            last = min(step + self._lead, self.steps - 1)
-            self._move_to(-(-self.nbytes * (last + 1) // self.steps), whole=True)
+        moved = self.moved.moved
+        if moved < self.nbytes:
+            upto = min(step + self._lead + 1, self.steps)
+            target = -(-self.nbytes * upto // self.steps)
+            if moved < target:
+                self._move_to(target, whole=True)
 
     def ready(self, step: int) -> Access | None:
         """Return the access that brings the last byte that ``step`` needs; None: nothing to read."""

@@ -109,7 +109,9 @@ class WriteBackEngine(DmaEngine):
         yield state.sim.delay(state.machine.dma.descriptor_latency_ps, (self.name,))
         self.move, self.chunk = move, 0
         while self.chunk < len(move.chunks):
-            yield from self._slot()
+            while self._full:
+                yield self._slot()
+            self._depart()
             dram_bytes, bank_bytes = move.chunks[self.chunk]
             self.chunk += 1
             now = state.sim.now

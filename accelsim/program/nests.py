@@ -83,7 +83,10 @@ class Jobs(ABC):
 
     def tile(self, i: int) -> dict[str, Range]:
         """Return the ranges of tile ``i``."""
-        return {name: r for s in self.sides for name, r in s.tiles[int(s.at[i])].items()}
+        tile: dict[str, Range] = {}
+        for side in self.sides:
+            tile.update(side.tiles[int(side.at[i])])
+        return tile
 
     def job(self, i: int, start: Base = START) -> TileJob:
         """Return job ``i``.

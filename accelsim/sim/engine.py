@@ -231,7 +231,7 @@ class Counter:
 
     def waits(self) -> list[tuple[int, Tag]]:
         """Return the values that are waited for, in order of asking, and by whom."""
-        return [(n, getattr(e, "tag", None)) for n, e in self._waiting]
+        return [(n, getattr(e, "tag", None)) for n, e in self._waiting] if self._waiting else []
 
     def further(self, by: int) -> None:
         """Raise the value, and all that is waited for with it."""

@@ -65,6 +65,7 @@ class Grid:
 
     def __init__(self, box: Box) -> None:
         self.cuts: list[list[int]] = [[low, high] for low, high in box]
+        self._at: list[dict[int, int]] = [{low: 0, high: 1} for low, high in box]  # which cut lies there
         cells = (1,) * len(box)
         self.written = np.full(cells, UNWRITTEN, dtype=np.int64)
         self.touched = np.zeros(cells, dtype=np.int64)
@@ -74,23 +75,38 @@ class Grid:
         """Return the cells of ``box``, cutting the grid where it begins and ends."""
         slices = []
         for axis, (low, high) in enumerate(box):
-            cuts = self.cuts[axis]
             for position in (low, high):
-                if position not in cuts:
+                if position not in self._at[axis]:
                     self._cut(axis, position)
-            slices.append(slice(cuts.index(low), cuts.index(high)))
+            at = self._at[axis]
+            slices.append(slice(at[low], at[high]))
         return tuple(slices)
+
+    def cell(self, box: Box) -> tuple[int, ...] | None:
+        """Return the cell that ``box`` is; None: it is none, or not yet."""
+        found = []
+        for at, (low, high) in zip(self._at, box, strict=True):
+            first = at.get(low)
+            if first is None or at.get(high) != first + 1:
+                return None
+            found.append(first)
+        return tuple(found)
 
     def _cut(self, axis: int, position: int) -> None:
         cuts = self.cuts[axis]
         if not cuts[0] < position < cuts[-1]:
             raise RunError(f"an access reaches index {position} outside of its copy's {cuts[0]}..{cuts[-1]}")
         cell = sum(1 for c in cuts if c < position) - 1
-        cuts.insert(cell + 1, position)
-        again = [*range(cell + 1), *range(cell, len(cuts) - 2)]  # the cell that is cut counts twice
+        self.put_cuts(axis, [*cuts[: cell + 1], position, *cuts[cell + 1 :]])
+        again = [*range(cell + 1), *range(cell, len(cuts) - 1)]  # the cell that is cut counts twice
         self.written = self.written.take(again, axis)
         self.touched = self.touched.take(again, axis)
         self.reads = self.reads.take(again, axis)
+
+    def put_cuts(self, axis: int, cuts: list[int]) -> None:
+        """Set where an axis is cut."""
+        self.cuts[axis] = cuts
+        self._at[axis] = {position: number for number, position in enumerate(cuts)}
 
     def elements(self, where: tuple[slice, ...]) -> Int:
         """Return the elements per cell of a selection."""
@@ -219,10 +235,11 @@ class TrackedCopy:
 
     def write(self, box: Box, at_ps: int) -> None:
         """Note that ``box`` was written anew: a new copy of these bytes begins."""
-        where = self.grid.where(box)
-        self.grid.written[where] = at_ps
-        self.grid.touched[where] = at_ps
-        self.grid.reads[where] = 0
+        grid = self.grid
+        where = grid.cell(box) or grid.where(box)
+        grid.written[where] = at_ps
+        grid.touched[where] = at_ps
+        grid.reads[where] = 0
 
     def write_whole(self, at_ps: int) -> None:
         """Note that all of it was written."""
@@ -241,10 +258,11 @@ class TrackedCopy:
         if self.carried:
             self._late.append((box, at_ps, reader))
             return
-        where = self.grid.where(box)
-        if not self._traced and all(s.stop - s.start == 1 for s in where):
-            self._read_cell(tuple(s.start for s in where), box, at_ps, reader)
+        cell = self.grid.cell(box) if not self._traced else None
+        if cell is not None:
+            self._read_cell(cell, box, at_ps, reader)
             return
+        where = self.grid.where(box)
         written = self.grid.written[where]
         if written.size and int(written.min()) == UNWRITTEN:
             raise self._unwritten(box, at_ps)
@@ -285,11 +303,13 @@ class TrackedCopy:
     def standing(self, now_ps: int) -> tuple[object, ...]:
         """Return when its cells were written and last accessed, from ``now_ps`` on, and how often read."""
         grid = self.grid
-        cuts = tuple(tuple(c) for c in grid.cuts)
-        never = grid.written == UNWRITTEN
-        written = np.where(never, UNWRITTEN, grid.written - now_ps).ravel().tolist()
-        touched = np.where(never, UNWRITTEN, grid.touched - now_ps).ravel().tolist()
-        return cuts, tuple(written), tuple(touched), tuple(grid.reads.ravel().tolist())
+        written, touched = grid.written.ravel().tolist(), grid.touched.ravel().tolist()
+        return (
+            tuple(map(tuple, grid.cuts)),
+            tuple(w - now_ps if w != UNWRITTEN else w for w in written),
+            tuple(t - now_ps if w != UNWRITTEN else w for t, w in zip(touched, written, strict=True)),
+            tuple(grid.reads.ravel().tolist()),
+        )
 
     def later(self, ps: int) -> None:
         """Let it stand for a copy of the same kind, written and read ``ps`` later."""
@@ -300,7 +320,8 @@ class TrackedCopy:
     def settle(self, before: TrackedCopy, step_ps: int) -> None:
         """Enter the reads of a carried copy, written in ``before`` one step of ``step_ps`` earlier."""
         grid = before.grid
-        self.grid.cuts = [list(c) for c in grid.cuts]
+        for axis, cuts in enumerate(grid.cuts):
+            self.grid.put_cuts(axis, list(cuts))
         self.grid.written, self.grid.touched = grid.written - step_ps, grid.touched - step_ps
         self.grid.reads = grid.reads.copy()
         late, self._late, self.carried = self._late, [], False
