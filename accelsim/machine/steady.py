@@ -10,6 +10,7 @@ that was gone through before.
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -216,7 +217,8 @@ class Steady:
         tiles = tuple(run.backs_form(t) for t in range(tile, units.tile))
         if not inside or tile != units.tile:
             return tiles
-        done = [r for r in run.job(tile).results[place:] if r.last < units.place]
+        results = itertools.islice(run.job(tile).results, place, None)
+        done = itertools.takewhile(lambda r: r.last < units.place, results)
         return tuple(tuple(b.nbytes for b in r.write_backs) for r in done)
 
     def _slots(self, base: Base) -> SlotCopies:

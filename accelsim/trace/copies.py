@@ -7,6 +7,7 @@ exact integers.
 
 from __future__ import annotations
 
+import itertools
 import math
 from bisect import bisect_right
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ Int = NDArray[np.int64]
 
 EDGES_PS: Int = np.array(sorted({round(10 ** (k / 10)) for k in range(161)}), dtype=np.int64)
 _EDGES: list[int] = EDGES_PS.tolist()
+FEW = 6  # cells that are read faster one by one
 UNWRITTEN = np.iinfo(np.int64).min
 
 
@@ -91,6 +93,10 @@ class Grid:
                 return None
             found.append(first)
         return tuple(found)
+
+    def box(self, cell: tuple[int, ...]) -> Box:
+        """Return the box of a cell."""
+        return tuple([(cuts[i], cuts[i + 1]) for cuts, i in zip(self.cuts, cell, strict=True)])
 
     def _cut(self, axis: int, position: int) -> None:
         cuts = self.cuts[axis]
@@ -263,6 +269,10 @@ class TrackedCopy:
             self._read_cell(cell, box, at_ps, reader)
             return
         where = self.grid.where(box)
+        if not self._traced and math.prod([s.stop - s.start for s in where]) <= FEW:
+            for cell in itertools.product(*(range(s.start, s.stop) for s in where)):
+                self._read_cell(cell, self.grid.box(cell), at_ps, reader)
+            return
         written = self.grid.written[where]
         if written.size and int(written.min()) == UNWRITTEN:
             raise self._unwritten(box, at_ps)
@@ -292,7 +302,7 @@ class TrackedCopy:
     def _trace(self, where: tuple[slice, ...], at_ps: int, reader: Reader, nbytes: Int) -> None:
         for cell in np.ndindex(nbytes.shape):
             at = tuple(s.start + i for s, i in zip(where, cell, strict=True))
-            box = tuple((cuts[i], cuts[i + 1]) for cuts, i in zip(self.grid.cuts, at, strict=True))
+            box = self.grid.box(at)
             if self.origin:
                 box = tuple((a + base, b + base) for (a, b), (base, _) in zip(box, self.origin, strict=True))
             written, index = int(self.grid.written[at]), int(self.grid.reads[at])
