@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -67,7 +67,6 @@ class Grid:
 
     def __init__(self, box: Box) -> None:
         self.cuts: list[list[int]] = [[low, high] for low, high in box]
-        self._at: list[dict[int, int]] = [{low: 0, high: 1} for low, high in box]  # which cut lies there
         cells = (1,) * len(box)
         self.written = np.full(cells, UNWRITTEN, dtype=np.int64)
         self.touched = np.zeros(cells, dtype=np.int64)
@@ -77,42 +76,41 @@ class Grid:
         """Return the cells of ``box``, cutting the grid where it begins and ends."""
         slices = []
         for axis, (low, high) in enumerate(box):
-            for position in (low, high):
-                if position not in self._at[axis]:
-                    self._cut(axis, position)
-            at = self._at[axis]
-            slices.append(slice(at[low], at[high]))
+            slices.append(slice(self._place(axis, low), self._place(axis, high)))
         return tuple(slices)
+
+    def _place(self, axis: int, position: int) -> int:
+        """Return the number of the cut at ``position``, made if there is none."""
+        cuts = self.cuts[axis]
+        place = bisect_left(cuts, position)
+        if place == len(cuts) or cuts[place] != position:
+            self._cut(axis, place, position)
+        return place
 
     def cell(self, box: Box) -> tuple[int, ...] | None:
         """Return the cell that ``box`` is; None: it is none, or not yet."""
         found = []
-        for at, (low, high) in zip(self._at, box, strict=True):
-            first = at.get(low)
-            if first is None or at.get(high) != first + 1:
+        for cuts, (low, high) in zip(self.cuts, box, strict=True):
+            place = bisect_left(cuts, low)
+            if place + 1 >= len(cuts) or cuts[place] != low or cuts[place + 1] != high:
                 return None
-            found.append(first)
+            found.append(place)
         return tuple(found)
 
     def box(self, cell: tuple[int, ...]) -> Box:
         """Return the box of a cell."""
         return tuple([(cuts[i], cuts[i + 1]) for cuts, i in zip(self.cuts, cell, strict=True)])
 
-    def _cut(self, axis: int, position: int) -> None:
+    def _cut(self, axis: int, place: int, position: int) -> None:
         cuts = self.cuts[axis]
-        if not cuts[0] < position < cuts[-1]:
+        if not 0 < place < len(cuts):
             raise RunError(f"an access reaches index {position} outside of its copy's {cuts[0]}..{cuts[-1]}")
-        cell = sum(1 for c in cuts if c < position) - 1
-        self.put_cuts(axis, [*cuts[: cell + 1], position, *cuts[cell + 1 :]])
-        again = [*range(cell + 1), *range(cell, len(cuts) - 1)]  # the cell that is cut counts twice
-        self.written = self.written.take(again, axis)
-        self.touched = self.touched.take(again, axis)
-        self.reads = self.reads.take(again, axis)
-
-    def put_cuts(self, axis: int, cuts: list[int]) -> None:
-        """Set where an axis is cut."""
-        self.cuts[axis] = cuts
-        self._at[axis] = {position: number for number, position in enumerate(cuts)}
+        cuts.insert(place, position)
+        before = (*(slice(None),) * axis, slice(None, place))
+        after = (*(slice(None),) * axis, slice(place - 1, None))  # the cell that is cut counts twice
+        self.written = np.concatenate((self.written[before], self.written[after]), axis)
+        self.touched = np.concatenate((self.touched[before], self.touched[after]), axis)
+        self.reads = np.concatenate((self.reads[before], self.reads[after]), axis)
 
     def elements(self, where: tuple[slice, ...]) -> Int:
         """Return the elements per cell of a selection."""
@@ -168,6 +166,7 @@ class Histogram:
     def add(self, key: CopyKey, reader: Reader, index: Int, dwell: Int, gap: Int, nbytes: Int) -> None:
         """Add one read of cells: arrays of equal shape, one entry per cell."""
         bins = bin_of(dwell)
+        row, at = Sums(), (-1, -1)
         for i, b, d, g, n in zip(
             index.ravel().tolist(),
             bins.ravel().tolist(),
@@ -176,9 +175,8 @@ class Histogram:
             nbytes.ravel().tolist(),
             strict=True,
         ):
-            row = self.rows.get((key, reader, i, b))
-            if row is None:
-                row = self.rows[(key, reader, i, b)] = Sums()
+            if at != (i, b):
+                at, row = (i, b), self._row(key, reader, i, b)
             row.count += 1
             row.nbytes += n
             row.dwell_byte_ps += n * d
@@ -187,13 +185,17 @@ class Histogram:
     def add_one(self, key: CopyKey, reader: Reader, index: int, dwell: int, gap: int, nbytes: int) -> None:
         """Add one read of one cell."""
         number = max(0, bisect_right(_EDGES, dwell) - 1)
-        row = self.rows.get((key, reader, index, number))
-        if row is None:
-            row = self.rows[(key, reader, index, number)] = Sums()
+        row = self._row(key, reader, index, number)
         row.count += 1
         row.nbytes += nbytes
         row.dwell_byte_ps += nbytes * dwell
         row.gap_byte_ps += nbytes * gap
+
+    def _row(self, key: CopyKey, reader: Reader, index: int, number: int) -> Sums:
+        row = self.rows.get((key, reader, index, number))
+        if row is None:
+            row = self.rows[(key, reader, index, number)] = Sums()
+        return row
 
     def take(self) -> dict[RowKey, Sums]:
         """Return the rows and begin anew."""
@@ -330,8 +332,7 @@ class TrackedCopy:
     def settle(self, before: TrackedCopy, step_ps: int) -> None:
         """Enter the reads of a carried copy, written in ``before`` one step of ``step_ps`` earlier."""
         grid = before.grid
-        for axis, cuts in enumerate(grid.cuts):
-            self.grid.put_cuts(axis, list(cuts))
+        self.grid.cuts = [list(c) for c in grid.cuts]
         self.grid.written, self.grid.touched = grid.written - step_ps, grid.touched - step_ps
         self.grid.reads = grid.reads.copy()
         late, self._late, self.carried = self._late, [], False
