@@ -5,6 +5,7 @@ Import nothing large here or in the scripts that measure: a child's peak memory 
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
 import subprocess
@@ -19,6 +20,7 @@ from pathlib import Path
 from types import TracebackType
 
 LOADED = 0.2  # cores that others keep busy, from which on a figure is called measured under load
+SET_CHILD_SUBREAPER = 36  # of prctl(2)
 RSS_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes of ru_maxrss
 
 
@@ -70,15 +72,21 @@ def measured(command: Sequence[str], env: Mapping[str, str] | None = None, limit
 
 
 class Others:
-    """Context: how many cores were busy meanwhile with what is neither this process nor its children."""
+    """Context: how many cores were busy meanwhile with what is neither this process nor a descendant of it.
+
+    Processes whose parents end before them (a pool's fork server, and so its workers) are adopted: their
+    times would count as others' else.
+    """
 
     cores: float | None = None
 
     def __enter__(self) -> Others:
+        _adopt_orphans()
         self._began = self._now()
         return self
 
     def __exit__(self, *exc: type[BaseException] | BaseException | TracebackType | None) -> None:
+        _await_orphans()
         (busy, own, at), (busy_before, own_before, began) = self._now(), self._began
         if busy is not None and busy_before is not None and at > began:
             self.cores = round(max(0.0, busy - busy_before - own + own_before) / (at - began), 2)
@@ -87,6 +95,24 @@ class Others:
     def _now() -> tuple[float | None, float, float]:
         """Return the seconds that all cores were busy, that we and our children were, and the time."""
         return _busy_s(), sum(os.times()[:4]), time.perf_counter()
+
+
+def _adopt_orphans() -> None:
+    """Become the parent of descendants whose own parents end. Linux only; elsewhere nothing happens."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def _await_orphans(limit_s: float = 5) -> None:
+    """Wait until adopted processes have ended: their times count as ours. No child may be under way."""
+    until = time.perf_counter() + limit_s
+    while time.perf_counter() < until:
+        try:
+            found, _ = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if not found:
+            time.sleep(0.01)
 
 
 def _busy_s() -> float | None:
