@@ -239,6 +239,14 @@ def test_a_walk_passes_its_bytes(data: st.DataObject) -> None:
         assert banks[begin : begin + left].tolist() == banks[then : then + left].tolist()
 
 
+def test_an_empty_box_is_one_byte_at_its_corner() -> None:
+    """A walk along padding alone moves nothing, and divides by nothing."""
+    walk, over = boxed(((8, 64),), (4, 16), ((2, 4), (5, 5)), 1), BankMap(2, 16, 0)
+    assert walk.nbytes == 1
+    assert walk.banks(np.arange(3, dtype=np.int64), over).tolist() == [(8 + 2 * 16 + 5) // 16 % 2] * 3
+    assert walk.phase(0, over, False) == walk.phase(0, over, False)
+
+
 def replace_corner(walk: Layout, further: int) -> Layout:
     """The same walk from further on, in a region that is as much longer."""
     low, size = walk.extents[0]

@@ -206,9 +206,21 @@ def test_ids_differ_by_what_training_is_told(tmp_path: Path) -> None:
         path.write_text(path.read_text().replace(old, new))
         found.append(point_id(sweep.machine, capture(sweep).of(sweep.machine)[0]))
     (work,) = capture(sweep).of(sweep.machine)
+    assert work.training is not None
+    found.append(point_id(sweep.machine, replace(work, training=replace(work.training, torch="1.0"))))
     found.append(point_id(sweep.machine, replace(work, training=None)))
 
     assert len(set(found)) == len(found)
+
+
+def test_a_worker_with_another_torch_refuses(tmp_path: Path) -> None:
+    """Its figures might be others, under the controller's id."""
+    sweep = load_sweep(str(write(tmp_path)))
+    (work,) = capture(sweep).of(sweep.machine)
+    assert work.training is not None
+    other = replace(work, training=replace(work.training, torch="1.0"))
+    (found,) = evaluate([Job(point_id(sweep.machine, other), sweep.machine, other)])
+    assert "the controller has torch 1.0, this worker" in found.error
 
 
 def test_points_without_training_need_no_torch(tmp_path: Path) -> None:

@@ -37,12 +37,13 @@ def default_folder() -> Path:
 
 def key_of(spec: dict[str, Any], source: str, phase: str) -> str:
     """Return the name of the entry for a resolved workload in the file ``source``."""
-    makers = [_version("torch"), _version("transformers")]  # whose code decides what is captured
+    makers = [version_of("torch"), version_of("transformers")]  # whose code decides what is captured
     what = [VERSION, store.FORMAT_VERSION, _own_hash(), makers, source, phase, spec]
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
 
 
-def _version(package: str) -> str:
+def version_of(package: str) -> str:
+    """Return the version of an installed package, without importing it; "none" if it is not installed."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
@@ -73,7 +74,7 @@ def load(folder: Path, key: str) -> tuple[Graph, Files] | None:
 def save(folder: Path, key: str, graph: Graph, files: Files) -> None:
     """Write the entry ``key`` in one piece; a folder that cannot be written is no error."""
     text = json.dumps(
-        {"files": files, "torch": _version("torch"), "graph": store.to_plain(graph)},
+        {"files": files, "torch": version_of("torch"), "graph": store.to_plain(graph)},
         sort_keys=True,
         separators=(",", ":"),
     )

@@ -75,9 +75,13 @@ class Layout:
         """Bytes of the walk; an empty box counts as one."""
         return max(1, self.run * prod(n for n, _ in self.outer))
 
+    @property
+    def _row(self) -> int:
+        return max(1, self.run)
+
     def inside(self, at: Int) -> Int:
         """Return where in the region the bytes ``at`` of the walk lie."""
-        rest, col = np.divmod(at % self.nbytes, self.run)
+        rest, col = np.divmod(at % self.nbytes, self._row)
         found = self.corner + col
         for count, stride in reversed(self.outer):
             rest, index = np.divmod(rest, count)
@@ -105,7 +109,7 @@ class Layout:
         if over.skew or len(self.extents) > 1:
             return None
         low = self.extents[0][0] + self.corner
-        high = low + max(1, self.run) - 1 + sum((n - 1) * stride for n, stride in self.outer)
+        high = low + self._row - 1 + sum((n - 1) * stride for n, stride in self.outer)
         first, last = low // over.line_bytes, high // over.line_bytes
         return first % over.banks if first == last else None
 
@@ -127,7 +131,7 @@ class Layout:
             return key
         if again or len(self.extents) > 1 or len(self.outer) > 1:
             return (*key, at % self.nbytes)
-        index, col = divmod(at, self.run)
+        index, col = divmod(at, self._row)
         stride = self.outer[0][1] if self.outer else 0
         begin = self.corner + index * stride
         row = (begin % self.row, begin // self.row % over.banks, self.row) if over.skew else ()

@@ -38,6 +38,7 @@ class Training:
         files: Hash of the workload's files, and of those of the user's that the model imports.
         read: Hash of the description, the model's file and the data's samples; a worker that reads others
             refuses.
+        torch: The version whose arithmetic decides what is learnt; a worker with another one refuses.
         epoch_steps: Steps of an epoch.
         target: Accuracy to which time and energy are counted.
     """
@@ -48,6 +49,7 @@ class Training:
     data: str | None
     files: str
     read: str
+    torch: str
     epoch_steps: int
     epochs: int
     seeds: int
@@ -57,7 +59,7 @@ class Training:
     @property
     def decides(self) -> list[Any]:
         """All that decides the outcome, but the errors; no paths."""
-        shape = [self.files, self.read, self.batch, self.accumulate, self.epochs, self.seeds]
+        shape = [self.files, self.read, self.torch, self.batch, self.accumulate, self.epochs, self.seeds]
         return [*shape, [list(o) for o in self.options], self.target]
 
 
@@ -143,6 +145,7 @@ def prepared(
     Raises:
         InputError: Its arguments are the key of ``[training]`` that is at fault, and what is wrong.
     """
+    from accelsim.frontend.cache import version_of
     from accelsim.train.table import TableProfile
     from accelsim.train.trainer import Case, Trainer
 
@@ -162,7 +165,8 @@ def prepared(
         raise InputError("protect", str(exc)) from None
     steps = len(setup.data.train) // setup.workload.spec.batch
     chosen = tuple(sorted(options.items()))
-    return Training(*ask, read, steps, spec.epochs, spec.seeds, chosen, spec.target_accuracy)
+    torch = version_of("torch")
+    return Training(*ask, read, torch, steps, spec.epochs, spec.seeds, chosen, spec.target_accuracy)
 
 
 def _absolute(data: str, folder: Path) -> str:
@@ -252,9 +256,14 @@ def _key(training: Training, options: Mapping[str, Any], columns: Mapping[str, A
 def _lessons(
     training: Training, options: Mapping[str, Any], columns: Mapping[str, Any] | None
 ) -> tuple[Lesson, ...]:
+    from accelsim.frontend.cache import version_of
     from accelsim.train.profile import RunProfile
     from accelsim.train.trainer import Case
 
+    if training.torch != version_of("torch"):
+        raise InputError(
+            f"the controller has torch {training.torch}, this worker {version_of('torch')}: install the same"
+        )
     try:
         setup, read = _read(
             training.workload, training.batch, training.accumulate, training.data, training.files
