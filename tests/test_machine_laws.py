@@ -402,7 +402,7 @@ def test_convolutions_keep_every_law(graph: Graph, on: Machine) -> None:
     _check(graph, on)
 
 
-@settings(few, max_examples=40)
+@settings(few, max_examples=30)
 @given(step_graphs, machines(), st.booleans())
 def test_training_steps_keep_every_law(graph: Graph, on: Machine, cold: bool) -> None:
     """A whole step with norm, pool, shortcut, riders, in-place updates; steady or from DRAM."""

@@ -111,7 +111,7 @@ steady_machines = st.builds(
     deep,
 )
 many = settings(
-    max_examples=80,
+    max_examples=60,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
 )
 long = st.integers(8, 40)
@@ -155,7 +155,7 @@ towers = st.one_of(
 
 
 @pytest.mark.filterwarnings("ignore:Generating overly large repr")  # of a strategy's arguments
-@settings(many, max_examples=16)
+@settings(many, max_examples=12)
 @given(towers, steady_machines)
 def test_random_blocks_agree(graph: Graph, on: Machine) -> None:
     """Alike kernels one after the other, or in blocks, on any machine."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
+from typing import TypeVar
 
 import numpy as np
 
@@ -19,6 +20,8 @@ from tests.interpreter.lookup import picks, places_in_tensor
 from tests.interpreter.memory import Banks, BoundOperand, Dram, Hazard, Numbers, Places, torchs_places
 from tests.interpreter.ops import call
 from tests.interpreter.planes import carried_by, joined
+
+K = TypeVar("K", bound=Hashable)
 
 
 class Memories:
@@ -44,9 +47,15 @@ class Memories:
         """Return a tensor without a single known number."""
         return np.full(self.graph.tensors[tensor].elements, np.nan)
 
+    def known(self, among: dict[K, Numbers], key: K, tensor: str) -> Numbers:
+        """Return what is known of a tensor ``among`` others; nothing yet, if it is not among them."""
+        if key not in among:
+            among[key] = self.blank(tensor)
+        return among[key]
+
     def note(self, tensor: str, places: Places, values: Numbers) -> None:
         """Remember results as they were computed."""
-        self.made.setdefault(tensor, self.blank(tensor))[places] = values
+        self.known(self.made, tensor, tensor)[places] = values
 
     def evict(self, index: int) -> None:
         """Write a whole copy back to DRAM."""
@@ -157,7 +166,7 @@ class KernelRun:
         values = self._values(bound, self._places(bound))
         if values is not None:
             name = binding.data.original
-            into.setdefault(name, self.mem.blank(name))[self._flat(bound)] = values
+            self.mem.known(into, name, name)[self._flat(bound)] = values
 
     def _values(self, bound: BoundOperand, places: Places) -> Numbers | None:
         """Return the numbers of an operand; None: they are a bit field, and others must be read first."""
@@ -212,7 +221,7 @@ class KernelRun:
             for tensor in dict.fromkeys(op.inputs[i].tensor for i in op.vector.passes[0].reads):
                 if tensor not in points:
                     continue
-                seen = self.mem.seen.setdefault((op.name, tensor), self.mem.blank(tensor))
+                seen = self.mem.known(self.mem.seen, (op.name, tensor), tensor)
                 there = ~np.isnan(points[tensor])
                 if points[tensor].size == self._sizes(op) and not np.isnan(seen[there]).all():
                     raise Hazard(f"{op.name}: {tensor} drains twice")
@@ -349,7 +358,7 @@ class VectorRun(KernelRun):
 
     def _remember(self, slab: dict[str, Numbers]) -> None:
         for tensor, values in slab.items():
-            known = self.so_far.setdefault(tensor, self.mem.blank(tensor))
+            known = self.mem.known(self.so_far, tensor, tensor)
             both = ~np.isnan(values) & ~np.isnan(known)
             if not np.array_equal(values[both], known[both]):
                 raise Hazard(f"{self.kernel.leader.op} reads two different {tensor}")
