@@ -87,7 +87,7 @@ SPANS = [
     _span("vector", "vector", 90, 100, op="upd/fc:sgd", layer="fc", phase="update"),
     _span("spad.mram", "read", 0, 2, layer="conv1", phase="forward", repeat=10, period_ps=4 * US),
     _span("spad.mram", "stall", 60, 70, reason="write_pulse", layer="fc", phase="backward"),
-    _span("dram", "fill", 0, 50, layer="conv1", phase="forward", busy_ps=25 * US),
+    _span("dram", "read", 0, 50, layer="conv1", phase="forward", busy_ps=25 * US),
 ]
 
 

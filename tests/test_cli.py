@@ -146,11 +146,12 @@ def test_timeline_of_a_layer_is_one_picture_per_phase(
     [
         (
             ["--from", "9 us", "--to", "9 us"],
-            "--from 9000000 ps is not before --to 9000000 ps; the run takes 100000000 ps",
+            "--from 9 us is not before --to 9 us",
         ),
+        (["--from", "5ms"], "--from 5ms: the run ends at 100 us"),
         (
             ["--layer", "conv1", "--from", "90 us"],
-            '--layer: "conv1" does not run between 90000000 ps and 100000000 ps',
+            '--layer: "conv1" does not run between 90 us and 100 us',
         ),
         (["--layer", "fd"], '--layer: no layer matches "fd"; did you mean fc?'),
     ],

@@ -12,14 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.text import Text
 
+import accelsim
 from accelsim.cli.timeline import instant
 from accelsim.errors import InputError
-from accelsim.timeline import layer_windows, render
+from accelsim.timeline import layer_windows, not_drawn, render
 from accelsim.timeline.axis import axis
 from accelsim.timeline.glyphs import GLYPHS
-from accelsim.timeline.occupancy import Spans
-from accelsim.trace import tables
-from accelsim.trace.runs import open_run
+from accelsim.timeline.occupancy import Floats, Spans
+from accelsim.trace import human, tables
+from accelsim.trace.runs import Run, open_run
 from accelsim.trace.schema import SPANS
 
 MakeRun = Callable[..., Path]
@@ -46,32 +47,91 @@ def _span(draw: st.DrawFn) -> dict[str, int]:
     }
 
 
-@given(st.lists(_span(), max_size=8), st.integers(0, 50), st.integers(51, 300), st.integers(1, 40))
+@given(
+    st.lists(_span(), max_size=8),
+    st.lists(_span(), max_size=3),
+    st.booleans(),
+    st.integers(0, 50),
+    st.integers(51, 300),
+    st.integers(1, 40),
+)
 def test_columns_hold_exactly_the_time_in_them(
-    rows: list[dict[str, int]], low: int, high: int, width: int
+    rows: list[dict[str, Any]], waits: list[dict[str, Any]], port: bool, low: int, high: int, width: int
 ) -> None:
-    """Counted picosecond by picosecond, whatever the zoom; recurring spans in closed form."""
-    busy = np.zeros(1000)
-    for r in rows:
-        for k in range(r["repeat"]):
-            at = r["start_ps"] + k * r["period_ps"]
-            busy[at : at + r["end_ps"] - r["start_ps"]] += 1
+    """Counted picosecond by picosecond, whatever the zoom: a port's accesses add up, other work counts once.
+
+    While something waits it does not work.
+    """
+    busy = _counted(rows) if port else ((_counted(rows) > 0) & (_counted(waits) == 0)).astype(float)
     before = np.concatenate([[0], np.cumsum(busy)])
     edges = np.linspace(low, high, width + 1)
     expected = np.diff(np.interp(edges, np.arange(1001), before))
 
-    spans = _spans([dict(r) for r in rows])
-    got = spans.time_in(edges, np.arange(len(rows)))
+    spans = _spans([{**r, "category": "read" if port else "fill"} for r in rows] + waits)
+    first = len(rows)
+    got = spans.time_in(edges, np.arange(first), but=np.arange(first, first + len(waits)))
 
     np.testing.assert_allclose(got, expected, atol=1e-6)
 
 
+def _counted(rows: list[dict[str, Any]]) -> Floats:
+    """Return how many spans last in each of the first 1000 ps."""
+    count = np.zeros(1000)
+    for r in rows:
+        for k in range(r["repeat"]):
+            at = r["start_ps"] + k * r["period_ps"]
+            count[at : at + r["end_ps"] - r["start_ps"]] += 1
+    return count
+
+
 def test_gaps_inside_a_span_are_spread_evenly() -> None:
     """A span that is busy half of its time fills its columns by half."""
-    spans = _spans([{"start_ps": 0, "end_ps": 100, "busy_ps": 50, "repeat": 1}])
+    spans = _spans([{"category": "read", "start_ps": 0, "end_ps": 100, "busy_ps": 50, "repeat": 1}])
 
     assert spans.time_in(np.array([0.0, 10.0, 100.0]), np.array([0])).tolist() == [5.0, 45.0]
     assert spans.time_in(np.array([0.0, 10.0]), np.array([0]), whole=True).tolist() == [10.0]
+
+
+def test_millions_of_spans_are_counted_piece_by_piece() -> None:
+    """In one column or in many, beside one that lasts long."""
+    often = {"start_ps": 3, "end_ps": 6, "busy_ps": 3, "repeat": 2_500_000, "period_ps": 10}
+    once = {"start_ps": 10, "end_ps": 1000, "busy_ps": 990, "repeat": 1}
+    spans, both = _spans([{"category": "fill", **often}, {"category": "fill", **once}]), np.array([0, 1])
+    end = 25_000_000.0
+
+    assert spans.time_in(np.array([0, end]), both).tolist() == [3 * 2_500_000 + 990 - 99 * 3]
+    assert spans.time_in(np.array([0, 10, 5e6, end]), both).sum() == 3 * 2_500_000 + 990 - 99 * 3
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run with transfers in flight together, and with vector work that rides on drains."""
+    out = tmp_path_factory.mktemp("small") / "run"
+    accelsim.simulate("edge-hybrid", "lenet5", batch=2, out=out)
+    return open_run(out)
+
+
+def test_a_figure_is_that_of_the_report_at_every_width(small: Run) -> None:
+    """So it is for the run as a whole; a part's is the same at every width, and parts add up to no more."""
+    spans, end = small.table("spans"), small.summary["time_ps"]
+    shown = {n: human.percent(c["busy_ps"], end) for n, c in small.summary["components"].items()}
+    busy = {n: c["busy_ps"] / end for n, c in small.summary["components"].items()}
+
+    for width in (60, 110, 1000):
+        picture = _rows(render(spans, hi=end, width=width, busy=busy))
+        assert {name: picture[name].split("%")[0].split()[1] + " %" for name in shown} == shown
+    parts = [_rows(render(spans, lo=end // 3, hi=end // 2, width=w)) for w in (60, 110, 1000)]
+    assert len({tuple(p[name].split("%")[0] for name in shown) for p in parts}) == 1
+
+
+def test_work_without_spans_is_told(small: Run) -> None:
+    """What rides on a drain has none, nor has the array while it loads; all of the others' work is drawn."""
+    end = small.summary["time_ps"]
+    busy = {n: c["busy_ps"] / end for n, c in small.summary["components"].items()}
+    hidden = not_drawn(small.table("spans"), busy, end)
+
+    assert list(hidden) == ["pe_array", "vector"]
+    assert 0 < hidden["vector"] < busy["vector"]
 
 
 def test_the_timeline_in_plain_text(make_run: MakeRun, regen: bool) -> None:
@@ -112,7 +172,7 @@ def test_a_window_shows_only_what_is_in_it(make_run: MakeRun) -> None:
     spans = open_run(make_run()).table("spans")
     picture = render(spans, lo=40 * US, hi=45 * US, width=80)
 
-    assert "  0 %" in _rows(picture)["pe_array"]
+    assert " 0.0 %" in _rows(picture)["pe_array"]
     assert set(_rows(picture)["pe_array"].split("%")[1].strip()) == {"o"}
     assert "wgt" not in picture.plain
     assert max(len(line) for line in picture.plain.splitlines()) <= 80
@@ -135,6 +195,21 @@ def test_no_span_at_all_is_an_empty_picture() -> None:
         "layer",
         ".",
     ]
+
+
+def test_a_name_that_fits_is_whole() -> None:
+    """One letter is not given for the bar; two names do not run together for it."""
+    rows = [("forward", "a", 0, 40), ("update", "bcdefg", 40, 46), ("update", "hijklm", 46, 52)]
+    spans = [
+        {"component": "pe_array", "category": "compute", "phase": phase, "layer": layer, "repeat": 1}
+        | {"start_ps": start, "end_ps": end, "busy_ps": end - start}
+        for phase, layer, start, end in rows
+    ]
+    columns = {c: [r.get(c, {"dict": "", "int64": 0}[t]) for r in spans] for c, t in SPANS.items()}
+    lines = _rows(render(tables.table(SPANS, columns), hi=52, width=len("time [ps]") + 9 + 52))
+
+    assert lines["layer"].endswith(" bcdefg|ijklm")
+    assert lines["phase"].endswith("-|update-----")
 
 
 @given(st.integers(0, 10**13), st.integers(1, 10**13), st.integers(20, 200))

@@ -9,6 +9,8 @@ import typer
 from accelsim.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from accelsim.trace.runs import Run
 
 LEAST_WIDTH: Final = 50
@@ -29,17 +31,35 @@ def timeline(
 ) -> None:
     """Draw what each component did over time, with phases, layers and stalls."""
     from accelsim.cli.console import has_color, results
-    from accelsim.timeline import render
+    from accelsim.timeline import not_drawn, render
     from accelsim.trace.runs import open_run
 
     found = open_run(run)
     console = results(tables=False)
     chars = width or max(console.width, LEAST_WIDTH)
-    spans = found.table("spans")
-    for title, (low, high) in _windows(found, start, to, layer).items():
-        picture = render(spans, lo=low, hi=high, width=chars, color=has_color(console))
+    spans, end_ps = found.table("spans"), found.summary["time_ps"]
+    busy = {n: c["busy_ps"] / max(1, end_ps) for n, c in found.summary["components"].items()}
+    windows = _windows(found, start, to, layer)
+    for title, (low, high) in windows.items():
+        known = busy if (low, high) == (0, end_ps) else None
+        picture = render(spans, lo=low, hi=high, width=chars, color=has_color(console), busy=known)
         console.print(title, style="bold", markup=False)
         console.print(picture, no_wrap=True, overflow="ignore", crop=False)
+    parts = [w for w in windows.values() if w != (0, end_ps)]
+    note = _note(not_drawn(spans, busy, end_ps), bool(parts))
+    if note:
+        console.print(note, markup=False, width=chars)
+
+
+def _note(hidden: Mapping[str, float], parts: bool) -> str:
+    """Return a line that names the components with work that is not drawn."""
+    from accelsim.trace import human
+
+    if not hidden:
+        return ""
+    told = "Busy but not drawn" + ", nor counted in a part of the run" * parts
+    shares = ", ".join(f"{name} {human.percent(share, 1)}" for name, share in hidden.items())
+    return f"{told}: {shares} of the run"
 
 
 def _windows(run: Run, start: str | None, to: str | None, layer: str | None) -> dict[str, tuple[int, int]]:
@@ -47,25 +67,23 @@ def _windows(run: Run, start: str | None, to: str | None, layer: str | None) -> 
     from accelsim.timeline import layer_windows
     from accelsim.trace import human
 
-    clock = run.summary["clock_hz"]
+    clock, end_ps = run.summary["clock_hz"], run.summary["time_ps"]
     low = instant(start, "--from", clock) if start is not None else 0
-    high = instant(to, "--to", clock) if to is not None else run.summary["time_ps"]
+    high = min(instant(to, "--to", clock), end_ps) if to is not None else end_ps
+    if low >= end_ps:
+        raise InputError(f"--from {start}: the run ends at {human.time(end_ps)}")
     if low >= high:
-        raise InputError(f"--from {low} ps is not before --to {high} ps; the run takes {_whole(run)}")
+        raise InputError(f"--from {start or 0} is not before --to {to}")
     named = {"": (low, high)} if layer is None else layer_windows(run.table("ops"), layer)
     windows = {}
     for name, (first, last) in named.items():
         first, last = max(first, low), min(last, high)
         if first < last:
-            where = f"{human.time(first)} to {human.time(last)} of {human.time(run.summary['time_ps'])}"
+            where = f"{human.time(first)} to {human.time(last)} of {human.time(end_ps)}"
             windows[f"{run.name}{f', {layer} in {name}' if name else ''}: {where}"] = (first, last)
     if not windows:
-        raise InputError(f'--layer: "{layer}" does not run between {low} ps and {high} ps')
+        raise InputError(f'--layer: "{layer}" does not run between {human.time(low)} and {human.time(high)}')
     return windows
-
-
-def _whole(run: Run) -> str:
-    return f"{run.summary['time_ps']} ps"
 
 
 def instant(text: str, option: str, clock_hz: int) -> int:
