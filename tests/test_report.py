@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from rich.console import Console, RenderableType
 
+import accelsim
 from accelsim.cli.app import main
 from accelsim.report import comparison, listing, report
 from accelsim.report.compare import changes
 from accelsim.report.inputs import inputs
-from accelsim.report.layers import layer_costs
+from accelsim.report.layers import layer_costs, step_costs
 from accelsim.report.layout import grid
 from accelsim.report.run import costliest_layers, far_estimate, footnotes
 from accelsim.trace import human
@@ -176,6 +178,39 @@ def test_only_the_costliest_layers_are_shown(make_run: MakeRun) -> None:
 
     assert "1 costliest of 2 layers" in text
     assert "conv1" not in text
+
+
+@pytest.mark.parametrize("top", [1, 4, 99])
+def test_rows_of_layers_add_up_to_the_step(tmp_path: Path, top: int) -> None:
+    """In time, share, energy and traffic, with what is left out and what is no layer's; one name for that."""
+    small = tmp_path / "small"
+    accelsim.simulate("edge-sram", "mlp", batch=2, out=small)  # ends with write-backs
+    run = open_run(small)
+    summary, ops = run.summary, run.table("ops")
+    text = _text(costliest_layers(summary, ops, top))
+    rows = [re.split(r"\s{2,}", line.strip()) for line in text.splitlines()[4:-1]]
+    layers, step = step_costs(summary, ops)
+
+    assert [r[0] for r in rows][-2:] == ["(step)", "total"]
+    assert sum(float(r[2].removesuffix(" %")) for r in rows[:-1]) == pytest.approx(100, abs=0.3)
+    assert rows[-1][1:3] == [human.time(summary["time_ps"]), "100.0 %"]
+    assert rows[-1][-2] == human.energy(summary["energy_pj"]["total"])
+    assert step.time_ps > 0
+    assert sum(c.time_ps for c in [*layers, step]) == summary["time_ps"]
+    assert sum(c.dram_bytes for c in [*layers, step]) == sum(summary["dram_bytes"].values())
+    compared = _text(comparison(run, run))
+    assert compared.count(" (step) ") == 2  # time and energy
+    assert "(none)" not in compared
+
+
+def test_a_narrow_screen_has_fewer_columns(make_run: MakeRun) -> None:
+    """Rather than lines that wrap; which, is told."""
+    run = open_run(make_run())
+    wide, narrow = (_text(costliest_layers(run.summary, run.table("ops")), width) for width in (110, 80))
+
+    assert "wider" not in wide
+    assert max(map(len, wide.splitlines())) > 80 >= max(map(len, narrow.splitlines()))
+    assert "A wider screen has more columns: stalled\n" in narrow
 
 
 def test_unsupported_ops_are_in_every_report(make_run: MakeRun) -> None:

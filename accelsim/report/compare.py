@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from accelsim.report.inputs import inputs
-from accelsim.report.layers import layer_costs
+from accelsim.report.layers import STEP, step_costs
 from accelsim.report.layout import grid
 from accelsim.trace import human
 from accelsim.trace.runs import Run
@@ -28,8 +28,7 @@ def comparison(a: Run, b: Run, top: int = 10, everything: bool = False) -> Rende
     """
     few = None if everything else top
     one, two = a.summary, b.summary
-    layers_a = {c.layer: c.time_ps for c in layer_costs(a.table("ops"))}
-    layers_b = {c.layer: c.time_ps for c in layer_costs(b.table("ops"))}
+    layers = [_layer_times(run) for run in (a, b)]
     phases = [{p: v["time_ps"] for p, v in s["phases"].items()} for s in (one, two)]
 
     def energy(key: str) -> tuple[Mapping[str, float], Mapping[str, float]]:
@@ -43,9 +42,14 @@ def comparison(a: Run, b: Run, top: int = 10, everything: bool = False) -> Rende
         changes("Energy by phase", "phase", *energy("phase"), human.energy),
         changes("Energy by component", "component", *energy("component"), human.energy),
         *_errors(one, two),
-        changes("Time by layer", "layer", layers_a, layers_b, human.time, few),
+        changes("Time by layer", "layer", layers[0], layers[1], human.time, few),
         changes("Energy by layer", "layer", *energy("layer"), human.energy, few),
     )
+
+
+def _layer_times(run: Run) -> dict[str, float]:
+    layers, step = step_costs(run.summary, run.table("ops"))
+    return {c.layer: c.time_ps for c in layers} | ({"": step.time_ps} if step.time_ps else {})
 
 
 def _errors(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[RenderableType]:
@@ -88,7 +92,7 @@ def changes(
     """Return the entries of two mappings side by side, the largest change first."""
     names = sorted({*a, *b}, key=lambda n: (-abs(b.get(n, 0) - a.get(n, 0)), n))
     shown = names if top is None else names[:top]
-    rows = [_row(n or "(none)", a.get(n, 0), b.get(n, 0), text) for n in shown]
+    rows = [_row(n or STEP, a.get(n, 0), b.get(n, 0), text) for n in shown]
     rest = len(names) - len(shown)
     return grid(f"{title} ({rest} smaller changes not shown)" if rest else title, (key, *COLUMNS), rows)
 

@@ -15,6 +15,7 @@ from accelsim.reliability import error_profile
 from accelsim.reliability.reads import Reads
 from accelsim.reliability.sums import Unit, distance_histogram, error_sums, overall
 from accelsim.reliability.wear import LEFT_OUT, Wear, wear
+from accelsim.report.layers import STEP
 from accelsim.report.layout import grid
 from accelsim.report.si import lifetime
 from accelsim.resolve.machine import BankGroup, Device
@@ -176,7 +177,7 @@ def error_grid(title: str, kind: str, rows: Mapping[str, Mapping[str, float]]) -
     """Return a table of error probabilities by cause, a row for each entry of ``rows``."""
     columns = (kind, *(c.replace("_", " ") for c in COLUMNS), "expected flips")
     cells = [
-        (name or "(step)", *(probability(v[c]) for c in COLUMNS), f"{v['expected_flips']:.4g}")
+        (name or STEP, *(probability(v[c]) for c in COLUMNS), f"{v['expected_flips']:.4g}")
         for name, v in rows.items()
     ]
     return grid(title, columns, cells)

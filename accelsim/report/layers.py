@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 from accelsim.words import STALL_REASONS
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+
+STEP: Final = "(step)"  # how tables name the owner of what is no layer's
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,3 +51,27 @@ def layer_costs(ops: pa.Table) -> list[LayerCost]:
         for layer, phases in phase_ps.items()
     ]
     return sorted(costs, key=lambda c: (-c.time_ps, c.layer))
+
+
+def together(name: str, costs: Sequence[LayerCost]) -> LayerCost:
+    """Return the sum of ``costs``, called ``name``."""
+    phases = dict.fromkeys(p for c in costs for p in c.phase_ps)
+    return LayerCost(
+        layer=name,
+        time_ps=sum(c.time_ps for c in costs),
+        phase_ps={p: sum(c.phase_ps.get(p, 0) for c in costs) for p in phases},
+        stall_ps=sum(c.stall_ps for c in costs),
+        dram_bytes=sum(c.dram_bytes for c in costs),
+    )
+
+
+def step_costs(summary: Mapping[str, Any], ops: pa.Table) -> tuple[list[LayerCost], LayerCost]:
+    """Return the cost of every layer, and of the step itself: all of them add up to the step.
+
+    The step's own are ops outside of any layer, and the time after the last op, until its write-backs end.
+    """
+    costs = layer_costs(ops)
+    known = together("", costs).phase_ps
+    rest = {phase: of["time_ps"] - known.get(phase, 0) for phase, of in summary["phases"].items()}
+    end = LayerCost(layer=STEP, time_ps=sum(rest.values()), phase_ps=rest, stall_ps=0, dram_bytes=0)
+    return [c for c in costs if c.layer], together(STEP, [end, *(c for c in costs if not c.layer)])

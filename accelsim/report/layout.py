@@ -18,22 +18,35 @@ NAME: Final = 48  # and to a name, which is broken last
 UNBOUNDED: Final = 1 << 20  # columns
 
 
-def grid(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], text_columns: int = 1) -> Group:
+def grid(
+    title: str,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    text_columns: int = 1,
+    spare: Sequence[str] = (),
+) -> Group:
     """Return a titled table; the first ``text_columns`` are flush left, the numbers after them flush right.
 
     Cells are plain text, never markup: layers are called ``blocks[0]``. Without column names: no header.
     Where the screen is too narrow text is wrapped between words, then the names of number columns, then
-    values inside words; what still does not fit is wider than the screen, as no number is cut.
+    values inside words; then the ``spare`` columns are left out, in their order, which is told; what still
+    does not fit is wider than the screen, as no number is cut.
     """
-    table = _Fitting(columns, [tuple(row) for row in rows], text_columns)
+    table = _Fitting(columns, [tuple(row) for row in rows], text_columns, spare)
     return Group(Text(title, style="bold"), table)  # a table's own title would wrap at the table's width
 
 
 class _Fitting:
     """A table whose columns are as wide as the screen allows."""
 
-    def __init__(self, columns: Sequence[str], rows: Sequence[Sequence[str]], text_columns: int) -> None:
-        self.columns, self.rows, self.text_columns = columns, rows, text_columns
+    def __init__(
+        self,
+        columns: Sequence[str],
+        rows: Sequence[Sequence[str]],
+        text_columns: int,
+        spare: Sequence[str] = (),
+    ) -> None:
+        self.columns, self.rows, self.text_columns, self.spare = columns, rows, text_columns, spare
         cells = [[row[i] for row in rows] for i in range(len(columns))]
         lines = [_longest(line for cell in of for line in cell.splitlines()) for of in cells]
         words = [_longest(word for cell in of for word in cell.split()) for of in cells]
@@ -45,10 +58,28 @@ class _Fitting:
         return Measurement.get(console, options, self._table(self.whole))
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        wide, table, left_out = options.update(max_width=UNBOUNDED), self, list[str]()
+        widths, width = table._fitted(console, options)
+        while width > options.max_width and len(left_out) < len(self.spare):
+            left_out.append(self.spare[len(left_out)])
+            table = table._without(left_out[-1])
+            widths, width = table._fitted(console, options)
+        yield from console.render(table._table(widths), wide)
+        if left_out:
+            yield Text(f"A wider screen has more columns: {', '.join(left_out)}\n")
+
+    def _fitted(self, console: Console, options: ConsoleOptions) -> tuple[list[int], int]:
+        """Return the widths of the columns, and of the table."""
         wide = options.update(max_width=UNBOUNDED)
         frame = Measurement.get(console, wide, self._table(self.whole)).maximum - sum(self.whole)
         widths = self._widths(options.max_width - frame)
-        yield from console.render(self._table(widths), wide)
+        return widths, sum(widths) + frame
+
+    def _without(self, column: str) -> _Fitting:
+        """Return the table without a column."""
+        kept = [i for i, name in enumerate(self.columns) if name != column]
+        rows = [[row[i] for i in kept] for row in self.rows]
+        return _Fitting([self.columns[i] for i in kept], rows, self.text_columns)
 
     def _widths(self, room: int) -> list[int]:
         """Return the columns' widths: the widest is shortened, while it may be, until all is in ``room``."""

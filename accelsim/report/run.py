@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -10,7 +11,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from accelsim.report.errors import error_grid
-from accelsim.report.layers import layer_costs
+from accelsim.report.layers import STEP, LayerCost, step_costs, together
 from accelsim.report.layout import grid, paragraph
 from accelsim.report.placement import by_sensitivity, split
 from accelsim.trace import human
@@ -131,7 +132,7 @@ def components(summary: Summary) -> Group:
 
 
 def energy_by(summary: Summary, key: str) -> Group:
-    """Return the energy by ``component``, ``role``, ``phase`` or ``layer``, the largest first."""
+    """Return the energy by ``component``, ``role`` or ``phase``, the largest first."""
     parts = summary["energy_pj"][f"by_{key}"]
     total = summary["energy_pj"]["total"]
     ranked = sorted(parts.items(), key=lambda item: (-item[1], item[0]))
@@ -181,25 +182,33 @@ def array_energy(summary: Summary) -> Group:
 
 
 def costliest_layers(summary: Summary, ops: pa.Table, top: int = 10) -> Group:
-    """Return the ``top`` layers by time spent in their ops."""
-    costs = layer_costs(ops)
-    everything = sum(c.time_ps for c in costs)
-    energy = summary["energy_pj"]["by_layer"]
-    phases = [p for p in PHASES if any(p in c.phase_ps for c in costs)]
-    rows = [
-        (
-            c.layer or "(step)",
-            human.time(c.time_ps),
-            human.percent(c.time_ps, everything),
-            *(human.time(c.phase_ps.get(p, 0)) for p in phases),
-            human.percent(c.stall_ps, c.time_ps),
-            human.energy(energy.get(c.layer, 0.0)),
-            human.traffic(c.dram_bytes),
+    """Return the ``top`` layers by time spent in their ops, and what makes them up to the step."""
+    layers, step = step_costs(summary, ops)
+    step_ps, energy = summary["time_ps"], summary["energy_pj"]["by_layer"]
+    phases = [p for p in PHASES if p in summary["phases"]]
+
+    def row(cost: LayerCost, pj: float) -> tuple[str, ...]:
+        return (
+            cost.layer,
+            human.time(cost.time_ps),
+            human.percent(cost.time_ps, step_ps),
+            *(human.time(cost.phase_ps.get(p, 0)) for p in phases),
+            human.percent(cost.stall_ps, cost.time_ps),
+            human.energy(pj),
+            human.traffic(cost.dram_bytes),
         )
-        for c in costs[:top]
-    ]
-    shown = f"{len(rows)} costliest of {len(costs)} layers" if len(costs) > top else "Layers by cost"
-    return grid(shown, ("layer", "time", "share", *phases, "stalled", "energy", "DRAM"), rows)
+
+    shown, others = layers[:top], layers[top:]
+    rows = [row(c, energy.get(c.layer, 0.0)) for c in shown]
+    if others:
+        name = f"{len(others)} other layer{'s' * (len(others) > 1)}"
+        rows.append(row(together(name, others), math.fsum(energy.get(c.layer, 0.0) for c in others)))
+    if step.time_ps or energy.get(""):
+        rows.append(row(step, energy.get("", 0.0)))
+    rows.append(row(together("total", [*layers, step]), summary["energy_pj"]["total"]))
+    title = f"{len(shown)} costliest of {len(layers)} layers" if others else "Layers by cost"
+    columns = ("layer", "time", "share", *phases, "stalled", "energy", "DRAM")
+    return grid(title, columns, rows, spare=("stalled", "share", "DRAM"))
 
 
 def capacity_use(summary: Summary) -> Group:
