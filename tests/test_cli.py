@@ -226,12 +226,23 @@ def test_faults_of_a_file_begin_with_its_name(
     assert capsys.readouterr().err.splitlines() == faults
 
 
-def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_debug_shows_the_traceback_and_keeps_the_exit_code(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """With any command; also of a fault that has a message of its own."""
     _open_run_raises(monkeypatch, InputError("wrong"))
 
-    with pytest.raises(InputError):
-        app.main(["report", "x", "--debug"])
+    assert _main("report", "x", "--debug") == 2
+    told = capsys.readouterr().err
+    assert told.startswith("Traceback (most recent call last):\n")
+    assert told.endswith("InputError: wrong\naccelsim: wrong\n")
+
+
+@pytest.mark.parametrize("command", ["run", "report", "schema", "sweep run", "macros import"])
+def test_every_command_lists_debug(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """As the main help promises."""
+    assert _main(*command.split(), "--help") == 0
+    assert "--debug" in capsys.readouterr().out
 
 
 def test_a_missing_run_is_exit_2_without_a_traceback(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import errno
 import os
 import sys
 import threading
+import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -88,6 +89,29 @@ app.command(**_example("accelsim breakeven runs/mram runs/sram --over leakage,wr
 app.command(**_example("accelsim schema > accelsim.schema.json"))(schema)
 
 
+def _takes_debug(
+    debug: Annotated[bool, typer.Option(DEBUG, help="Show the traceback of an error.")] = False,
+) -> None:
+    """Have the option that every command lists."""
+
+
+def _command() -> Any:
+    """Return the command line, with --debug in the help of every command; main takes it out of the line."""
+    whole: Any = typer.main.get_command(app)
+    one = typer.Typer(add_completion=False)
+    one.command()(_takes_debug)
+    (option,) = typer.main.get_command(one).params
+    option.expose_value = False
+    left = [whole]
+    while left:
+        command = left.pop()
+        below = getattr(command, "commands", None)
+        left += (below or {}).values()
+        if below is None:
+            command.params.append(option)
+    return whole
+
+
 def _say(message: str, prefix: str = _PREFIX) -> None:
     """Print to stderr. Faults of a file begin with its name and line, which editors jump to."""
     print(prefix + message, file=sys.stderr)  # noqa: T201
@@ -145,7 +169,7 @@ def main(args: list[str] | None = None) -> None:
     except Exception as fault:
         _abandon_stdout()
         if debug:
-            raise
+            traceback.print_exception(fault)
         _say(_message(fault), prefix="" if isinstance(fault, ConfigError) else _PREFIX)
         code = fault.exit_code if isinstance(fault, AccelsimError) else 1
     if code == INTERRUPTED:
@@ -157,7 +181,7 @@ def main(args: list[str] | None = None) -> None:
 def _run(args: list[str]) -> int:
     """Run one command and return its exit code. A full disk behind stdout shows here, not as Python ends."""
     try:
-        app(args, prog_name="accelsim")
+        _command()(args, prog_name="accelsim")
     except SystemExit as done:
         code = done.code
     sys.stdout.flush()

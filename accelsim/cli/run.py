@@ -43,7 +43,6 @@ Out = Annotated[Path | None, typer.Option(help="The run folder; else runs/<machi
 Force = Annotated[bool, typer.Option("--force", help="Replace another run at --out.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 MappingFrom = Annotated[
     str | None,
     typer.Option(
@@ -88,7 +87,6 @@ def run(
     force: Force = False,
     as_json: Json = False,
     quiet: Quiet = False,
-    debug: Debug = False,  # noqa: ARG001  main has taken it out; here for --help
     trace_tensor: TraceTensors = None,
     exact: Exact = False,
     mapping_from: MappingFrom = None,

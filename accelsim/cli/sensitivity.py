@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from accelsim.cli.run import Debug, Json, Quiet
+from accelsim.cli.run import Json, Quiet
 from accelsim.cli.train import Batch, DataName, Every, NonFinite, Protect, Workload
 
 if TYPE_CHECKING:
@@ -64,7 +64,6 @@ def sensitivity(
     resume: Resume = False,
     as_json: Json = False,
     quiet: Quiet = False,
-    debug: Debug = False,  # noqa: ARG001  main has taken it out; here for --help
 ) -> None:
     """Search the largest bit error probability with which training WORKLOAD keeps its accuracy.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from accelsim.cli.run import Arch, Debug, Json, Overrides, Quiet
+from accelsim.cli.run import Arch, Json, Overrides, Quiet
 from accelsim.errors import InputError
 
 if TYPE_CHECKING:
@@ -125,7 +125,6 @@ def train(
     resume: Resume = False,
     as_json: Json = False,
     quiet: Quiet = False,
-    debug: Debug = False,  # noqa: ARG001  main has taken it out; here for --help
 ) -> None:
     """Train WORKLOAD with the errors of the machine ARCH, beside a training without any."""
     from accelsim.train.cases import rates_of

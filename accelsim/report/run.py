@@ -11,7 +11,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from accelsim.report.errors import error_grid
-from accelsim.report.layers import STEP, LayerCost, step_costs, together
+from accelsim.report.layers import LayerCost, step_costs, together
 from accelsim.report.layout import grid, paragraph
 from accelsim.report.placement import by_sensitivity, split
 from accelsim.trace import human
