@@ -21,6 +21,7 @@ _QUANTITY = re.compile(rf"({_NUMBER})\s*(\S.*)")
 _POWERS: Final = {"f": -15, "p": -12, "n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12}
 _BINARY: Final = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
 CYCLES: Final = ("cycle", "cycles")
+MOST_CYCLES: Final = 10**9
 
 
 class UnitError(ValueError):
@@ -29,12 +30,17 @@ class UnitError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Dimension:
-    """A kind of quantity: its noun, an example, and the size of every accepted unit in the base unit."""
+    """A kind of quantity: its noun, an example, the size of every accepted unit in the base unit, its bounds.
+
+    The bounds are far outside of what can be built: what lies beyond is a slip of the pen or of an exponent.
+    """
 
     noun: str
     example: str
     base: str
     units: Mapping[str, Fraction]
+    most: str
+    least: str = ""  # else 0
     minimum: Fraction = Fraction(0)
     positive: bool = False
 
@@ -42,16 +48,32 @@ class Dimension:
         """Return ``text`` in the base unit, exactly.
 
         Raises:
-            UnitError: A bare number, an unknown unit, no number at all, or below the minimum.
+            UnitError: A bare number, an unknown unit, no number at all, or out of bounds.
         """
-        found = _QUANTITY.fullmatch(text.strip()) if isinstance(text, str) else None
-        if not found or found[2] not in self.units:
-            raise UnitError(self._expected(text, found[2] if found else None))
-        value = Fraction(found[1]) * self.units[found[2]]
+        value, unit = self._value(text)
+        if value is None:
+            raise UnitError(self._expected(text, unit))
         if value < self.minimum or (self.positive and value == 0):
             limit = "more than 0" if self.positive else "at least 0"
             raise UnitError(f"expected {self.noun} of {limit}, got {_quoted(text)}")
+        if value > self._bound(self.most):
+            raise UnitError(f"expected {self.noun} of at most {self.most}, got {_quoted(text)}")
+        if self.least and value < self._bound(self.least):
+            raise UnitError(f"expected {self.noun} of at least {self.least}, got {_quoted(text)}")
         return value
+
+    def _bound(self, text: str) -> Fraction:
+        value, _ = self._value(text)
+        assert value is not None
+        return value
+
+    def _value(self, text: object) -> tuple[Fraction | None, str | None]:
+        """Return ``text`` in the base unit, None if it is none of these quantities, and its unit."""
+        found = _QUANTITY.fullmatch(text.strip()) if isinstance(text, str) else None
+        if not found:
+            return None, None
+        size = self.units.get(found[2])
+        return Fraction(found[1]) * size if size is not None else None, found[2]
 
     @property
     def pattern(self) -> str:
@@ -95,21 +117,40 @@ def _energies(suffix: str) -> dict[str, Fraction]:
     return {unit + suffix: size for unit, size in _si("J", "pfnum", -12).items()}
 
 
-SIZE: Final = Dimension("a size", "256 KiB", "B", _sizes())
+SIZE: Final = Dimension("a size", "256 KiB", "B", _sizes(), most="1000000 GiB")
 DURATION: Final = Dimension(
-    "a time", "5.3 ns", "ps", _si("s", "pnum-", -12) | {name: Fraction(1) for name in CYCLES}
+    "a time", "5.3 ns", "ps", _si("s", "pnum-", -12) | {name: Fraction(1) for name in CYCLES}, most="1000 s"
 )
-FREQUENCY: Final = Dimension("a frequency", "1 GHz", "Hz", _si("Hz", "-kMGT"), positive=True)
-BANDWIDTH: Final = Dimension("a bandwidth", "25.6 GB/s", "B/s", _sizes("/s") | _si("B/s", "T"), positive=True)
-ENERGY: Final = Dimension("an energy", "0.8 pJ", "pJ", _energies(""))
-ENERGY_PER_BIT: Final = Dimension("an energy per bit", "0.8 pJ/bit", "pJ/bit", _energies("/bit"))
+FREQUENCY: Final = Dimension("a frequency", "1 GHz", "Hz", _si("Hz", "-kMGT"), most="10 THz", positive=True)
+BANDWIDTH: Final = Dimension(
+    "a bandwidth",
+    "25.6 GB/s",
+    "B/s",
+    _sizes("/s") | _si("B/s", "T"),
+    most="1000000 GB/s",
+    positive=True,
+)
+ENERGY: Final = Dimension("an energy", "0.8 pJ", "pJ", _energies(""), most="1000 mJ")
+ENERGY_PER_BIT: Final = Dimension(
+    "an energy per bit", "0.8 pJ/bit", "pJ/bit", _energies("/bit"), most="1000 mJ/bit"
+)
 ENERGY_PER_BIT_MM: Final = Dimension(
-    "an energy per bit and millimetre", "0.08 pJ/bit/mm", "pJ/bit/mm", _energies("/bit/mm")
+    "an energy per bit and millimetre",
+    "0.08 pJ/bit/mm",
+    "pJ/bit/mm",
+    _energies("/bit/mm"),
+    most="1000 mJ/bit/mm",
 )
-POWER: Final = Dimension("a power", "12 mW", "mW", _si("W", "mnup-", -3))
-AREA: Final = Dimension("an area", "0.5 mm2", "mm2", {"mm2": Fraction(1), "um2": Fraction(1, 10**6)})
-LENGTH: Final = Dimension("a length", "2 mm", "mm", {"mm": Fraction(1), "um": Fraction(1, 1000)})
-NODE: Final = Dimension("a technology node", "22 nm", "nm", {"nm": Fraction(1)}, positive=True)
+POWER: Final = Dimension("a power", "12 mW", "mW", _si("W", "mnup-", -3), most="1000000 W")
+AREA: Final = Dimension(
+    "an area", "0.5 mm2", "mm2", {"mm2": Fraction(1), "um2": Fraction(1, 10**6)}, most="1000000 mm2"
+)
+LENGTH: Final = Dimension(
+    "a length", "2 mm", "mm", {"mm": Fraction(1), "um": Fraction(1, 1000)}, most="1000 mm"
+)
+NODE: Final = Dimension(
+    "a technology node", "22 nm", "nm", {"nm": Fraction(1)}, most="10000 nm", positive=True
+)
 _DAY: Final = Fraction(86_400)
 LIFETIME: Final = Dimension(
     "a time",
@@ -118,16 +159,33 @@ LIFETIME: Final = Dimension(
     _si("s", "pnum-")
     | {"min": Fraction(60), "h": Fraction(3600), "d": _DAY}
     | dict.fromkeys(("y", "year", "years"), Fraction(1461, 4) * _DAY),
+    most="1000000 years",
+    least="0.001 ps",
     positive=True,
 )
-EXTENT: Final = Dimension("a length", "50 nm", "m", _si("m", "nu"), positive=True)
-FIELD: Final = Dimension("a magnetic field", "0.3 T", "T", _si("T", "m-"), positive=True)
-MAGNETISATION: Final = Dimension("a magnetisation", "1200 kA/m", "A/m", _si("A/m", "-kM"), positive=True)
-CURRENT: Final = Dimension("a current", "40 uA", "A", _si("A", "num-"), positive=True)
-RESISTANCE: Final = Dimension("a resistance", "6 kohm", "ohm", _si("ohm", "-kM"), positive=True)
+EXTENT: Final = Dimension(
+    "a length", "50 nm", "m", _si("m", "nu"), most="1000 um", least="0.001 nm", positive=True
+)
+FIELD: Final = Dimension(
+    "a magnetic field", "0.3 T", "T", _si("T", "m-"), most="1000 T", least="0.000001 T", positive=True
+)
+MAGNETISATION: Final = Dimension(
+    "a magnetisation", "1200 kA/m", "A/m", _si("A/m", "-kM"), most="100000 kA/m", least="1 A/m", positive=True
+)
+CURRENT: Final = Dimension(
+    "a current", "40 uA", "A", _si("A", "num-"), most="10 A", least="0.001 nA", positive=True
+)
+RESISTANCE: Final = Dimension(
+    "a resistance", "6 kohm", "ohm", _si("ohm", "-kM"), most="1000 Mohm", least="0.001 ohm", positive=True
+)
 _ZERO_CELSIUS: Final = Fraction(27315, 100)
 TEMPERATURE: Final = Dimension(
-    "a temperature", "350 K", "K", dict.fromkeys(("K", "C", "degC"), Fraction(1)), -_ZERO_CELSIUS
+    "a temperature",
+    "350 K",
+    "K",
+    dict.fromkeys(("K", "C", "degC"), Fraction(1)),
+    most="10000 K",
+    minimum=-_ZERO_CELSIUS,
 )
 
 
@@ -150,7 +208,10 @@ class Duration:
 def duration(text: object) -> Duration:
     """Return ``"5.3 ns"`` or ``"3 cycles"``."""
     amount = DURATION.parse(text)
-    return Duration(amount, in_cycles=str(text).split()[-1].lstrip("0123456789.eE+-") in CYCLES)
+    in_cycles = str(text).split()[-1].lstrip("0123456789.eE+-") in CYCLES
+    if in_cycles and amount > MOST_CYCLES:
+        raise UnitError(f"expected a time of at most {MOST_CYCLES} cycles, got {_quoted(text)}")
+    return Duration(amount, in_cycles=in_cycles)
 
 
 def whole(text: object, dimension: Dimension) -> int:

@@ -75,6 +75,14 @@ CASES: dict[str, tuple[list[str], str]] = {
         ["edge-sram", "fine.csv", "--set", "bank.sram.capacty=1"],
         "--set bank.sram.capacty: unknown key, did you mean capacity?",
     ),
+    "absurd clock": (
+        ["edge-sram", "fine.csv", "--set", "clock=1e30GHz"],
+        '--set clock: expected a frequency of at most 10 THz, got "1e30GHz"',
+    ),
+    "absurd number": (
+        ["edge-sram", "fine.csv", "--set", "pe_array.rows=1000000000000"],
+        "--set pe_array.rows: expected at most 1000000, got 1000000000000",
+    ),
     "bank smaller than a tile": (
         ["small.toml", "fine.csv"],
         "accelsim: a: its smallest tile does not fit into the scratchpad (sram 64 bytes); "

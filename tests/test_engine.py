@@ -11,7 +11,7 @@ import simpy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accelsim.errors import DeadlockError
+from accelsim.errors import DeadlockError, RunError
 from accelsim.sim import Clock, Counter, Sim, Steps
 from accelsim.sim.engine import PS_PER_S
 
@@ -191,6 +191,19 @@ def test_an_error_in_a_process_is_not_a_deadlock(error: Exception, watched: bool
     sim.process("waits", _wait(sim.delay(5)))
     with pytest.raises(type(error), match=r"\Awrong\Z"):
         sim.run("fails" if watched else "waits")
+
+
+def test_a_step_that_no_instant_holds_is_told() -> None:
+    """Many slow accesses end later than whole picoseconds in 64 bits reach."""
+    sim, seen = Sim(), np.zeros(1, dtype=np.int64)
+
+    def goes_on() -> Steps:
+        yield sim.delay(2**63)
+        seen[0] = sim.now
+
+    sim.process("late", goes_on())
+    with pytest.raises(RunError, match="longer than 106 days"):
+        sim.run("late")
 
 
 def test_random_streams_go_by_name() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 from fractions import Fraction
 
@@ -129,3 +130,22 @@ def test_nothing_is_colder_than_absolute_zero() -> None:
         units.kelvin("0 K")
     with pytest.raises(UnitError):
         units.kelvin("-300 C")
+
+
+@pytest.mark.parametrize("dimension", DIMENSIONS, ids=lambda d: d.noun)
+def test_what_no_chip_has_is_refused_with_the_bound(dimension: Dimension) -> None:
+    """A slip of an exponent is a fault where it stands, not an overflow later; the bounds themselves pass."""
+    unit = max(dimension.units, key=lambda u: dimension.units[u])
+    assert units.real(dimension.most, dimension) > 0
+    with pytest.raises(UnitError, match=f"of at most {re.escape(dimension.most)}, got"):
+        dimension.parse(f"1e30 {unit}")
+    if dimension.least:
+        assert units.real(dimension.least, dimension) > 0
+        with pytest.raises(UnitError, match=f"of at least {re.escape(dimension.least)}, got"):
+            dimension.parse(f"1e-30 {unit}")
+
+
+def test_cycles_have_a_bound_of_their_own() -> None:
+    """They are longer on a slower clock."""
+    with pytest.raises(UnitError, match="at most 1000000000 cycles"):
+        units.duration("1e10 cycles")

@@ -13,14 +13,14 @@ from accelsim.config.ranges import RangeSpec
 from accelsim.config.spec import (
     Bytes,
     BytesPerSecond,
-    Count,
-    CountOrZero,
     Flag,
     Hertz,
     Kelvin,
     Millimetres,
     Milliwatts,
     Nanometres,
+    Parts,
+    PartsOrNone,
     Picojoules,
     PicojoulesPerBit,
     PicojoulesPerBitMm,
@@ -31,8 +31,10 @@ from accelsim.config.spec import (
     Text,
     Time,
     later,
+    up_to,
     written,
 )
+from accelsim.units import SIZE
 from accelsim.words import ROLES, Accumulate, Convention, Dataflow, Format, Role, Technology
 
 VectorFunction = Literal[
@@ -64,9 +66,9 @@ class Block(Spec):
 class PeArraySpec(Block):
     """``[pe_array]``: the array of processing elements."""
 
-    rows: Count
+    rows: Parts
     """Rows of the array."""
-    cols: Count
+    cols: Parts
     """Columns of the array."""
     dataflow: Dataflow = "ws"
     """What stays in the PEs: weights, outputs or inputs."""
@@ -105,9 +107,9 @@ class AccumulatorSpec(Block):
 class VectorSpec(Block):
     """``[vector]``: the vector unit."""
 
-    lanes: Count = 64
+    lanes: Parts = 64
     """Elements that it works on at the same time."""
-    rates: dict[VectorFunction, Count] = Field(default_factory=dict)
+    rates: dict[VectorFunction, Parts] = Field(default_factory=dict)
     """Cycles that one lane takes per element, by function (defaults: move to mask 1, div sqrt rsqrt exp
     log 4, tanh sigmoid 8, gelu 12)."""
     energies: dict[VectorFunction, Picojoules] = Field(default_factory=dict)
@@ -118,7 +120,7 @@ class WriteBufferSpec(Spec):
     """``[bank.NAME.write_buffer]``: a buffer before the cells of each bank; its numbers have the bank's
     `source`."""
 
-    entries: CountOrZero
+    entries: PartsOrNone
     """Words that it holds, per bank; 0: none. Macros that serve together (`interleave = "word"`) share one
     buffer of entries x count words; with `line` and `tile` every bank has its own."""
     high: Share = 0.75
@@ -145,9 +147,9 @@ class BankSpec(Block):
     banks."""
     capacity: SomeBytes
     """Of the whole group: count x subbanks macros share it evenly."""
-    count: CountOrZero = 1
+    count: PartsOrNone = 1
     """Banks in the group; 0: there is no such group, and lists of placement pass over it."""
-    subbanks: Count = 1
+    subbanks: Parts = 1
     """Macros per bank; each serves one word at a time."""
     word: SomeBytes = written("256 bit")
     """Bits of one access of one macro."""
@@ -237,7 +239,7 @@ class ScratchpadSpec(Block):
     consecutive, so that what is smaller than a bank lies in one, or in two neighbours."""
     line: SomeBytes = written("256 B")
     """Bytes of a line of `interleave = "line"`."""
-    skew: CountOrZero = 0
+    skew: PartsOrNone = 0
     """Row r of a tensor lies r x skew banks further than it would, with `line` and `tile`."""
     granularity: SomeBytes = written("4 KiB")
     """Bytes of one simulated bank transaction."""
@@ -251,7 +253,7 @@ class TransposeSpec(Block):
 
     rate: Bytes = written("0 B")
     """Bytes that it turns in one cycle; 0 B: there is no such unit."""
-    block: Count = 16
+    block: Parts = 16
     """Rows and columns of a block; of longer words only so many elements are used at a time."""
     latency: Time = written("0 ns")
     """Added to the time in which the first block comes together."""
@@ -277,9 +279,9 @@ class DmaSpec(Block):
 
     descriptor_latency: Time = written("20 cycles")
     """From a descriptor's issue to its first request."""
-    outstanding: Count = 8
+    outstanding: Parts = 8
     """Transfers in flight per direction."""
-    burst: SomeBytes = written("64 B")
+    burst: Annotated[SomeBytes, up_to("1 MiB", SIZE)] = written("64 B")
     """Short rows pay whole bursts."""
     energy: PicojoulesPerBit = written("0.05 pJ/bit")
     """Per bit moved."""

@@ -19,7 +19,8 @@ Every key of a machine's TOML file. This page is made from the specs in `accelsi
 
 - A quantity is a string, a number and a unit: `"256 KiB"`, `"5.3 ns"`, `"3 cycles"` (of `clock`).
   KiB MiB GiB are binary, kB MB GB decimal. Times are rounded up to whole picoseconds; sizes, frequencies
-  and bandwidths have to come to whole bytes, Hz and bytes per second. A count is a bare number.
+  and bandwidths have to come to whole bytes, Hz and bytes per second. A count is a bare number. What lies
+  far outside of what can be built (a clock of 1e30 GHz, 2000 s, a million of anything) is refused.
 - `extends = "name"`, `"path.toml"` (relative to the file) or a list of them: tables merge deep, everything
   else replaces, lists too; later bases win over earlier ones, the file over its bases, and
   `--set key.path=value` over all.

@@ -7,9 +7,9 @@ A quantity type converts while it validates: a field annotated ``Bytes`` holds w
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict, WithJsonSchema
 
 from accelsim import units
 from accelsim.units import Dimension, Duration
@@ -47,8 +47,12 @@ def _real(dimension: Dimension) -> tuple[Any, ...]:
     return _quantity(dimension, lambda text: units.real(text, dimension))
 
 
+MOST: Final = 1_000_000  # of anything that is counted on a chip
+
 Count = Annotated[int, Strict(), Field(ge=1)]
 CountOrZero = Annotated[int, Strict(), Field(ge=0)]
+Parts = Annotated[int, Strict(), Field(ge=1, le=MOST)]
+PartsOrNone = Annotated[int, Strict(), Field(ge=0, le=MOST)]
 Text = Annotated[str, Strict()]
 Flag = Annotated[bool, Strict()]
 Positive = Annotated[float, Strict(), Field(gt=0, allow_inf_nan=False)]
@@ -85,6 +89,18 @@ def later(*names: str, use: str) -> BeforeValidator:
         return value
 
     return BeforeValidator(check)
+
+
+def up_to(text: str, dimension: Dimension) -> AfterValidator:
+    """Refuse more than a quantity."""
+    most = units.whole(text, dimension)
+
+    def check(value: int) -> int:
+        if value > most:
+            raise ValueError(f"expected at most {text}")
+        return value
+
+    return AfterValidator(check)
 
 
 def written(text: str) -> Any:

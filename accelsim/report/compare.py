@@ -47,7 +47,7 @@ def comparison(a: Run, b: Run, top: int = 10, everything: bool = False) -> Rende
     )
 
 
-def _layer_times(run: Run) -> dict[str, float]:
+def _layer_times(run: Run) -> Mapping[str, float]:
     layers, step = step_costs(run.summary, run.table("ops"))
     return {c.layer: c.time_ps for c in layers} | ({"": step.time_ps} if step.time_ps else {})
 

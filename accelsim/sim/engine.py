@@ -9,15 +9,16 @@ import zlib
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from heapq import heappush
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import simpy
 from simpy.events import NORMAL, URGENT
 
-from accelsim.errors import DeadlockError
+from accelsim.errors import DeadlockError, RunError
 
 PS_PER_S = 10**12
+MOST_DAYS: Final = 2**63 // (PS_PER_S * 86_400)  # that whole picoseconds in 64 bits hold
 Steps = Generator[simpy.Event, Any, Any]
 Tag = tuple[Any, ...] | None
 TIMER = ("timer",)
@@ -186,6 +187,7 @@ class Sim:
 
         Raises:
             DeadlockError: naming each process that still waits, and for what.
+            RunError: later than the 64 bits of an instant hold.
         """
         goal = self.env.all_of([self._processes[n] for n in names])
         try:
@@ -195,6 +197,11 @@ class Sim:
                 raise  # a process's own error, not SimPy's word for having run dry
             stuck = [f"{n} waits for {self.waiting.get(n, 'an event')}" for n in names if self._alive(n)]
             raise DeadlockError(f"nothing can go on at {self.now} ps:\n" + "\n".join(stuck)) from error
+        except OverflowError as error:
+            raise RunError(
+                f"the step takes longer than {MOST_DAYS} days, the most that whole picoseconds hold; "
+                "look for a slip in the clock, a latency, a cycle time or a bandwidth"
+            ) from error
         return self.now
 
     def _alive(self, name: str) -> bool:
