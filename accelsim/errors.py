@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 
 class AccelsimError(Exception):
     """Anything that accelsim refuses or cannot finish, with a message for the user."""
@@ -41,3 +46,21 @@ class RunError(AccelsimError):
 
 class DeadlockError(RunError):
     """Everything waits for everything; the message names who waits for what."""
+
+
+@contextmanager
+def writing(path: Path, option: str = "--out", what: str = "be written there") -> Iterator[None]:
+    """Say where something cannot be written, and which option gives it another place.
+
+    A full disk is no wrong place: its error goes on as it is.
+
+    Raises:
+        InputError: The system refuses; it names ``path``, why, and ``option``.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise
+        told = error.strerror or error
+        raise InputError(f"{path}: cannot {what} ({told}); give {option} another place") from error

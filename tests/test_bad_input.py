@@ -152,6 +152,48 @@ def test_an_output_folder_that_cannot_be_made(folder: Path, tmp_path: Path) -> N
     assert _inside(folder) == sorted(FILES)
 
 
+CELLS = ROOT / "tests" / "golden" / "macros" / "cacti_out.csv"
+OF_CELLS = ("--flavour", "LOP", "--temperature", "350 K")
+PLACES = {
+    "run": ["run", "-q", "edge-sram", "fine.csv", "--out", "plain/run"],
+    "train": ["train", "-q", "edge-hybrid", "lenet-tinydnn", "--rates", "1e-3", "--out", "plain/run"],
+    "sensitivity": ["sensitivity", "-q", "lenet-tinydnn", "--data", "digits", "--out", "plain/run"],
+    "device": ["device", "mram-1s", "--plot", "taken.png"],
+    "errors": ["errors", "there", "--plot", "taken.png"],
+    "breakeven": ["breakeven", "there", "there", "--over", "leakage", "--plot", "taken.png"],
+    "report": ["report", "there", "--actions", "taken.csv"],
+    "macros": ["macros", "import", str(CELLS), "--name", "mine", *OF_CELLS, "--out", "taken.csv", "--force"],
+}
+
+
+@pytest.fixture(scope="module")
+def full_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a run, a macro table, and places in which no file can be written, also not by root."""
+    here = tmp_path_factory.mktemp("places")
+    for name, text in FILES.items():
+        (here / name).write_text(text)
+    for name in ("taken.png", "taken.csv"):
+        (here / name).mkdir()
+    done = accelsim(["run", "-q", "edge-hybrid", "fine.csv", "--out", "there"], here, _environment(here))
+    assert done.code == 0, done.stderr
+    return here
+
+
+@pytest.mark.parametrize("command", PLACES)
+def test_a_place_that_takes_no_file_is_bad_input(command: str, full_folder: Path) -> None:
+    """Whatever writes there: the path, why, and the option that gives it another place."""
+    args = PLACES[command]
+    option = next(a for a in reversed(args) if a.startswith("--") and a != "--force")
+    before = _inside(full_folder)
+    done = accelsim(args, full_folder, _environment(full_folder))
+
+    assert done.code == 2, done.stderr
+    assert done.stderr.splitlines()[-1].startswith("accelsim: ")
+    assert done.stderr.endswith(f"; give {option} another place\n")
+    assert ("plain" in done.stderr) or ("taken" in done.stderr)
+    assert _inside(full_folder) == before
+
+
 def test_a_full_disk(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

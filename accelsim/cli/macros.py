@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from accelsim.errors import InputError
+from accelsim.errors import InputError, writing
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -69,7 +69,8 @@ def import_(
     read = [import_file(path, kind, given) for path in files]
     rows = [row for file in read for row in file.rows]
     table_of_rows(rows, str(target))  # two of the same macro are refused before anything is written
-    write_rows(target, rows, comments(name, read, given))
+    with writing(target):
+        write_rows(target, rows, comments(name, read, given))
     if as_json:
         told = [
             {"file": str(f.path), "format": f.kind, "macros": len(f.rows), "sha256": f.sha256} for f in read

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from accelsim.errors import InputError
+from accelsim.errors import InputError, writing
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -169,7 +169,8 @@ def breakeven(
     if plot is not None:
         from accelsim.sweep.breakeven_plot import breakeven_plot
 
-        breakeven_plot(pair, axes, plot)
+        with writing(plot, "--plot"):
+            breakeven_plot(pair, axes, plot)
         typer.echo(f"plot: {plot}")
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from rich.console import Group
 
+from accelsim.errors import writing
 from accelsim.report.device import DeviceFigures, WritePoint
 from accelsim.report.layout import grid
 from accelsim.report.si import lifetime, si
@@ -92,7 +93,8 @@ def plot(found: Sequence[DeviceFigures], path: Path) -> None:
     _label(by_voltage, "write voltage [mV]", "write error rate 0 -> 1", "at the device's pulse")
     _label(by_time, "time since the write [s]", "probability that a bit reads wrong", "retention")
     figure.suptitle(found[0].name)
-    figure.savefig(path, dpi=120)
+    with writing(path, "--plot"):
+        figure.savefig(path, dpi=120)
 
 
 def _errors(axes: Axes, points: Sequence[tuple[float, float | None]], label: str) -> None:

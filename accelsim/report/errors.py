@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from accelsim.errors import InputError
+from accelsim.errors import InputError, writing
 from accelsim.reliability import error_profile
 from accelsim.reliability.reads import Reads
 from accelsim.reliability.sums import Unit, distance_histogram, error_sums, overall
@@ -273,7 +273,8 @@ def plot_errors(found: RunErrors, path: Path) -> None:
         for group, d in found.devices.items()
     ]
     figure.suptitle(f"{found.run} ({', '.join(judged) or 'no device'})")
-    figure.savefig(path, dpi=120)
+    with writing(path, "--plot"):
+        figure.savefig(path, dpi=120)
 
 
 def _draw_distances(axes: Axes, histogram: Mapping[str, Any]) -> None:

@@ -10,7 +10,6 @@ it is complete. A run that fails, meets a full disk or is interrupted leaves not
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import shutil
@@ -21,7 +20,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from accelsim.errors import InputError
+from accelsim.errors import InputError, writing
 from accelsim.trace import tables
 from accelsim.trace.schema import EXTRA_TABLES, SCHEMA_VERSION, SPLIT, TABLES
 
@@ -155,25 +154,15 @@ def _has(path: Path, sha256: str) -> bool:
 
 
 def _partial_folder(path: Path) -> Path:
-    try:
+    with writing(path):
         return Path(tempfile.mkdtemp(".partial", f".{path.name}.", path.absolute().parent))
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise
-        raise InputError(
-            f"{path}: cannot be written there ({error.strerror}); give --out another place"
-        ) from error
 
 
 def _make_parents(folder: Path) -> list[Path]:
     """Make ``folder`` and return those that had to be made, the innermost first."""
     made = [p for p in (folder, *folder.parents) if not p.exists()]
-    try:
+    with writing(folder, what="be made"):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise
-        raise InputError(f"{folder}: cannot be made ({error.strerror}); give --out another place") from error
     return made
 
 

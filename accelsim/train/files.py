@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import torch
 
-from accelsim.errors import InputError
+from accelsim.errors import InputError, writing
 from accelsim.trace.folder import canonical_json
 
 SETTINGS: Final = "settings.json"
@@ -106,9 +106,10 @@ def training_folder(path: Path, settings: Mapping[str, Any], resume: bool) -> It
     if not fresh:
         _check_same(path, settings, resume)
     made = [p for p in (path, *path.absolute().parents) if not p.exists()]
-    (path / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
-    write_whole(path / SETTINGS, canonical_json(settings).encode())
     try:
+        with writing(path):
+            (path / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
+            write_whole(path / SETTINGS, canonical_json(settings).encode())
         yield path
     except InputError:
         if fresh:
@@ -120,10 +121,9 @@ def _empty(path: Path, made: list[Path]) -> None:
     """Take away what was made: all that is in ``path``, and the folders ``made``."""
     for name in (CHECKPOINTS, RUN, TRIED, DEVICES):
         shutil.rmtree(path / name, ignore_errors=True)
-    (path / SETTINGS).unlink(missing_ok=True)
-    for folder in made:
-        with suppress(OSError):
-            folder.rmdir()
+    for take in ((path / SETTINGS).unlink, *(folder.rmdir for folder in made)):
+        with suppress(OSError):  # it is not there, or others put something into it
+            take()
 
 
 def _check_same(path: Path, settings: Mapping[str, Any], resume: bool) -> None:
