@@ -104,7 +104,7 @@ def test_fields_part_the_format(tmp_path: Path, fields: str, told: dict[str, tup
             "weight = { sign = 'sram', rest = ['mram'] }",
             "m.toml:6:19: placement.weight.sign: expected a list",
         ),
-        ('weight = "sram"', 'm.toml:6:10: placement.weight: expected a list, got "sram"'),
+        ('weight = "sram"', 'm.toml:6:10: placement.weight: expected a list such as ["sram"], got "sram"'),
     ],
 )
 def test_what_does_not_part_the_format_is_refused(tmp_path: Path, line: str, told: str) -> None:

@@ -272,7 +272,11 @@ def message(folder: Path, *edits: tuple[str, str]) -> str:
         (("net.py:Net", "nett.py:Net"), "net.toml:1:9: model: no such file nett.py beside the workload file"),
         (
             ("net.py:Net", "net.py:Nett"),
-            'net.toml:1:9: model: no callable "Nett" in net.py; classes there: Net, Branch, Pair',
+            'net.toml:1:9: model: no callable "Nett" in net.py, did you mean Net?',
+        ),
+        (
+            ("net.py:Net", "net.py:x"),
+            'net.toml:1:9: model: no callable "x" in net.py; there are Net, Branch, Pair',
         ),
         (
             ("net.py:Net", "nowhere.net:Net"),

@@ -117,6 +117,17 @@ def test_report_and_ls_and_compare(make_run: MakeRun, capsys: pytest.CaptureFixt
     assert "Inputs that differ" in capsys.readouterr().out
 
 
+def test_ls_names_what_it_cannot_list(make_run: MakeRun, capsys: pytest.CaptureFixture[str]) -> None:
+    """On stderr; the others are listed."""
+    one = make_run()
+    (make_run("two") / "summary.json").write_text("{")
+
+    assert _main("ls", str(one.parent)) == 0
+    out, err = capsys.readouterr()
+    assert "two" not in out
+    assert err == "accelsim: not listed (accelsim report says why): two\n"
+
+
 def test_ls_of_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Is no error."""
     assert _main("ls", str(tmp_path)) == 0

@@ -339,7 +339,7 @@ def test_names_resolve_to_shipped_files_and_paths_to_files(write: Write) -> None
         ("./", "./: not a file"),
         (
             "tpu-like-sarm",
-            'unknown machine "tpu-like-sarm", did you mean tpu-like-sram?; shipped: '
+            'unknown machine "tpu-like-sarm", did you mean tpu-like-sram? shipped: '
             f"{', '.join(names('arch'))}; a path ends in .toml",
         ),
         ("zzz", f'unknown machine "zzz"; shipped: {", ".join(names("arch"))}; a path ends in .toml'),

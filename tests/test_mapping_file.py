@@ -168,7 +168,7 @@ def test_types_are_told_in_words_of_the_file(tmp_path: Path) -> None:
         "2:55: op.a.tile.q: unknown key; known: m, n, k",
         "3:9: op.a.order: expected a string, got 5",
         "4:11: op.a.panel.m: missing key step",
-        '5:8: op.a.hold: expected a list, got "a"',
+        '5:8: op.a.hold: expected a list such as ["a"], got "a"',
         "7:1: op.[fc]1.orders: unknown key, did you mean order?",
         "8:1: tensor.c: missing key place",
         f"9:9: tensor.c.kept[0]: {pair} a list",

@@ -236,11 +236,11 @@ def test_same_description_same_machine() -> None:
          "64 bit, 128 bit, 256 bit, 512 bit"),
         ("bank.a.macro=stt34", '"stt34" is not a cell of technology "sram"; use sram'),
         ("bank.a.read_cycle=0 ns", "a port cannot serve a word in no time; give more than 0"),
-        ("node=28 nm", "bank a: the array table has no 28 nm, only 22 nm, 45 nm, "
-         "or give the bank's values explicitly"),
+        ("node=28 nm", "bank a: the array table has no 28 nm, only 22 nm, 45 nm; "
+         "give another, or the bank's values explicitly"),
         ("node=5 nm", "5 nm is outside the compute energy table, which has 7 nm to 45 nm"),
-        ("temperature=299 K", "bank a: 299 K is outside the array table's leakage law, 300 K to 400 K, "
-         "or give the bank's values explicitly"),
+        ("temperature=299 K", "bank a: 299 K is outside the array table's leakage law, 300 K to 400 K; "
+         "give another, or the bank's values explicitly"),
         ("accumulator.overflow=b", 'no bank group "b"; there are a'),
         ("scratchpad.interleave=bank", 'expected "word", "line" or "tile", got "bank"'),
         ("scratchpad.granularity=0 B", 'expected at least 1, got "0 B"'),
@@ -269,8 +269,8 @@ def test_hp_ends_at_350_kelvin(arch: Arch) -> None:
     """Above, the bank has to give its leakage."""
     path = arch('temperature = "360 K"\n' + SMALL + 'flavour = "HP"\n')
     assert faults(path) == [
-        "m.toml:1:15: temperature: bank a: 360 K is above 350 K, where the leakage law of HP ends, "
-        "or give the bank's values explicitly"
+        "m.toml:1:15: temperature: bank a: 360 K is above 350 K, where the leakage law of HP ends; "
+        "give another, or the bank's values explicitly"
     ]
     assert load(path, "bank.a.leakage=9 mW").banks["a"].leakage_mw == 9.0
     assert load(path, "temperature=350 K").banks["a"].leakage_mw == pytest.approx(62.7962)

@@ -237,7 +237,11 @@ def test_listing_passes_over_what_is_no_run(make_run: MakeRun, tmp_path: Path) -
     runs = make_run("b").parent
     make_run("a")
     (make_run("broken") / "ops.parquet").unlink()
+    (make_run("empty") / "summary.json").write_text("{}\n")
+    (make_run("cut") / "summary.json").write_text('{"time_ps"')
     (runs / "other").mkdir()
 
-    assert [r.name for r in list_runs(runs)] == ["a", "b"]
-    assert list_runs(tmp_path / "absent") == []
+    found, broken = list_runs(runs)
+    assert [r.name for r in found] == ["a", "b"]
+    assert broken == ["broken", "cut", "empty"]
+    assert list_runs(tmp_path / "absent") == ([], [])

@@ -313,3 +313,27 @@ def test_the_commands_print_and_draw(runs: dict[str, Run]) -> None:
     for wrong in (["--over", "leekage"], ["--over", ""], ["--plot", "none/b.png"]):
         fault = call(app, ["breakeven", "runs/edge-mram", "runs/edge-sram", *wrong]).exception
         assert isinstance(fault, InputError)
+
+
+def test_temperatures_go_with_corners_and_are_named(runs: dict[str, Run]) -> None:
+    """Alone they are refused; one that the machine cannot be at is blamed as it was typed, once."""
+    alone = CliRunner().invoke(app, ["uncertainty", "runs/edge-sram", "--temperatures", "350"])
+    hot = CliRunner().invoke(
+        app, ["uncertainty", "runs/edge-hybrid", "--corners", "tt", "--temperatures", "900"]
+    )
+
+    assert str(alone.exception) == "--temperatures 350: goes with --corners, such as --corners tt,ff,ss"
+    assert str(hot.exception) == (
+        "--temperatures 900: bank sram: 900 K is outside the array table's leakage law, 300 K to 400 K; "
+        "give another, or the bank's values explicitly"
+    )
+
+
+def test_timings_alone_are_shown_alone(runs: dict[str, Run]) -> None:
+    """Without prices there are no intervals, and nothing that matters to them."""
+    Path("timings.toml").write_text('[timings."dram.latency"]\nlow = "50 ns"\nhigh = "200 ns"\n')
+    done = CliRunner().invoke(app, ["uncertainty", "runs/edge-sram", "--prices", "timings.toml"])
+
+    assert done.exit_code == 0
+    assert "What matters" not in done.output
+    assert "simulated again at both ends" in done.output

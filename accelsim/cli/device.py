@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from accelsim.errors import InputError
+
+if TYPE_CHECKING:
+    from accelsim.report.device import DeviceFigures
 
 Name = Annotated[
     str, typer.Argument(metavar="DEVICE", help="A device: the name of a shipped one, or a .toml file.")
@@ -30,8 +33,7 @@ def device(name: Name, temperature: Temperatures = None, plot: Plot = None, as_j
     from accelsim.resolve.device import load_device
 
     check_plot(plot)
-    kelvins = [kelvin_of(text) for text in temperature or ()]
-    found = [figures(load_device(name, k)) for k in kelvins or (None,)]
+    found = [_figures_at(name, text) for text in temperature or ()] or [figures(load_device(name))]
     if plot is not None:
         from accelsim.report.device_tables import plot as draw
 
@@ -45,6 +47,19 @@ def device(name: Name, temperature: Temperatures = None, plot: Plot = None, as_j
     results().print(device_tables(found))
     if plot is not None:
         typer.echo(f"plot: {plot}")
+
+
+def _figures_at(name: str, temperature: str) -> DeviceFigures:
+    """Return the figures of a device at a temperature of the command line, which is to blame if they fail."""
+    from accelsim.report.device import figures
+    from accelsim.resolve.device import load_device
+
+    kelvin = kelvin_of(temperature)
+    load_device(name)  # what is wrong with it anywhere
+    try:
+        return figures(load_device(name, kelvin))
+    except InputError as exc:
+        raise InputError(f"--temperature {temperature}: {exc}") from None
 
 
 def check_plot(path: Path | None) -> None:

@@ -118,11 +118,13 @@ def ls(
 
     if not folder.is_dir() and folder != Path("runs"):
         raise InputError(f"{folder}: no such folder")
-    runs = list_runs(folder)
+    runs, broken = list_runs(folder)
     if runs:
         results().print(listing(runs))
     else:
         typer.echo(f"no runs in {folder}")
+    if broken:
+        typer.echo(f"accelsim: not listed (accelsim report says why): {', '.join(broken)}", err=True)
 
 
 def compare(

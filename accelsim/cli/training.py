@@ -130,7 +130,16 @@ def tables(summary: Mapping[str, Any]) -> RenderableType:
     from accelsim.report.layout import grid, paragraph
 
     cases = {name: summary["cases"][name] for name in summary["order"]}
-    names = ("errors", "accuracy", "by seed", "best", "difference", "diverged", "95 % interval", "non-finite")
+    names = (
+        "errors",
+        "accuracy",
+        "by seed",
+        "best",
+        "difference",
+        "diverged",
+        "diverged, 95 %",
+        "non-finite",
+    )
     head = grid(_title(summary), names, [_row(name, case) for name, case in cases.items()], 1)
     costs = grid(
         f"to an accuracy of {summary['target_accuracy']:.2%}, and the flips of all seeds",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from accelsim.errors import InputError, writing
+from accelsim.errors import ConfigError, InputError, writing
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -33,8 +33,9 @@ def uncertainty(
         str | None, typer.Option(metavar="LIST", help="Energies at these corners instead, such as tt,ff,ss.")
     ] = None,
     temperatures: Annotated[
-        str, typer.Option(metavar="LIST", help="Of --corners, in kelvin, such as 300,325,350.")
-    ] = "300,350",
+        str | None,
+        typer.Option(metavar="LIST", help="Of --corners, in kelvin, such as 300,325; else 300,350."),
+    ] = None,
 ) -> None:
     """Show how sure the energies of RUNs are: intervals, what matters, who needs less."""
     from accelsim.cli.console import results
@@ -44,6 +45,8 @@ def uncertainty(
     from accelsim.sweep.uncertainty import uncertain
     from accelsim.trace.runs import open_run
 
+    if corners is None and temperatures is not None:
+        raise InputError(f"--temperatures {temperatures}: goes with --corners, such as --corners tt,ff,ss")
     opened = [open_run(name) for name in runs]
     priced = [r.name for r in opened if r.manifest["machine"]["mapping"]["objective"] in ("energy", "edp")]
     if priced:
@@ -51,7 +54,7 @@ def uncertainty(
         results().print(paragraph("mapping", told))
     if corners is not None:
         for run in opened:
-            results().print(_corners(run.name, run, corners, temperatures))
+            results().print(_corners(run, corners, temperatures or "300,350"))
         return
     ledgers = [ledger(run) for run in opened]
     ranges, own = (load_ranges(prices), 0) if prices is not None else machine_ranges(opened, ledgers)
@@ -59,9 +62,10 @@ def uncertainty(
     unused = ranges.unused(found.names) if prices is not None else []
     if unused:
         raise InputError(f'{prices}: no run has a price "{unused[0]}"; there are {", ".join(found.names)}')
-    results().print(_intervals(found))
-    results().print(_tornado(found, top))
-    if len(opened) > 1:
+    if ranges.patterns:  # else nothing but timings
+        results().print(_intervals(found))
+        results().print(_tornado(found, top))
+    if ranges.patterns and len(opened) > 1:
         results().print(_duels(found))
     if prices is None:
         told = f"of {len(found.names)} prices, {own} by the machines' tables [prices], the others assumed"
@@ -122,23 +126,29 @@ def _duels(found: Uncertain) -> Group:
     return grid("Probability of needing less energy", ("", "P"), rows)
 
 
-def _corners(name: str, run: object, corners: str, temperatures: str) -> Group:
+def _corners(run: Run, corners: str, temperatures: str) -> Group:
     from accelsim.report.layout import grid
     from accelsim.sweep.corners import corners as at
+    from accelsim.sweep.corners import machine_at
     from accelsim.trace import human
-    from accelsim.trace.runs import Run
 
-    assert isinstance(run, Run)
     try:
         kelvins = [float(t) for t in temperatures.split(",")]
     except ValueError:
         raise InputError(f"--temperatures {temperatures}: expected kelvin, such as 300,350") from None
-    rows = [
-        (c.corner, f"{c.temperature_k:g} K", human.energy(c.total_pj), human.energy(c.leakage_pj))
-        for c in at(run, corners.split(","), kelvins)
-    ]
+    machine_at(run, None)  # what is wrong with it at any temperature
+    rows = []
+    for kelvin in kelvins:
+        try:
+            found = at(run, corners.split(","), [kelvin])
+        except ConfigError as exc:  # of a setting that was not typed
+            what = exc.faults[0].partition(": ")[2]
+            raise InputError(f"--temperatures {kelvin:g}: {what}") from None
+        rows += [
+            (c.corner, f"{kelvin:g} K", human.energy(c.total_pj), human.energy(c.leakage_pj)) for c in found
+        ]
     return grid(
-        f"{name} by corner (factors of leakage are assumed)", ("corner", "at", "energy", "leakage"), rows
+        f"{run.name} by corner (factors of leakage are assumed)", ("corner", "at", "energy", "leakage"), rows
     )
 
 

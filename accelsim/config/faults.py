@@ -109,6 +109,8 @@ def what_is_wrong(err: ErrorDetails) -> str:
             return f"expected {err['ctx']['expected']}, got {toml_text(got)}"
         hint = did_you_mean(got, names) if isinstance(got, str) else ""
         return f"expected {_either(names)}, got {toml_text(got)}{hint}"
+    if kind in ("list_type", "tuple_type") and isinstance(got, str):
+        return f"expected a list such as [{toml_text(got)}], got {toml_text(got)}"
     if kind in _EXPECTED:
         return f"expected {_EXPECTED[kind]}, got {toml_text(got)}"
     if kind in _BOUNDS:

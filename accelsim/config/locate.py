@@ -51,7 +51,7 @@ def find(kind: Kind, name: str) -> Path:
     if path.is_file():
         return path
     known = names(kind)
-    hint = did_you_mean(name, known)
+    hint = did_you_mean(name, known) or ";"
     raise InputError(
-        f'unknown {_NOUN[kind]} "{name}"{hint or ""}; shipped: {", ".join(known)}; a path ends in .toml'
+        f'unknown {_NOUN[kind]} "{name}"{hint} shipped: {", ".join(known)}; a path ends in .toml'
     )

@@ -234,9 +234,9 @@ def load_table(name_or_path: str) -> MacroTable:
     if name_or_path in _FILES:
         return _shipped(name_or_path)
     if "/" not in name_or_path and not name_or_path.endswith(".csv"):
-        hint = did_you_mean(name_or_path, table_names()) or ""
+        hint = did_you_mean(name_or_path, table_names()) or ";"
         known = ", ".join(table_names())
-        raise InputError(f'no array table "{name_or_path}"{hint}; shipped: {known}; a file ends in .csv')
+        raise InputError(f'no array table "{name_or_path}"{hint} shipped: {known}; a file ends in .csv')
     path = Path(name_or_path)
     try:
         stat = path.stat()

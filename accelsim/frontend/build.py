@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from accelsim.config.faults import did_you_mean, listed
 from accelsim.errors import AccelsimError
 from accelsim.frontend.checkpoint import turn_on
 from accelsim.frontend.spec import Workload
@@ -78,10 +79,16 @@ def _callable(workload: Workload) -> Callable[..., Any]:
     module = _file(workload, source, file) if file else _module(workload, source)
     found = getattr(module, name, None)
     if not callable(found):
-        local = [k for k, v in vars(module).items() if inspect.isclass(v) and v.__module__ == module.__name__]
-        raise workload.fault("model", f'no callable "{name}" in {source}; classes there: {", ".join(local)}')
+        kinds = inspect.isclass, inspect.isfunction
+        own = [k for k, v in vars(module).items() if any(kind(v) for kind in kinds) and _is_of(v, module)]
+        hint = did_you_mean(name, own) or (f"; there are {listed(own)}" if own else "; it defines none")
+        raise workload.fault("model", f'no callable "{name}" in {source}{hint}')
     made: Callable[..., Any] = found
     return made
+
+
+def _is_of(value: object, module: ModuleType) -> bool:
+    return getattr(value, "__module__", "") == module.__name__
 
 
 def _module(workload: Workload, name: str) -> ModuleType:

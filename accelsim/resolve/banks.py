@@ -57,7 +57,9 @@ class Where:
     def fault(self, name: str, key: str, what: str) -> Fault:
         """Return the fault of ``bank.NAME.key``, or of ``node`` or ``temperature`` on behalf of that bank."""
         if key in ("node", "temperature"):
-            return self.origins.fault((key,), f"bank {name}: {what}, or give the bank's values explicitly")
+            return self.origins.fault(
+                (key,), f"bank {name}: {what}; give another, or the bank's values explicitly"
+            )
         return self.origins.fault(("bank", name, key), what)
 
 

@@ -63,6 +63,7 @@ def load_device(name_or_path: str, temperature_k: float | None = None) -> Device
     Raises:
         InputError: No such name or file.
         ConfigError: Every fault of the description, a line each.
+        InputError: The laws do not reach that temperature.
     """
     return described_device(name_or_path, temperature_k)[0]
 
@@ -164,10 +165,14 @@ class _Resolver:
 
         Raises:
             ConfigError: if the laws do not hold for it, placed at the key to blame.
+            InputError: if they do not reach its temperature.
         """
         try:
             return self._device()
         except OutOfRange as exc:
+            if exc.argument == "temperature_k":  # which the file does not give
+                what = str(exc).removeprefix("temperature_k ")
+                raise InputError(f"device {self.name}: a temperature of {what}") from None
             raise self._fault(self._blamed(exc.argument), str(exc)) from None
         except ConfigError:
             raise

@@ -59,19 +59,25 @@ def open_run(name_or_path: str | Path, runs: Path | None = None) -> Run:
             f"{path}: written under schema {manifest.get('schema')}, this accelsim reads {SCHEMA_VERSION}; "
             "run it again"
         )
-    return Run(path, _object(path / SUMMARY), manifest)
+    summary = _object(path / SUMMARY)
+    if "time_ps" not in summary:
+        raise InputError(f"{path / SUMMARY}: not the results of a run; run it again")
+    return Run(path, summary, manifest)
 
 
-def list_runs(folder: Path) -> list[Run]:
-    """Return the runs that lie directly in ``folder``, by name. What is no whole run is passed over."""
-    found = []
+def list_runs(folder: Path) -> tuple[list[Run], list[str]]:
+    """Return the runs that lie directly in ``folder``, and the names of those that cannot be opened.
+
+    What has no manifest is no run and passed over.
+    """
+    found, broken = [], []
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
         if not path.name.startswith(".") and (path / MANIFEST).is_file():
             try:
                 found.append(open_run(path))
-            except InputError:  # a listing shows what can be opened; `report` says why one cannot
-                continue
-    return found
+            except InputError:  # `report` says why
+                broken.append(path.name)
+    return found, broken
 
 
 def _find(name: str, runs: Path) -> Path:
