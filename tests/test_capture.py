@@ -276,7 +276,7 @@ def message(folder: Path, *edits: tuple[str, str]) -> str:
         ),
         (
             ("net.py:Net", "net.py:x"),
-            'net.toml:1:9: model: no callable "x" in net.py; there are Net, Branch, Pair',
+            'net.toml:1:9: model: no callable "x" in net.py; there are Net, Branch, Pair, number',
         ),
         (
             ("net.py:Net", "nowhere.net:Net"),

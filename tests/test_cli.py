@@ -249,6 +249,17 @@ def test_debug_shows_the_traceback_and_keeps_the_exit_code(
     assert told.endswith("InputError: wrong\naccelsim: wrong\n")
 
 
+@pytest.mark.parametrize("command", [*COMMANDS, "sweep best", "macros import"])
+def test_no_example_breaks_inside_quotes(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """At 80 columns: what is copied from there works."""
+    monkeypatch.setenv("COLUMNS", "80")
+    _main(*command.split(), "--help")
+    example = capsys.readouterr().out.partition("Example: ")[2]
+    assert all(line.count(quote) % 2 == 0 for line in example.splitlines() for quote in "'\"")
+
+
 @pytest.mark.parametrize("command", ["run", "report", "schema", "sweep run", "macros import"])
 def test_every_command_lists_debug(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     """As the main help promises."""

@@ -17,6 +17,7 @@ from accelsim.report.inputs import inputs
 from accelsim.report.layers import layer_costs, step_costs
 from accelsim.report.layout import grid
 from accelsim.report.run import costliest_layers, far_estimate, footnotes
+from accelsim.report.si import lifetime, si
 from accelsim.trace import human
 from accelsim.trace.runs import open_run
 
@@ -159,6 +160,25 @@ def test_the_largest_change_comes_first_and_the_rest_is_counted() -> None:
     assert "-5 ps" in text
 
 
+def test_what_rounds_to_nothing_has_no_sign() -> None:
+    """Nor a unit, as all else that is 0."""
+    one = changes("T", "", {"a": 33.30001, "b": 0}, {"a": 33.29999, "b": 0}, "{:.1f} %".format)
+
+    rows = [line.split() for line in _text(one).splitlines()[4:-1]]
+    assert rows == [["a", "33.3", "%", "33.3", "%", "0", "1.000"], ["b", "0", "0", "0", "-"]]
+
+
+def test_figures_of_devices_have_four_digits() -> None:
+    """2.030 beside 2.043; whole numbers as they are, also where a float is a little off."""
+    assert [si(v, "s") for v in (2.03e-9, 2.043e-9, 1e-7, 0.3)] == [
+        "2.030 ns",
+        "2.043 ns",
+        "100 ns",
+        "300 ms",
+    ]
+    assert [lifetime(v) for v in (315_576_000.0, 31_557_600 * 1.23e9)] == ["10 years", "1.23e+09 years"]
+
+
 def test_layers_sum_their_ops_and_fused_ones_take_no_time(make_run: MakeRun) -> None:
     """conv1's relu rides on its convolution; fc has three ops."""
     costs = layer_costs(open_run(make_run()).table("ops"))
@@ -226,7 +246,7 @@ def test_unsupported_ops_are_in_every_report(make_run: MakeRun) -> None:
 
 @pytest.mark.parametrize(
     ("estimate", "told"),
-    [(1.0, ""), (1.09, ""), (0.8, "takes 25% longer than the mapping"), (1.25, "takes 20% shorter than")],
+    [(1.0, ""), (1.09, ""), (0.8, "takes 25 % longer than the mapping"), (1.25, "takes 20 % shorter than")],
 )
 def test_an_estimate_that_is_far_off_is_told(make_run: MakeRun, estimate: float, told: str) -> None:
     """From a tenth on, either way; not where the estimate is of the machine that another run was for."""

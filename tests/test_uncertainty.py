@@ -315,7 +315,8 @@ def test_the_commands_print_and_draw(runs: dict[str, Run]) -> None:
         assert isinstance(fault, InputError)
 
 
-def test_temperatures_go_with_corners_and_are_named(runs: dict[str, Run]) -> None:
+@pytest.mark.usefixtures("runs")
+def test_temperatures_go_with_corners_and_are_named() -> None:
     """Alone they are refused; one that the machine cannot be at is blamed as it was typed, once."""
     alone = CliRunner().invoke(app, ["uncertainty", "runs/edge-sram", "--temperatures", "350"])
     hot = CliRunner().invoke(
@@ -329,7 +330,8 @@ def test_temperatures_go_with_corners_and_are_named(runs: dict[str, Run]) -> Non
     )
 
 
-def test_timings_alone_are_shown_alone(runs: dict[str, Run]) -> None:
+@pytest.mark.usefixtures("runs")
+def test_timings_alone_are_shown_alone() -> None:
     """Without prices there are no intervals, and nothing that matters to them."""
     Path("timings.toml").write_text('[timings."dram.latency"]\nlow = "50 ns"\nhigh = "200 ns"\n')
     done = CliRunner().invoke(app, ["uncertainty", "runs/edge-sram", "--prices", "timings.toml"])

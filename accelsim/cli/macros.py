@@ -19,9 +19,7 @@ app = typer.Typer(
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
 
 
-@app.command(
-    "import", epilog="Example: accelsim macros import out.csv --name l2 --flavour LOP --temperature '350 K'"
-)
+@app.command("import", epilog="Example: accelsim macros import out.csv --name l2 --flavour LOP --node 22nm")
 def import_(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Results, of one macro or of many.")],
     name: Annotated[str, typer.Option(help="What the table is called.")],

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from accelsim.trace import human
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
@@ -68,7 +70,7 @@ def _say(line: str) -> None:
 def _training(name: str, row: Mapping[str, Any], known: bool) -> str:
     """Return a finished training as a line."""
     step = row["diverged_step"]
-    ended = f"accuracy {row['accuracy']:.2%}" if step is None else f"diverged at step {step:,}"
+    ended = f"accuracy {human.share(row['accuracy'])}" if step is None else f"diverged at step {step:,}"
     return f"{name}: {ended}, flips {row['flips']:,}{', from the log' if known else ''}"
 
 
@@ -92,9 +94,10 @@ def tables(summary: Mapping[str, Any]) -> RenderableType:
     from accelsim.report.layout import grid, paragraph
 
     title = (
-        f"{summary['workload_name']} on {summary['data']}, {summary['epochs']} epochs, "
-        f"up to {summary['seeds']} seeds: {summary['clean_accuracy']:.2%} without errors, "
-        f"{summary['tolerance']:.2%} may be lost"
+        f"{summary['workload_name']} on {summary['data']}, {human.counted(summary['epochs'], 'epoch')}, "
+        f"up to {human.counted(summary['seeds'], 'seed')}: "
+        f"{human.share(summary['clean_accuracy'])} without errors, "
+        f"{human.share(summary['tolerance'])} may be lost"
     )
     names = ("role", "layer", "tolerated", "accuracy there", "flips", "refused", "for", "trainings")
     found = summary["tolerated"]

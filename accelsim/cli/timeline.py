@@ -58,7 +58,7 @@ def _note(hidden: Mapping[str, float], parts: bool) -> str:
     if not hidden:
         return ""
     told = "Busy but not drawn" + ", nor counted in a part of the run" * parts
-    shares = ", ".join(f"{name} {human.percent(share, 1)}" for name, share in hidden.items())
+    shares = ", ".join(f"{name} {human.share(share, 1)}" for name, share in hidden.items())
     return f"{told}: {shares} of the run"
 
 

@@ -118,7 +118,7 @@ def _line(row: Mapping[str, Any]) -> str:
     ended = f"; diverged at step {row['diverged_step']}" if row["diverged_step"] is not None else ""
     return (
         f"errors {row['case']}, seed {row['seed']}, epoch {row['epoch']}: loss {loss}, "
-        f"accuracy {row['accuracy']:.2%}, flips {flips}, non-finite values {row['non_finite']}, "
+        f"accuracy {human.share(row['accuracy'])}, flips {flips}, non-finite values {row['non_finite']}, "
         f"{human.time(row['time_ps'])}, {human.energy(row['energy_pj'])}{ended}"
     )
 
@@ -142,7 +142,7 @@ def tables(summary: Mapping[str, Any]) -> RenderableType:
     )
     head = grid(_title(summary), names, [_row(name, case) for name, case in cases.items()], 1)
     costs = grid(
-        f"to an accuracy of {summary['target_accuracy']:.2%}, and the flips of all seeds",
+        f"to an accuracy of {human.share(summary['target_accuracy'])}, and the flips of all seeds",
         ("errors", "seed", "epoch", "time", "energy", "first non-finite", "flips by role and cause"),
         [row for name, case in cases.items() for row in _costs(name, case)],
         7,
@@ -165,7 +165,7 @@ def _epochs(summary: Mapping[str, Any], cases: list[str]) -> RenderableType:
             str(row["epoch"]),
             human.time(row["time_ps"]),
             human.energy(row["energy_pj"]),
-            *(f"{row['accuracy'][case]:.2%}" for case in cases),
+            *(human.share(row["accuracy"][case]) for case in cases),
         )
         for number, row in enumerate(table, 1)
         if number % every == 0 or number == len(table)
@@ -195,7 +195,8 @@ def _settled(loop: Mapping[str, Any]) -> RenderableType:
 
 def _title(summary: Mapping[str, Any]) -> str:
     step = f"{human.time(summary['step_ps'])} and {human.energy(summary['step_pj'])} a step"
-    return f"{summary['workload_name']} on {summary['data']}, {summary['epochs']} epochs, {step}"
+    epochs = human.counted(summary["epochs"], "epoch")
+    return f"{summary['workload_name']} on {summary['data']}, {epochs}, {step}"
 
 
 def _row(name: str, case: Mapping[str, Any]) -> tuple[str, ...]:
@@ -203,9 +204,9 @@ def _row(name: str, case: Mapping[str, Any]) -> tuple[str, ...]:
     spread = "" if half is None else f" +- {100 * half:.2f}"
     return (
         name,
-        f"{case['accuracy_mean']:.2%}",
+        human.share(case["accuracy_mean"]),
         " ".join(f"{100 * a:.1f}" for a in case["accuracy"].values()),
-        f"{case['accuracy_best']:.2%}",
+        human.share(case["accuracy_best"]),
         f"{100 * case['difference']:+.2f}{spread}",
         f"{case['diverged']} of {case['trainings']}",
         f"{case['diverged_low']:.2f} to {case['diverged_high']:.2f}",

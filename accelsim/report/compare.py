@@ -98,9 +98,10 @@ def changes(
 
 
 def _row(name: str, a: float, b: float, text: Format) -> tuple[str, ...]:
-    change = b - a
-    sign = "+" if change > 0 else "-" if change < 0 else ""
-    return name, text(a), text(b), sign + text(abs(change)), f"{b / a:.3f}" if a else "-"
+    change = text(abs(b - a))
+    sign = "+" if b > a else "-"
+    shown = "0" if change == text(0) else sign + change  # what rounds to nothing has no sign
+    return name, *(text(n) if n else "0" for n in (a, b)), shown, f"{b / a:.3f}" if a else "-"
 
 
 def _edp(summary: Mapping[str, Any]) -> float:

@@ -84,7 +84,8 @@ def far_estimate(summary: Summary, manifest: Summary) -> Iterator[str]:
     estimated_ps, time_ps = summary["estimate"]["time_ps"], summary["time_ps"]
     own = "mapping_from" not in manifest.get("decides", {})  # else the estimate is of another machine
     if own and estimated_ps and abs(time_ps / estimated_ps - 1) > FAR:
-        more = f"{abs(time_ps / estimated_ps - 1):.0%} {'longer' if time_ps > estimated_ps else 'shorter'}"
+        longer = "longer" if time_ps > estimated_ps else "shorter"
+        more = f"{human.share(abs(time_ps / estimated_ps - 1), 0)} {longer}"
         yield (
             f"the step takes {more} than the mapping estimated when it chose among plans: "
             "it does not know all waits; other plans may be as good (mapping.json)"

@@ -59,7 +59,7 @@ def render(
     for name in names:
         share = _drawn(spans, name, lo, hi) if busy is None else busy.get(name, 0.0)
         row = _component(spans, name, edges, color, used)
-        lines.append(_line(name, label, row, f"{human.percent(share, 1):>7}"))
+        lines.append(_line(name, label, row, f"{human.share(share, 1):>7}"))
     return Text("\n").join([*lines, *_legend(used, color, width)])
 
 

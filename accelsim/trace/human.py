@@ -11,8 +11,12 @@ _CAPACITY: Final = ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"), (1, "B
 _COUNT: Final = ((10**12, " T"), (10**9, " G"), (10**6, " M"), (10**3, " k"), (1, ""))
 
 
-def _digits(value: float) -> str:
-    """Return four significant digits without an exponent."""
+def digits(value: float) -> str:
+    """Return four significant digits without an exponent; whole numbers as they are.
+
+    >>> digits(2.03), digits(10.0), digits(12345.6)
+    ('2.030', '10', '12,346')
+    """
     size = abs(value)
     if size >= 1000:
         return f"{value:,.0f}"
@@ -25,7 +29,7 @@ def _scaled(value: float, scale: tuple[tuple[float, str], ...], gap: str = " ") 
     for step, unit in scale:
         # 999.96 of a unit would print as 1,000: take the next larger one
         if abs(value) >= step * 0.99995:
-            return f"{_digits(value / step)}{gap}{unit}"
+            return f"{digits(value / step)}{gap}{unit}"
     step, unit = scale[-1]
     return f"{value / step:.3g}{gap}{unit}"
 
@@ -81,4 +85,22 @@ def percent(part: float, whole: float) -> str:
     >>> percent(1, 3), percent(0, 0)
     ('33.3 %', '-')
     """
-    return f"{100 * part / whole:.1f} %" if whole else "-"
+    return share(part / whole, 1) if whole else "-"
+
+
+def share(of_one: float, decimals: int = 2) -> str:
+    """Return a share, such as an accuracy, in percent.
+
+    >>> share(0.8806)
+    '88.06 %'
+    """
+    return f"{100 * of_one:.{decimals}f} %"
+
+
+def counted(n: int, noun: str) -> str:
+    """Return how many of something there are.
+
+    >>> counted(1, "epoch"), counted(20, "epoch")
+    ('1 epoch', '20 epochs')
+    """
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from accelsim import MODEL_VERSION, __version__
 from accelsim.errors import InputError, RunError
+from accelsim.trace import human
 from accelsim.trace.folder import canonical_json
 from accelsim.train.files import settings_id, training_folder, write_whole
 from accelsim.train.prepare import setup_of
@@ -109,8 +110,9 @@ def _check_learnt(clean: Sequence[float], tolerance: float, classes: int) -> Non
     mean = statistics.fmean(clean)
     if mean - tolerance <= 1 / classes:
         raise RunError(
-            f"without errors the training reaches {mean:.2%}; less the tolerance of {tolerance:.2%} that is "
-            f"no more than guessing among {classes} classes, and nearly any rate would pass; give more "
+            f"without errors the training reaches {human.share(mean)}; less the tolerance of "
+            f"{human.share(tolerance)} that is no more than guessing "
+            f"among {classes} classes, and nearly any rate would pass; give more "
             "--epochs or a smaller --tolerance"
         )
 
