@@ -20,8 +20,9 @@ from accelsim.cli.app import app
 from accelsim.cli.sweep_tables import spread
 from accelsim.errors import InputError
 from accelsim.run import simulate
-from accelsim.sweep.analysis import importance, slices
+from accelsim.sweep.analysis import slices
 from accelsim.sweep.figures import figure, objective
+from accelsim.sweep.importance import importance, shares
 from accelsim.sweep.pareto import front, hypervolume, knee, ranks
 from accelsim.sweep.plots import grouped
 from accelsim.sweep.view import View, best_entry, full_name, view
@@ -163,13 +164,52 @@ def test_an_export_has_a_row_per_candidate(folder: Path) -> None:
     assert [r["clock"] for r in rows] == table["clock"].to_pylist()
 
 
-def test_importance_is_the_share_of_the_variance(study: View) -> None:
-    """Of what a parameter decides alone it is all; shares never sum to more than one."""
-    shares = importance(study, "clock_hz")
+def test_importance_on_a_grid_is_the_variance_between_the_means(study: View) -> None:
+    """Exactly: nothing of it is chance, and the rest is interaction."""
+    assert importance(study, "clock_hz").shares["clock"] == pytest.approx(1.0)
+    cycles = {e.number: figure(e.figures, "cycles") for e in study.done}
+    found = importance(study, "cycles")
+    assert found.exact
+    for param, share in found.shares.items():
+        means = []
+        for value in {e.params[param] for e in study.done}:
+            of_value = [cycles[e.number] for e in study.done if e.params[param] == value]
+            means += [np.mean(of_value)] * len(of_value)
+        assert share == pytest.approx(np.var(means) / np.var(list(cycles.values())), abs=1e-9)
+    assert found.rest == pytest.approx(1 - sum(s or 0 for s in found.shares.values()))
 
-    assert shares["clock"] == pytest.approx(1.0)
-    for goal in study.objectives:
-        assert 0 < sum(importance(study, goal.name).values()) <= 1 + 1e-9
+
+def test_importance_is_not_made_of_chance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Area follows the number of banks alone, however clock and latency fell; too few points say nothing."""
+    monkeypatch.chdir(tmp_path)
+    parameters = (
+        '"bank.mram.count" = [2, 4, 8]\n"clock" = { range = ["400 MHz", "1 GHz"] }\n'
+        '"dram.latency" = { range = ["20 ns", "200 ns"] }'
+    )
+    for name, samples in (("few", 12), ("some", 16)):
+        write_sweep(tmp_path, parameters, f'method = "random"\nsamples = {samples}', name=name)
+        swept(f"{name}.toml", jobs=1)
+
+    found = importance(view("some"), "area_mm2")
+    assert found.shares == {"bank.mram.count": pytest.approx(1.0), "clock": None, "dram.latency": None}
+    assert (found.exact, found.rest) == (False, pytest.approx(0.0, abs=1e-9))
+    assert importance(view("few"), "area_mm2").missing == 2
+    shown = said("sweep", "show", "few", "--importance")
+    assert "too few points: 12 are done, at least 2 more are needed" in shown
+    assert "%" not in shown
+
+
+def test_noise_is_explained_by_nothing_and_what_is_there_is_found() -> None:
+    """Over many draws: a share has no bias, and of noise next to nothing is shown."""
+    rng, noise, half = np.random.default_rng(3), [], []
+    for _ in range(100):
+        terms = [np.stack([x, x**2], axis=1) for x in rng.uniform(-1, 1, (3, 40))]
+        noise += [s or 0.0 for s in shares(rng.normal(size=40), terms, exact=False)]
+        y = terms[0][:, 0] / terms[0][:, 0].std() + rng.normal(size=40)
+        half.append(shares(y, terms, exact=False)[0] or 0.0)
+
+    assert np.mean(noise) < 0.02
+    assert np.mean(half) == pytest.approx(0.5, abs=0.03)
 
 
 def test_a_slice_varies_one_parameter(study: View) -> None:

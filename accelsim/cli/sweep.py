@@ -135,6 +135,7 @@ def show(
     from accelsim.cli.sweep_tables import importances, points
     from accelsim.sweep.places import writable
     from accelsim.sweep.plots import SUFFIXES
+    from accelsim.sweep.told import importance as told_importance
     from accelsim.sweep.told import point
     from accelsim.sweep.view import chosen, full_name, in_order, view
 
@@ -145,7 +146,10 @@ def show(
     if as_json:
         names = [goal.name for goal in found.objectives]
         listed = [point(e, names) for e in entries[: top or None] if e.figures]
-        typer.echo(json.dumps({"study": found.study.name, "points": listed}, indent=1, sort_keys=True))
+        told_of: dict[str, Any] = {"study": found.study.name, "points": listed}
+        if importance:
+            told_of["importance"] = {name: told_importance(found, name) for name in names}
+        typer.echo(json.dumps(told_of, indent=1, sort_keys=True))
         return
     column = full_name(sort.lstrip("-"), found.entries) if sort else None
     results().print(points(found, entries, top, column))
