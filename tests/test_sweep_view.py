@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import itertools
 import re
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -140,6 +141,26 @@ def test_a_figure_that_no_point_has_is_refused_with_the_nearest(folder: Path) ->
     assert "did you mean cycles?" in said("pareto", "tiny", "--x", "cycels", code=2)
     assert "did you mean tiny?" in said("pareto", "tini", code=2)
     assert "needs training" in said("pareto", "tiny", "--x", "accuracy", code=2)
+
+
+def test_a_study_is_found_by_its_folder_from_anywhere(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also once it was moved with its runs; what only looks makes nothing."""
+    shutil.copytree(folder, tmp_path / "moved")
+    here = tmp_path / "here"
+    (here / "runs").mkdir(parents=True)
+    monkeypatch.chdir(here)
+    for root in (str(folder), "../moved"):
+        assert "of 12 points" in said("sweep", "show", f"{root}/runs/sweeps/tiny")
+        assert "Front: " in said("pareto", f"{root}/runs/sweeps/tiny")
+    said("sweep", "best", f"{folder}/runs/sweeps/tiny", "--write", "best.toml")
+    (tmp_path / "moved/runs/points.sqlite").unlink()
+    for command in ("sweep show", "sweep best", "pareto"):
+        told = said(*command.split(), "../moved/runs/sweeps/tiny", code=2)
+        assert f"its points lie in {tmp_path}/moved/runs/points.sqlite, which is not there" in told
+    assert sorted(map(str, Path().rglob("*"))) == ["best.toml", "runs"]
+    assert not list((tmp_path / "moved/runs").glob("points*"))
 
 
 def test_a_file_without_a_folder_is_refused_before_the_work(folder: Path) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Final
 
 from accelsim.errors import InputError
@@ -107,8 +109,8 @@ def view(name_or_path: str) -> View:
         InputError: There is none, or its base machine is gone.
     """
     study = open_study(name_or_path)
-    sweep = load_sweep(study.about.source) if _same(study) else load_sweep(str(study.path / TOML))
-    store = study.store()
+    sweep = load_sweep(str(_source(study)))
+    store = study.opened()
     try:
         rows = store.candidates(study.name)
         outcomes = store.outcomes(one for row in rows for one in row.ids)
@@ -123,13 +125,14 @@ def view(name_or_path: str) -> View:
     return View(study, sweep, entries)
 
 
-def _same(study: Study) -> bool:
-    """Return whether the sweep's file is as it was; its relative names are then read from where it lies."""
-    try:
-        with open(study.about.source, "rb") as now:
-            return now.read() == (study.path / TOML).read_bytes()
-    except OSError:
-        return False
+def _source(study: Study) -> Path:
+    """Return the sweep's file if it is as it was, as its relative names are read from where it lies."""
+    copy = study.path / TOML
+    for source in study.sources:
+        with suppress(OSError):
+            if source.read_bytes() == copy.read_bytes():
+                return source
+    return copy
 
 
 def _numbers(sweep: Sweep, row: Row) -> dict[str, Any]:
