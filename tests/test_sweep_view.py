@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import itertools
+import json
 import re
+import shlex
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -20,7 +22,6 @@ from typer.testing import CliRunner
 from accelsim.cli.app import app
 from accelsim.cli.sweep_tables import spread
 from accelsim.errors import InputError
-from accelsim.run import simulate
 from accelsim.sweep.analysis import slices
 from accelsim.sweep.figures import figure, objective
 from accelsim.sweep.importance import importance, shares
@@ -96,16 +97,46 @@ def test_the_knee_is_on_the_front() -> None:
     assert knee([]) is None
 
 
-def test_the_best_machine_gives_the_same_figures_again(folder: Path, study: View) -> None:
-    """As a file, by accelsim run."""
-    said("sweep", "best", "tiny", "--by", "energy_pj.total", "--write", "best.toml")
-    entry = best_entry(study, "energy_pj.total")
+def test_the_best_machine_gives_the_same_figures_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the commands that are printed and stand in the file, under the options of the sweep."""
+    monkeypatch.chdir(tmp_path)
+    keys = 'batch = 3\ncold = true\nphase = "forward"'
+    path = write_sweep(tmp_path, '"clock" = ["500 MHz", "1 GHz"]', keys)
+    path.write_text(path.read_text().replace("tiny.csv", "a net.toml"))
+    Path("a net.toml").write_text('model = "net.py:build"\nbatch = 32\n[inputs.x]\nshape = [1, 64]\n')
+    Path("net.py").write_text("from torch import nn\n\ndef build():\n    return nn.Linear(64, 10)\n")
+    swept("tiny.toml", jobs=1)
+    call = ("sweep", "best", "tiny", "--by", "energy_pj.total", "--write", "best.toml")
+    (command,) = re.findall(r"^its figures again: accelsim (.*)$", said(*call), re.M)
+    entry = best_entry(view("tiny"), "energy_pj.total")
 
-    again = simulate(str(folder / "best.toml"), "tiny.csv", out=folder / "again", force=True)
+    said(*shlex.split(command), "--out", "again", "--quiet")
+    again = json.loads(Path("again/summary.json").read_text())
 
-    assert again.summary["cycles"] == entry.figures["cycles"]
-    assert again.summary["energy_pj"]["total"] == entry.figures["energy_pj.total"]
-    assert again.summary["area_mm2"] == entry.figures["area_mm2"]
+    assert f"# accelsim {command}\n" in Path("best.toml").read_text()
+    assert again["batch"] == 3
+    assert again["cycles"] == entry.figures["cycles"]
+    assert again["energy_pj"]["total"] == entry.figures["energy_pj.total"]
+    assert again["area_mm2"] == entry.figures["area_mm2"]
+    before = Path("best.toml").read_text()
+    assert "best.toml: is there already; give --force to replace it" in said(*call, code=2)
+    said(*call[:3], "--number", "0", "--write", "best.toml", "--force")
+    assert Path("best.toml").read_text() != before
+
+
+def test_a_point_that_may_not_be_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Why it may not is told."""
+    monkeypatch.chdir(tmp_path)
+    write_sweep(tmp_path, '"clock" = ["500 MHz", "1 GHz"]', 'constraints = ["clock < 900 MHz"]')
+    swept("tiny.toml", jobs=1)
+
+    told = said("sweep", "best", "tiny", "--number", "1", "--write", "x.toml", code=2)
+
+    assert "point 1 is infeasible, its machine is not written: clock < 900 MHz" in told
+    assert not Path("x.toml").exists()
+    assert "infeasible: 1 x clock < 900 MHz" in said("sweep", "best", "tiny", "--number", "1")
 
 
 def test_points_are_sorted_chosen_and_counted(study: View) -> None:

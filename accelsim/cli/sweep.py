@@ -170,23 +170,24 @@ def best(
     ] = None,
     number: Annotated[int | None, typer.Option(min=0, help="This point instead.")] = None,
     write: Annotated[Path | None, typer.Option(metavar="FILE.toml", help="Write its machine there.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file of --write.")] = False,
 ) -> None:
     """Show the best point of STUDY, and write its machine."""
     from accelsim.cli.console import results
     from accelsim.cli.sweep_tables import one_point
-    from accelsim.config.machinefile import machine_toml
-    from accelsim.sweep.places import writable
+    from accelsim.sweep.again import writable_machine, write_machine
     from accelsim.sweep.view import best_entry, view
 
     if write is not None:
-        writable(write)
+        writable_machine(write, force)
     found = view(study)
     entry = best_entry(found, by) if number is None else _numbered(found, number)
+    commands = write_machine(found, entry, write) if write is not None else []
     results().print(one_point(found, entry))
     if write is not None:
-        comment = f"Point {entry.number} of the sweep {found.study.name}."
-        write.write_text(machine_toml(found.sweep.base, entry.row.settings, comment, write), encoding="utf-8")
         typer.echo(f"machine: {write}")
+        for command in commands:
+            typer.echo(f"its figures again: {command}")
 
 
 def _numbered(found: Any, number: int) -> Any:

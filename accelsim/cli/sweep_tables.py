@@ -129,7 +129,8 @@ def one_point(found: View, entry: Entry) -> RenderableType:
     rows = [(name, value_text(value)) for name, value in entry.params.items()]
     told = [(name, _figure(entry, name)) for name in names]
     title = f"Point {entry.number} of {found.study.name}"
-    return Group(grid(title, ("", ""), rows, text_columns=2), grid("Figures", ("", ""), told))
+    parts = [grid(title, ("", ""), rows, text_columns=2), grid("Figures", ("", ""), told)]
+    return Group(*parts, *_reasons([entry]))
 
 
 EXACT: Final = "of the variance that a parameter explains by itself. The rest is interaction."
