@@ -219,16 +219,25 @@ def test_why_points_have_no_figures_is_told(tmp_path: Path) -> None:
     """A line per reason with its number, by sweep and by sweep show, where others are done."""
     keys = 'constraints = ["clock < 900 MHz"]'
     parameters = (
-        '"clock" = { range = ["400 MHz", "1 GHz"], levels = 3 }\n"bank.mram.macro" = ["stt34", "nope"]'
+        '"clock" = { range = ["400 MHz", "1 GHz"], levels = 3 }\n"bank.mram.macro" = ["stt34", "nope"]\n'
+        '"bank.mram.count" = [4, 6]'
     )
     write_sweep(tmp_path, parameters, keys)
 
     ran = accelsim("sweep", "tiny.toml", "--quiet", "--jobs", "1", cwd=tmp_path).stdout
     shown = accelsim("sweep", "show", "tiny", cwd=tmp_path).stdout
 
-    for told in (ran, shown):
-        assert re.search(r"^infeasible: 3 x .*nope", told, re.M), told
-        assert re.search(r"^infeasible: 1 x clock < 900 MHz *$", told, re.M), told
+    with sqlite3.connect(tmp_path / "runs/points.sqlite") as points:  # as studies were kept before
+        points.execute("UPDATE candidates SET state = 'infeasible' WHERE state = 'no machine'")
+    before = accelsim("sweep", "show", "tiny", cwd=tmp_path).stdout
+
+    assert re.search(r"^left out by constraints +1 *\nno machine +9 *$", ran, re.M), ran
+    for told in (ran, shown, before):
+        said = " ".join(told.split())
+        assert "no machine: 3 x bank.mram.macro = nope: the array table has no cell" in said
+        assert "no machine: 6 x bank.mram.count = 6: bank.mram.capacity: 393216 B are not a whole" in said
+        assert "infeasible: 1 x clock < 900 MHz" in said
+        assert "edge-hybrid.toml" not in said
     assert re.search(r"^ 0 .* 400 MHz", shown, re.M)  # written as 400000000 Hz
 
 
@@ -258,6 +267,23 @@ def test_a_start_that_fails_leaves_no_study(tmp_path: Path) -> None:
             swept(str(none))
     assert list((tmp_path / "runs/sweeps").iterdir()) == []
     assert swept("tiny.toml", jobs=1)["points"] == 1
+
+
+@pytest.mark.parametrize("file", ["runs", "runs/sweeps", "runs/sweeps/tiny"])
+def test_a_place_where_no_study_can_be_made_is_refused(tmp_path: Path, file: str) -> None:
+    """Below a file: one message, at once, and nothing is made."""
+    write_sweep(tmp_path, '"clock" = ["1 GHz"]')
+    (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / file).touch()
+    before = sorted(tmp_path.rglob("*"))
+
+    done = accelsim("sweep", "tiny.toml", "--quiet", cwd=tmp_path, code=2)
+
+    assert done.stderr.startswith(
+        f"accelsim: runs/sweeps/tiny: cannot be made ({tmp_path / file} is no folder)"
+    )
+    assert len(done.stderr.splitlines()) == 1
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def run_until_idle(dispatcher: Dispatcher) -> list[Ended]:

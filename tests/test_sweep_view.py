@@ -201,6 +201,9 @@ def test_a_file_without_a_folder_is_refused_before_the_work(folder: Path) -> Non
     for call in calls:
         assert f"there is no folder {folder / 'no'}" in said(*call.split(), code=2)
     assert not (folder / "no").exists()
+    (folder / "d.csv").mkdir(exist_ok=True)
+    told = said("sweep", "export", "tiny", "d.csv", code=2)
+    assert told == "d.csv: cannot be written there (Is a directory); give another place"
 
 
 def test_an_export_has_a_row_per_candidate(folder: Path) -> None:

@@ -10,6 +10,7 @@ from rich.console import Group, RenderableType
 from accelsim.errors import InputError
 from accelsim.report.layout import grid, paragraph
 from accelsim.sweep.figures import Objective, figure
+from accelsim.sweep.tally import NO_MACHINE
 from accelsim.sweep.values import value_text
 from accelsim.sweep.view import Entry, View, reasons
 
@@ -28,6 +29,7 @@ def outcome(found: View, tally: Tally) -> RenderableType:
         ("points done", str(s["done"])),
         ("failed", str(s["failed"])),
         ("left out by constraints", str(s["infeasible"])),
+        *([("no machine", str(s[NO_MACHINE]))] if s[NO_MACHINE] else []),
         ("ruled out by bounds or ranking", str(s["ruled out"])),
         ("run now", f"{tally.evaluated} ({tally.rate:.3g} points/s)"),
         *([("of these trained", str(tally.trained))] if tally.trained else []),

@@ -55,7 +55,7 @@ CANDIDATES: Final = sa.Table(
     _META,
     sa.Column("study", sa.String(200), primary_key=True),
     sa.Column("number", sa.Integer, primary_key=True),
-    sa.Column("state", sa.String(12), nullable=False),  # open | done | failed | infeasible | ruled out
+    sa.Column("state", sa.String(12), nullable=False),  # open | done | failed | infeasible | ...
     sa.Column("params", sa.Text, nullable=False),  # JSON, as are settings and ids
     sa.Column("settings", sa.Text, nullable=False),
     sa.Column("ids", sa.Text, nullable=False),

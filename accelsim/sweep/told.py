@@ -9,7 +9,7 @@ from typing import Any
 from accelsim.sweep import importance as importances
 from accelsim.sweep.figures import figure
 from accelsim.sweep.study import Study
-from accelsim.sweep.tally import Tally
+from accelsim.sweep.tally import NO_MACHINE, Tally
 from accelsim.sweep.view import Entry, View, view
 
 
@@ -23,6 +23,7 @@ def told(study: Study, tally: Tally) -> dict[str, Any]:
         "points": tally.states["done"],
         "failed": tally.states["failed"],
         "infeasible": tally.states["infeasible"],
+        "no_machine": tally.states[NO_MACHINE],
         "ruled_out": tally.states["ruled out"],
         "evaluated": tally.evaluated,
         "reused": tally.reused,

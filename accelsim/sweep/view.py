@@ -18,7 +18,9 @@ from accelsim.sweep.plan import Sweep, load_sweep
 from accelsim.sweep.space import Candidate
 from accelsim.sweep.store import Row
 from accelsim.sweep.study import TOML, Study, open_study
+from accelsim.sweep.tally import NO_MACHINE, as_now
 
+LEFT_OUT: Final = ("failed", "infeasible", "ruled out", NO_MACHINE)
 MOST_NAMED: Final = 6  # of names that a short one may mean
 
 
@@ -112,7 +114,7 @@ def view(name_or_path: str) -> View:
     sweep = load_sweep(str(_source(study)))
     store = study.opened()
     try:
-        rows = store.candidates(study.name)
+        rows = as_now(store.candidates(study.name), sweep.constraints)
         outcomes = store.outcomes(one for row in rows for one in row.ids)
     finally:
         store.close()
@@ -245,9 +247,7 @@ def _typed(values: list[Any]) -> list[Any]:
 
 def reasons(entries: Iterable[Entry]) -> list[tuple[str, str, int]]:
     """Return (state, why, how many) of candidates that failed or are left out, the most common first."""
-    counts = Counter(
-        (e.row.state, e.row.why) for e in entries if e.row.state in ("failed", "infeasible", "ruled out")
-    )
+    counts = Counter((e.row.state, e.row.why) for e in entries if e.row.state in LEFT_OUT)
     return [
         (state, why, n) for (state, why), n in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     ]
