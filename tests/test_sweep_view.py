@@ -26,7 +26,7 @@ from accelsim.sweep.analysis import slices
 from accelsim.sweep.figures import figure, objective
 from accelsim.sweep.importance import importance, shares
 from accelsim.sweep.pareto import front, hypervolume, knee, ranks
-from accelsim.sweep.plots import grouped
+from accelsim.sweep.plots import draw_front, grouped, new_figure
 from accelsim.sweep.view import View, best_entry, full_name, view
 from tests.servers import program
 from tests.sweeps import swept, write_sweep
@@ -168,6 +168,9 @@ def test_a_figure_that_no_point_has_is_refused_with_the_nearest(folder: Path) ->
     """In --sort, --where, --x, --color, and of studies."""
     del folder
     assert "did you mean cycles?" in said("sweep", "show", "tiny", "--sort", "cycels", code=2)
+    listed = said("sweep", "show", "tiny", "--sort", "foo", code=2).partition("there are ")[2].split(", ")
+    assert "edp" in listed
+    assert len(set(listed)) == len(listed)
     assert "did you mean clock?" in said("sweep", "show", "tiny", "--where", "clok > 1", code=2)
     assert "did you mean cycles?" in said("pareto", "tiny", "--x", "cycels", code=2)
     assert "did you mean tiny?" in said("pareto", "tini", code=2)
@@ -288,6 +291,22 @@ def test_plots_are_written_and_are_the_same_each_time(folder: Path) -> None:
 
     assert (folder / "a.png").read_bytes() == (folder / "b.png").read_bytes()
     assert (folder / "s.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_picture_says_what_it_shows(study: View, tmp_path: Path) -> None:
+    """Front and knee in a legend, units beside axes without offsets, and a bar for numbers of many values."""
+    made, axes = new_figure(tmp_path / "x.png")
+    draw_front(made, axes[0][0], study, "energy_pj.total", "cycles", "area_mm2")
+    barred, others = new_figure(tmp_path / "x.png")
+    draw_front(barred, others[0][0], study, "cycles", "area_mm2", "energy_pj")
+    made.draw_without_rendering()
+
+    knee = study.knee((objective("energy_pj.total"), objective("cycles"))).number
+    assert [t.get_text() for t in made.legends[0].get_texts()] == ["front", f"knee: point {knee}"]
+    assert axes[0][0].get_xlabel() == "energy.total (nJ)"
+    assert axes[0][0].xaxis.get_offset_text().get_text() == ""
+    assert len(made.axes) == 1  # few areas: a legend
+    assert [a.get_ylabel() for a in barred.axes] == ["area_mm2 (mm2)", "energy (nJ)"]
 
 
 def test_the_front_is_drawn_in_the_terminal(study: View) -> None:
