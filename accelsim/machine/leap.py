@@ -53,7 +53,7 @@ def leap(
             copy.later(ps)
     state.sim.skip(ps)
     drain.name_blocks_anew()
-    units.skipped_cycles += ps * state.machine.clock_hz // PS_PER_S
+    units.books.skipped_cycles += ps * state.machine.clock_hz // PS_PER_S
     recorder.tiles_skipped += period.tiles * times
     recorder.folds_skipped += period.folds * times
 
@@ -61,6 +61,6 @@ def leap(
 def _add_meters(state: State, units: KernelSteps, period: Period) -> None:
     pairs = zip(period.first.meters, period.last.meters, strict=True)
     added = [(now - then) * period.times for then, now in pairs]
-    own = len(units.meters())
+    own = len(units.books.meters())
     state.add_meters(added[:-own])
-    units.add_meters(added[-own:])
+    units.books.add_meters(added[-own:])

@@ -183,7 +183,7 @@ class Steady:
             spans=len(state.recorder.spans),
             journal=len(state.journal),
             turns=self.run.turn(),
-            meters=state.meters() + units.meters(),
+            meters=state.meters() + units.books.meters(),
             fired=state.sim.fired,
         )
 

@@ -19,11 +19,11 @@ from accelsim.machine.kernel_run import KernelRun
 from accelsim.machine.memory import Access
 from accelsim.machine.state import State
 from accelsim.machine.steady import Steady
+from accelsim.machine.unit_books import UnitBooks
 from accelsim.program.folds import fold_tail
 from accelsim.program.gemm_folds import accumulator_use
 from accelsim.program.jobs import Fold, Result
 from accelsim.sim import Steps
-from accelsim.words import StallReason
 
 
 class Units:
@@ -67,11 +67,7 @@ class KernelSteps:
         self.tile = 0  # the one in hand
         self.place = 0  # of the fold in hand
         self.steady = Steady(state, drain, engines, run)
-        self.skipped_cycles = 0
-        self.opened_ps = 0
-        self.stalled = 0  # cycles
-        self.stalled_ps = 0
-        self.first = 0
+        self.books = UnitBooks(state, run, self.tail)
         self.start = self.end = 0  # cycles at which the present fold's stream began and ended
         self.before: Fold | None = None
         self.streamed = 0  # cycles, of the folds that went on with one stationary operand
@@ -83,15 +79,6 @@ class KernelSteps:
         self.filled_ps = 0  # when a fill that the unit waited for came
         self.slot_ps = 0  # when a slot for results that it waited for came free
         self.last_fill = 0
-
-    def meters(self) -> tuple[int, ...]:
-        """Return what grows with every period."""
-        return self.stalled, self.stalled_ps
-
-    def add_meters(self, added: Sequence[int]) -> None:
-        """Add what skipped periods would have added."""
-        self.stalled += added[0]
-        self.stalled_ps += added[1]
 
     def further(self, folds: int) -> None:
         """Go on ``folds`` further inside the tile."""
@@ -105,12 +92,10 @@ class KernelSteps:
 
     def run(self) -> Steps:
         """Execute the kernel and record its times."""
-        opened = self.sim.now
-        self.opened_ps = self.sim.stamp(opened)
+        first = self.books.open()
         yield from self._regions_free()
-        self.first = self.clock.at_or_after(opened)
-        self._stall_until(self.clock.at_or_after(self.sim.now), "dependency", self.first)
-        self.start = self.end = max(self.first, self.clock.at_or_after(self.sim.now))
+        self.start = self.end = max(first, self.clock.at_or_after(self.sim.now))
+        self.books.stall(self.start, "dependency", first)
         self._set_credit()
         while self.tile < self.kr.count:
             self.steady.tile_head(self)
@@ -125,7 +110,7 @@ class KernelSteps:
         yield self.sim.at(self.clock.edge(self.end + self.tail))
         self.sim.waiting["units"] = f"results of {self.kernel.leader.op}"
         yield self.kr.tiles.reached(self.kr.count)
-        self._close(opened)
+        self.books.close(self.end, self.steady.why_not())
 
     def _regions_free(self) -> Steps:
         """Wait until the places of results are no longer needed by what was there before."""
@@ -171,7 +156,7 @@ class KernelSteps:
         current.close()
         if out is not None and fold.emit_at_end:
             yield from self._emit_at_end(out, fold)
-        self._account(fold)
+        self.books.fold(fold, self.start, self.end)
         self.streamed = fold.cycles + (self.streamed if fold.continues else 0)
         self.before = fold
 
@@ -220,19 +205,19 @@ class KernelSteps:
         self._bubbles = 0
         if self.filled_ps:
             start = max(start, self.clock.at_or_after(self.filled_ps) + fold.load_cycles)
-            self._stall_for_fill(start, earliest)
+            self.books.stall_for_fill(self.last_fill, start, earliest)
         loaded = self.clock.at_or_after(current.asked_ps) + fold.load_cycles
-        self._stall_until(loaded, "dram", start)  # its tile's fill came late in the fold before
+        self.books.stall(loaded, "dram", start)  # its tile's fill came late in the fold before
         start = max(start, loaded)
         if self.slot_ps:
             free = self.clock.at_or_after(self.slot_ps)
-            self._stall_until(free, "dram", start)
+            self.books.stall(free, "dram", start)
             start = max(start, free)
         self.filled_ps = self.slot_ps = 0
         current.request_load(1, 1)
         access = current.loaded()
         if access is not None:
-            start = self._late(access, start, self.clock.edge(start))
+            start = self.books.late(access, start, self.clock.edge(start))
         self.start = self.end = start
         if fold.psum_read:
             yield from self._partial_sums_there(current)
@@ -255,34 +240,17 @@ class KernelSteps:
             yield self.drain.progress()
         if self.sim.now > asked:
             cycle = self.clock.at_or_after(self.sim.now)
-            self._stall_until(cycle, "drain_blocked", self.start)
+            self.books.stall(cycle, "drain_blocked", self.start)
             self.start = max(self.start, cycle)
         current.read_partial_sums(self.drain.sums_before_cells(self.kr, block))
 
     def _operand_there(self, access: Access, due: int) -> Steps:
         """Wait for the cycle at which a late operand is there."""
-        cycle = self._late(access, self.end, due)
+        cycle = self.books.late(access, self.end, due)
         if cycle > self.end:
             self._bubbles += cycle - self.end
             self.end = cycle
             yield self.sim.at(self.clock.edge(cycle))
-
-    def _late(self, access: Access, cycle: int, due_ps: int) -> int:
-        """Return the cycle at which ``access`` has brought its data, and record the stall."""
-        there = access.done_ps + self.state.machine.noc.latency_ps
-        if there <= due_ps:
-            return cycle
-        until = self.clock.at_or_after(there)
-        if access.start_ps > due_ps:
-            served = min(self.clock.at_or_after(access.start_ps), until)
-            awake = min(self.clock.at_or_after(access.start_ps - access.wake_ps), served)
-            self._stall_until(awake, access.cause or "port_busy", cycle)
-            self._stall_until(served, "wakeup", max(cycle, awake))
-            cycle = max(cycle, served)
-        noc = self.clock.at_or_after(access.done_ps)
-        self._stall_until(min(noc, until), "operand_late", cycle)
-        self._stall_until(until, "noc", max(cycle, min(noc, until)))
-        return until
 
     def _credit_there(self, elements: int) -> Steps:
         """Wait until ``elements`` more results may be on their way."""
@@ -292,7 +260,7 @@ class KernelSteps:
             yield self.drain.progress()
         cycle = self.clock.at_or_after(self.sim.now)
         if cycle > self.end:
-            self._stall_until(cycle, "write_buffer_full" if self.drain.full else "drain_blocked", self.end)
+            self.books.stall(cycle, "write_buffer_full" if self.drain.full else "drain_blocked", self.end)
             self._bubbles += cycle - self.end
             self.end = cycle
 
@@ -362,96 +330,3 @@ class KernelSteps:
         self.state.recorder.tiles += 1
         self.kr.consumed.advance(self.tile + 1)
         self.drain.end_tile(self.kr, self.tile, self.clock.edge(self.end))
-
-    # -- accounts ------------------------------------------------------------------------------
-
-    def _stall_for_fill(self, until: int, since: int) -> None:
-        """Split the wait for a fill: space first, then DRAM, then the bank's port, of that what woke it."""
-        times = self.kr.fill_times[self.last_fill]
-        issued = min(max(self.clock.at_or_after(times.issued_ps), since), until)
-        arrived = min(max(self.clock.at_or_after(times.arrived_ps), issued), until)
-        self._stall_until(issued, "dependency", since)
-        self._stall_until(arrived, "dram", issued)
-        cause = times.cause or "dram"
-        if times.wake_ps:
-            cause = "dram" if cause == "wakeup" else cause
-            asleep = min(max(self.clock.at_or_after(times.woken_ps - times.wake_ps), arrived), until)
-            self._stall_until(asleep, cause, arrived)
-            arrived = min(max(self.clock.at_or_after(times.woken_ps), asleep), until)
-            self._stall_until(arrived, "wakeup", asleep)
-        self._stall_until(until, cause, arrived)
-
-    def _stall_until(self, cycle: int, reason: StallReason, since: int) -> None:
-        if cycle <= since:
-            return
-        self.stalled += cycle - since
-        start, end = self.clock.edge(since), self.clock.edge(cycle)
-        self.stalled_ps += end - start
-        stamp = self.sim.stamp
-        self.state.recorder.stall(self.unit, reason, self.kr.part, stamp(start), stamp(end))
-
-    def _account(self, fold: Fold) -> None:
-        recorder, part = self.state.recorder, self.kr.part
-        if self.on_array:
-            recorder.count("pe_array", f"mac.{self.kernel.mac_format}", part, "", fold.macs)
-            recorder.count("pe_array", f"shift.{self.kernel.mac_format}", part, "", self._shifted(fold))
-            recorder.count("accumulator", "rmw", part, "", fold.accumulations)
-            self._unfold(fold)
-        start, end = self.clock.edge(self.start), self.clock.edge(self.end)
-        access = Access(start, start, end, None)
-        category = "compute" if self.on_array else "vector"
-        busy = end - start
-        self.state.span(self.unit, category, part, "", access, end, busy, fold.cycles, 0)
-        if self.on_array and not fold.continues:
-            recorder.folds(part.op, 1)
-
-    def _unfold(self, fold: Fold) -> None:
-        """Count what a line buffer takes from the banks and gives to the array, in bytes."""
-        for stream in (*fold.streams, *fold.beside, *([fold.load] if fold.load is not None else [])):
-            if stream.unfolded:
-                role = self.kernel.reads[stream.binding].data.role
-                self.state.recorder.count("im2col", "write", self.kr.part, role, stream.nbytes)
-                self.state.recorder.count("im2col", "read", self.kr.part, role, stream.unfolded)
-
-    def _shifted(self, fold: Fold) -> int:
-        """Return the registers that pass a stationary operand on its way in, or a result on its way out."""
-        array = self.state.array
-        loaded = 0 if fold.continues else fold.macs // fold.cycles
-        return (fold.emit if array.dataflow == "os" else loaded) * (array.rows + 1) // 2
-
-    def _close(self, opened: int) -> None:
-        """Record the kernel's window: busy + stalls + idle = end - start."""
-        recorder, stamp = self.state.recorder, self.sim.stamp
-        computed = self.end + self.tail
-        busy_cycles = computed + self.skipped_cycles - self.first - self.stalled
-        computed_ps, end_ps = stamp(self.clock.edge(computed)), stamp(self.sim.now)
-        recorder.stall(self.unit, "drain_blocked", self.kr.part, computed_ps, end_ps)
-        self._skew_span()
-        self.stalled_ps += end_ps - computed_ps
-        idle = self.clock.edge(self.first) - opened
-        times = recorder.op(self.kernel.leader.op)
-        opened = self.opened_ps
-        times.start_ps, times.end_ps, times.idle_ps = opened, end_ps, idle
-        times.busy_cycles = busy_cycles
-        times.tiles = len(self.kr.jobs)
-        recorder.busy(self.unit, end_ps - opened - idle - self.stalled_ps)
-        for rider in self.kernel.parts[1:]:
-            other = recorder.op(rider.op)
-            other.start_ps = other.end_ps = end_ps
-        self._vector_work()
-        why = self.steady.why_not()
-        if why:
-            recorder.no_period[self.kernel.leader.op] = why
-
-    def _skew_span(self) -> None:
-        """Record the results' way out of the array after the last element as computing, which it is."""
-        start, end = self.clock.edge(self.end), self.clock.edge(self.end + self.tail)
-        if end > start:
-            access = Access(start, start, end, None)
-            self.state.span(self.unit, "compute", self.kr.part, "", access, end, end - start, self.tail, 0)
-
-    def _vector_work(self) -> None:
-        for part in (*self.kernel.parts, *self.kernel.sums):
-            account = self.kr.parts[part.op]
-            for function, count in part.functions:
-                self.state.recorder.count("vector", function, account, "", part.elements * count)
