@@ -10,7 +10,7 @@ from accelsim.errors import InputError
 from accelsim.sweep.analysis import slices
 from accelsim.sweep.figures import figure, objective
 from accelsim.sweep.places import writable
-from accelsim.sweep.scales import scale_of
+from accelsim.sweep.scales import Scale, scale_of, unit_of
 from accelsim.sweep.scatter import needs_log
 from accelsim.sweep.values import value_text
 from accelsim.sweep.view import Entry, View, best_entry, full_name, value_of
@@ -49,7 +49,7 @@ def pareto_plot(found: View, x: str, y: str, color: str | None, path: Path) -> N
 def draw_front(made: Any, ax: Any, found: View, x: str, y: str, color: str | None) -> None:
     """Draw them into the axes ``ax`` of the figure ``made``."""
     on, knee = front_of(found, x, y), found.knee((objective(x), objective(y)))
-    across, up = (scale_of(name, [figure(e.figures, name) for e in found.done]) for name in (x, y))
+    across, up = (_scale(found, name) for name in (x, y))
 
     def places(entries: list[Entry]) -> tuple[list[float], list[float]]:
         return (
@@ -71,6 +71,12 @@ def draw_front(made: Any, ax: Any, found: View, x: str, y: str, color: str | Non
     title = f"{found.study.name}: {len(on)} of {len(found.done)} points on the front"
     ax.set(xlabel=across.label, ylabel=up.label, title=title)
     made.legend(handles=marks, loc="outside lower center", ncols=2, fontsize=8, frameon=False)
+
+
+def _scale(found: View, name: str) -> Scale:
+    """Return the scale of an axis; one of powers of ten needs none for numbers without a unit."""
+    values = [figure(e.figures, name) for e in found.done]
+    return Scale(1.0, name) if needs_log(values) and not unit_of(name) else scale_of(name, values)
 
 
 def _points(made: Any, ax: Any, found: View, color: str | None, places: Callable[..., Any]) -> None:
