@@ -225,6 +225,8 @@ def test_an_export_has_a_row_per_candidate(folder: Path) -> None:
 def test_importance_on_a_grid_is_the_variance_between_the_means(study: View) -> None:
     """Exactly: nothing of it is chance, and the rest is interaction."""
     assert importance(study, "clock_hz").shares["clock"] == pytest.approx(1.0)
+    same = importance(study, "unsupported_ops")
+    assert (set(same.shares.values()), same.rest) == ({0.0}, 0.0)
     cycles = {e.number: figure(e.figures, "cycles") for e in study.done}
     found = importance(study, "cycles")
     assert found.exact
@@ -253,7 +255,7 @@ def test_importance_is_not_made_of_chance(tmp_path: Path, monkeypatch: pytest.Mo
     assert (found.exact, found.rest) == (False, pytest.approx(0.0, abs=1e-9))
     assert importance(view("few"), "area_mm2").missing == 2
     shown = said("sweep", "show", "few", "--importance")
-    assert "too few points: 12 are done, at least 2 more are needed" in shown
+    assert "too few points: 12 done, at least 2 more needed" in shown
     assert "%" not in shown
 
 

@@ -149,7 +149,7 @@ def importances(found: View) -> RenderableType:
     told = {g.name: importance(found, g.name) for g in found.objectives}
     if few := max(one.missing for one in told.values()):
         done = len(found.done)
-        return paragraph("Importance", f"too few points: {done} are done, at least {few} more are needed")
+        return paragraph("Importance", f"too few points: {done} done, at least {few} more needed")
     names = list(dict.fromkeys(name for one in told.values() for name in one.shares))
     rows = [(_shorts(name), *(_share(one.shares.get(name)) for one in told.values())) for name in names]
     rows.append(("rest", *(_share(one.rest) for one in told.values())))

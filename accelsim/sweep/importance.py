@@ -39,16 +39,19 @@ class Importance:
             named ``a = b``.
         exact: Whether the points are a full grid: then no chance is in it, and the rest is interaction.
         missing: So many points more are needed to say anything; then there are no shares.
+        varies: Whether there is anything to share: not where the figure is the same everywhere.
     """
 
     shares: dict[str, float | None]
     exact: bool
     missing: int = 0
+    varies: bool = True
 
     @property
     def rest(self) -> float:
         """What the shares leave: interaction, and where they are not exact what the terms do not follow."""
-        return max(0.0, 1 - math.fsum(s for s in self.shares.values() if s))
+        left = 1.0 if self.varies else 0.0
+        return max(0.0, left - math.fsum(s for s in self.shares.values() if s))
 
 
 def importance(found: View, name: str) -> Importance:
@@ -58,6 +61,8 @@ def importance(found: View, name: str) -> Importance:
     """
     listed = {repr(e.params): e for e in found.done if math.isfinite(figure(e.figures, name))}
     entries = list(listed.values())
+    if len(entries) < 2:
+        return Importance({}, False, 2 - len(entries))
     groups = _together(entries, found.varied, found.sweep.space)
     names = [" = ".join(group) for group in groups]
     counts = [len({repr(e.params.get(group[0])) for e in entries}) for group in groups]
@@ -68,7 +73,8 @@ def importance(found: View, name: str) -> Importance:
         missing = 2 * (1 + sum(t.shape[1] for t in terms)) - len(entries)
         if missing > 0:
             return Importance({}, False, missing)
-    return Importance(dict(zip(names, shares(values, terms, exact), strict=True)), exact)
+    each = dict(zip(names, shares(values, terms, exact), strict=True))
+    return Importance(each, exact, varies=not _same(values))
 
 
 def shares(values: Floats, terms: Sequence[Floats], exact: bool) -> list[float | None]:
@@ -81,7 +87,7 @@ def shares(values: Floats, terms: Sequence[Floats], exact: bool) -> list[float |
     """
     y = values - values.mean()
     whole = float(y @ y)
-    if whole <= (NOTHING * float(np.abs(values).max(initial=0.0))) ** 2 * len(y):
+    if _same(values):
         return [0.0] * len(terms)
     centred = [t - t.mean(axis=0) for t in terms]
     left, rank, fitted = _fit(y, centred)
@@ -93,6 +99,11 @@ def shares(values: Floats, terms: Sequence[Floats], exact: bool) -> list[float |
         seen = exact or _matters(_fit(y, others)[:2], (left, rank), noise, whole, len(y))
         found.append((share if share > NOTHING else 0.0) if seen else None)
     return found
+
+
+def _same(values: Floats) -> bool:
+    """Return whether values differ by rounding at most."""
+    return float(np.ptp(values)) <= NOTHING * float(np.abs(values).max())
 
 
 def _matters(
