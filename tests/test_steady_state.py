@@ -76,6 +76,14 @@ def test_rows_that_end_narrower_agree(shape: tuple[int, int, int]) -> None:
     assert recorder.tiles_skipped > recorder.tiles
 
 
+def test_alike_kernels_share_what_recurs() -> None:
+    """The second of two equal GEMMs goes through the loops of the first, under its own names."""
+    on, shape = load_machine("edge-sram"), (512, 512, 512)
+    one = run_program(on, map_graph(gemms(shape), on))
+    program = map_graph(gemms(shape, shape), on)
+    assert agree(on, program).tiles < 2 * one.tiles - 20
+
+
 @pytest.mark.parametrize(("period_ps", "rare"), [(999_999_937, True), (99_999_937, True), (30_011, False)])
 def test_rare_events_bound_the_skip(period_ps: int, rare: bool) -> None:
     """A bank that is taken at intervals is simulated whenever it is, and the loop is skipped between."""

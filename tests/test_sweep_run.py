@@ -10,6 +10,8 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -217,16 +219,25 @@ def test_why_points_have_no_figures_is_told(tmp_path: Path) -> None:
     """A line per reason with its number, by sweep and by sweep show, where others are done."""
     keys = 'constraints = ["clock < 900 MHz"]'
     parameters = (
-        '"clock" = { range = ["400 MHz", "1 GHz"], levels = 3 }\n"bank.mram.macro" = ["stt34", "nope"]'
+        '"clock" = { range = ["400 MHz", "1 GHz"], levels = 3 }\n"bank.mram.macro" = ["stt34", "nope"]\n'
+        '"bank.mram.count" = [4, 6]'
     )
     write_sweep(tmp_path, parameters, keys)
 
     ran = accelsim("sweep", "tiny.toml", "--quiet", "--jobs", "1", cwd=tmp_path).stdout
     shown = accelsim("sweep", "show", "tiny", cwd=tmp_path).stdout
 
-    for told in (ran, shown):
-        assert re.search(r"^infeasible: 3 x .*nope", told, re.M), told
-        assert re.search(r"^infeasible: 1 x clock < 900 MHz *$", told, re.M), told
+    with sqlite3.connect(tmp_path / "runs/points.sqlite") as points:  # as studies were kept before
+        points.execute("UPDATE candidates SET state = 'infeasible' WHERE state = 'no machine'")
+    before = accelsim("sweep", "show", "tiny", cwd=tmp_path).stdout
+
+    assert re.search(r"^left out by constraints +1 *\nno machine +9 *$", ran, re.M), ran
+    for told in (ran, shown, before):
+        said = " ".join(told.split())
+        assert "no machine: 3 x bank.mram.macro = nope: the array table has no cell" in said
+        assert "no machine: 6 x bank.mram.count = 6: bank.mram.capacity: 393216 B are not a whole" in said
+        assert "infeasible: 1 x clock < 900 MHz" in said
+        assert "edge-hybrid.toml" not in said
     assert re.search(r"^ 0 .* 400 MHz", shown, re.M)  # written as 400000000 Hz
 
 
@@ -256,6 +267,23 @@ def test_a_start_that_fails_leaves_no_study(tmp_path: Path) -> None:
             swept(str(none))
     assert list((tmp_path / "runs/sweeps").iterdir()) == []
     assert swept("tiny.toml", jobs=1)["points"] == 1
+
+
+@pytest.mark.parametrize("file", ["runs", "runs/sweeps", "runs/sweeps/tiny"])
+def test_a_place_where_no_study_can_be_made_is_refused(tmp_path: Path, file: str) -> None:
+    """Below a file: one message, at once, and nothing is made."""
+    write_sweep(tmp_path, '"clock" = ["1 GHz"]')
+    (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / file).touch()
+    before = sorted(tmp_path.rglob("*"))
+
+    done = accelsim("sweep", "tiny.toml", "--quiet", cwd=tmp_path, code=2)
+
+    assert done.stderr.startswith(
+        f"accelsim: runs/sweeps/tiny: cannot be made ({tmp_path / file} is no folder)"
+    )
+    assert len(done.stderr.splitlines()) == 1
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def run_until_idle(dispatcher: Dispatcher) -> list[Ended]:
@@ -374,3 +402,27 @@ def test_ctrl_c_ends_it_with_all_that_is_done(tmp_path: Path) -> None:
     assert "Traceback" not in said
     assert {state for _, state, _ in points_in(tmp_path)} == {"done"}
     wait_until(partial(gone, running.pid))
+
+
+@pytest.mark.parametrize("whole_group", [True, False])
+def test_ctrl_c_while_workers_start_is_quiet(tmp_path: Path, whole_group: bool) -> None:
+    """Whoever gets it: nothing but the two lines, from the fork server's first imports on."""
+    write_sweep(tmp_path)
+    call = [sys.executable, "-m", "accelsim", "sweep", "tiny.toml", "--jobs", "2", "--quiet"]
+    running = subprocess.Popen(call, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    wait_until(lambda: any("forkserver" in name for name in children(running.pid)))
+    time.sleep(0.3 if whole_group else 0.05)
+    (os.killpg if whole_group else os.kill)(running.pid, signal.SIGINT)
+    said = running.communicate(timeout=30)[1]
+
+    assert (running.returncode, len(said.splitlines())) == (130, 2), said
+    wait_until(partial(gone, running.pid))
+
+
+def children(pid: int) -> list[str]:
+    """Return the command lines of a process's children."""
+    found = []
+    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        with suppress(OSError):
+            found.append(Path(f"/proc/{child}/cmdline").read_text())
+    return found

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import csv
 import itertools
+import json
 import re
+import shlex
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,11 +22,11 @@ from typer.testing import CliRunner
 from accelsim.cli.app import app
 from accelsim.cli.sweep_tables import spread
 from accelsim.errors import InputError
-from accelsim.run import simulate
-from accelsim.sweep.analysis import importance, slices
+from accelsim.sweep.analysis import slices
 from accelsim.sweep.figures import figure, objective
+from accelsim.sweep.importance import importance, shares
 from accelsim.sweep.pareto import front, hypervolume, knee, ranks
-from accelsim.sweep.plots import grouped
+from accelsim.sweep.plots import draw_front, grouped, new_figure
 from accelsim.sweep.view import View, best_entry, full_name, view
 from tests.servers import program
 from tests.sweeps import swept, write_sweep
@@ -94,16 +97,46 @@ def test_the_knee_is_on_the_front() -> None:
     assert knee([]) is None
 
 
-def test_the_best_machine_gives_the_same_figures_again(folder: Path, study: View) -> None:
-    """As a file, by accelsim run."""
-    said("sweep", "best", "tiny", "--by", "energy_pj.total", "--write", "best.toml")
-    entry = best_entry(study, "energy_pj.total")
+def test_the_best_machine_gives_the_same_figures_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the commands that are printed and stand in the file, under the options of the sweep."""
+    monkeypatch.chdir(tmp_path)
+    keys = 'batch = 3\ncold = true\nphase = "forward"'
+    path = write_sweep(tmp_path, '"clock" = ["500 MHz", "1 GHz"]', keys)
+    path.write_text(path.read_text().replace("tiny.csv", "a net.toml"))
+    Path("a net.toml").write_text('model = "net.py:build"\nbatch = 32\n[inputs.x]\nshape = [1, 64]\n')
+    Path("net.py").write_text("from torch import nn\n\ndef build():\n    return nn.Linear(64, 10)\n")
+    swept("tiny.toml", jobs=1)
+    call = ("sweep", "best", "tiny", "--by", "energy_pj.total", "--write", "best.toml")
+    (command,) = re.findall(r"^its figures again: accelsim (.*)$", said(*call), re.M)
+    entry = best_entry(view("tiny"), "energy_pj.total")
 
-    again = simulate(str(folder / "best.toml"), "tiny.csv", out=folder / "again", force=True)
+    said(*shlex.split(command), "--out", "again", "--quiet")
+    again = json.loads(Path("again/summary.json").read_text())
 
-    assert again.summary["cycles"] == entry.figures["cycles"]
-    assert again.summary["energy_pj"]["total"] == entry.figures["energy_pj.total"]
-    assert again.summary["area_mm2"] == entry.figures["area_mm2"]
+    assert f"# accelsim {command}\n" in Path("best.toml").read_text()
+    assert again["batch"] == 3
+    assert again["cycles"] == entry.figures["cycles"]
+    assert again["energy_pj"]["total"] == entry.figures["energy_pj.total"]
+    assert again["area_mm2"] == entry.figures["area_mm2"]
+    before = Path("best.toml").read_text()
+    assert "best.toml: is there already; give --force to replace it" in said(*call, code=2)
+    said(*call[:3], "--number", "0", "--write", "best.toml", "--force")
+    assert Path("best.toml").read_text() != before
+
+
+def test_a_point_that_may_not_be_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Why it may not is told."""
+    monkeypatch.chdir(tmp_path)
+    write_sweep(tmp_path, '"clock" = ["500 MHz", "1 GHz"]', 'constraints = ["clock < 900 MHz"]')
+    swept("tiny.toml", jobs=1)
+
+    told = said("sweep", "best", "tiny", "--number", "1", "--write", "x.toml", code=2)
+
+    assert "point 1 is infeasible, its machine is not written: clock < 900 MHz" in told
+    assert not Path("x.toml").exists()
+    assert "infeasible: 1 x clock < 900 MHz" in said("sweep", "best", "tiny", "--number", "1")
 
 
 def test_points_are_sorted_chosen_and_counted(study: View) -> None:
@@ -135,10 +168,33 @@ def test_a_figure_that_no_point_has_is_refused_with_the_nearest(folder: Path) ->
     """In --sort, --where, --x, --color, and of studies."""
     del folder
     assert "did you mean cycles?" in said("sweep", "show", "tiny", "--sort", "cycels", code=2)
+    listed = said("sweep", "show", "tiny", "--sort", "foo", code=2).partition("there are ")[2].split(", ")
+    assert "edp" in listed
+    assert len(set(listed)) == len(listed)
     assert "did you mean clock?" in said("sweep", "show", "tiny", "--where", "clok > 1", code=2)
     assert "did you mean cycles?" in said("pareto", "tiny", "--x", "cycels", code=2)
     assert "did you mean tiny?" in said("pareto", "tini", code=2)
     assert "needs training" in said("pareto", "tiny", "--x", "accuracy", code=2)
+
+
+def test_a_study_is_found_by_its_folder_from_anywhere(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also once it was moved with its runs; what only looks makes nothing."""
+    shutil.copytree(folder, tmp_path / "moved")
+    here = tmp_path / "here"
+    (here / "runs").mkdir(parents=True)
+    monkeypatch.chdir(here)
+    for root in (str(folder), "../moved"):
+        assert "of 12 points" in said("sweep", "show", f"{root}/runs/sweeps/tiny")
+        assert "Front: " in said("pareto", f"{root}/runs/sweeps/tiny")
+    said("sweep", "best", f"{folder}/runs/sweeps/tiny", "--write", "best.toml")
+    (tmp_path / "moved/runs/points.sqlite").unlink()
+    for command in ("sweep show", "sweep best", "pareto"):
+        told = said(*command.split(), "../moved/runs/sweeps/tiny", code=2)
+        assert f"its points lie in {tmp_path}/moved/runs/points.sqlite, which is not there" in told
+    assert sorted(map(str, Path().rglob("*"))) == ["best.toml", "runs"]
+    assert not list((tmp_path / "moved/runs").glob("points*"))
 
 
 def test_a_file_without_a_folder_is_refused_before_the_work(folder: Path) -> None:
@@ -148,6 +204,9 @@ def test_a_file_without_a_folder_is_refused_before_the_work(folder: Path) -> Non
     for call in calls:
         assert f"there is no folder {folder / 'no'}" in said(*call.split(), code=2)
     assert not (folder / "no").exists()
+    (folder / "d.csv").mkdir(exist_ok=True)
+    told = said("sweep", "export", "tiny", "d.csv", code=2)
+    assert told == "d.csv: cannot be written there (Is a directory); give another place"
 
 
 def test_an_export_has_a_row_per_candidate(folder: Path) -> None:
@@ -163,13 +222,54 @@ def test_an_export_has_a_row_per_candidate(folder: Path) -> None:
     assert [r["clock"] for r in rows] == table["clock"].to_pylist()
 
 
-def test_importance_is_the_share_of_the_variance(study: View) -> None:
-    """Of what a parameter decides alone it is all; shares never sum to more than one."""
-    shares = importance(study, "clock_hz")
+def test_importance_on_a_grid_is_the_variance_between_the_means(study: View) -> None:
+    """Exactly: nothing of it is chance, and the rest is interaction."""
+    assert importance(study, "clock_hz").shares["clock"] == pytest.approx(1.0)
+    same = importance(study, "unsupported_ops")
+    assert (set(same.shares.values()), same.rest) == ({0.0}, 0.0)
+    cycles = {e.number: figure(e.figures, "cycles") for e in study.done}
+    found = importance(study, "cycles")
+    assert found.exact
+    for param, share in found.shares.items():
+        means = []
+        for value in {e.params[param] for e in study.done}:
+            of_value = [cycles[e.number] for e in study.done if e.params[param] == value]
+            means += [np.mean(of_value)] * len(of_value)
+        assert share == pytest.approx(np.var(means) / np.var(list(cycles.values())), abs=1e-9)
+    assert found.rest == pytest.approx(1 - sum(s or 0 for s in found.shares.values()))
 
-    assert shares["clock"] == pytest.approx(1.0)
-    for goal in study.objectives:
-        assert 0 < sum(importance(study, goal.name).values()) <= 1 + 1e-9
+
+def test_importance_is_not_made_of_chance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Area follows the number of banks alone, however clock and latency fell; too few points say nothing."""
+    monkeypatch.chdir(tmp_path)
+    parameters = (
+        '"bank.mram.count" = [2, 4, 8]\n"clock" = { range = ["400 MHz", "1 GHz"] }\n'
+        '"dram.latency" = { range = ["20 ns", "200 ns"] }'
+    )
+    for name, samples in (("few", 12), ("some", 16)):
+        write_sweep(tmp_path, parameters, f'method = "random"\nsamples = {samples}', name=name)
+        swept(f"{name}.toml", jobs=1)
+
+    found = importance(view("some"), "area_mm2")
+    assert found.shares == {"bank.mram.count": pytest.approx(1.0), "clock": None, "dram.latency": None}
+    assert (found.exact, found.rest) == (False, pytest.approx(0.0, abs=1e-9))
+    assert importance(view("few"), "area_mm2").missing == 2
+    shown = said("sweep", "show", "few", "--importance")
+    assert "too few points: 12 done, at least 2 more needed" in shown
+    assert "%" not in shown
+
+
+def test_noise_is_explained_by_nothing_and_what_is_there_is_found() -> None:
+    """Over many draws: a share has no bias, and of noise next to nothing is shown."""
+    rng, noise, half = np.random.default_rng(3), [], []
+    for _ in range(100):
+        terms = [np.stack([x, x**2], axis=1) for x in rng.uniform(-1, 1, (3, 40))]
+        noise += [s or 0.0 for s in shares(rng.normal(size=40), terms, exact=False)]
+        y = terms[0][:, 0] / terms[0][:, 0].std() + rng.normal(size=40)
+        half.append(shares(y, terms, exact=False)[0] or 0.0)
+
+    assert np.mean(noise) < 0.02
+    assert np.mean(half) == pytest.approx(0.5, abs=0.03)
 
 
 def test_a_slice_varies_one_parameter(study: View) -> None:
@@ -193,6 +293,22 @@ def test_plots_are_written_and_are_the_same_each_time(folder: Path) -> None:
 
     assert (folder / "a.png").read_bytes() == (folder / "b.png").read_bytes()
     assert (folder / "s.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_picture_says_what_it_shows(study: View, tmp_path: Path) -> None:
+    """Front and knee in a legend, units beside axes without offsets, and a bar for numbers of many values."""
+    made, axes = new_figure(tmp_path / "x.png")
+    draw_front(made, axes[0][0], study, "energy_pj.total", "cycles", "area_mm2")
+    barred, others = new_figure(tmp_path / "x.png")
+    draw_front(barred, others[0][0], study, "cycles", "area_mm2", "energy_pj")
+    made.draw_without_rendering()
+
+    knee = study.knee((objective("energy_pj.total"), objective("cycles"))).number
+    assert [t.get_text() for t in made.legends[0].get_texts()] == ["front", f"knee: point {knee}"]
+    assert axes[0][0].get_xlabel() == "energy.total (nJ)"
+    assert axes[0][0].xaxis.get_offset_text().get_text() == ""
+    assert len(made.axes) == 1  # few areas: a legend
+    assert [a.get_ylabel() for a in barred.axes] == ["area_mm2 (mm2)", "energy (nJ)"]
 
 
 def test_the_front_is_drawn_in_the_terminal(study: View) -> None:

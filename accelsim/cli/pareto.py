@@ -65,8 +65,9 @@ def pareto(
         typer.echo(f"plot: {plot}")
     if html is not None:
         from accelsim.sweep.html import page
+        from accelsim.sweep.places import write_text
 
-        html.write_text(page(found, x, y, color), encoding="utf-8")
+        write_text(html, page(found, x, y, color))
         typer.echo(f"page: {html}")
 
 

@@ -135,6 +135,7 @@ def show(
     from accelsim.cli.sweep_tables import importances, points
     from accelsim.sweep.places import writable
     from accelsim.sweep.plots import SUFFIXES
+    from accelsim.sweep.told import importance as told_importance
     from accelsim.sweep.told import point
     from accelsim.sweep.view import chosen, full_name, in_order, view
 
@@ -145,7 +146,10 @@ def show(
     if as_json:
         names = [goal.name for goal in found.objectives]
         listed = [point(e, names) for e in entries[: top or None] if e.figures]
-        typer.echo(json.dumps({"study": found.study.name, "points": listed}, indent=1, sort_keys=True))
+        told_of: dict[str, Any] = {"study": found.study.name, "points": listed}
+        if importance:
+            told_of["importance"] = {name: told_importance(found, name) for name in names}
+        typer.echo(json.dumps(told_of, indent=1, sort_keys=True))
         return
     column = full_name(sort.lstrip("-"), found.entries) if sort else None
     results().print(points(found, entries, top, column))
@@ -166,23 +170,24 @@ def best(
     ] = None,
     number: Annotated[int | None, typer.Option(min=0, help="This point instead.")] = None,
     write: Annotated[Path | None, typer.Option(metavar="FILE.toml", help="Write its machine there.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file of --write.")] = False,
 ) -> None:
     """Show the best point of STUDY, and write its machine."""
     from accelsim.cli.console import results
     from accelsim.cli.sweep_tables import one_point
-    from accelsim.config.machinefile import machine_toml
-    from accelsim.sweep.places import writable
+    from accelsim.sweep.again import writable_machine, write_machine
     from accelsim.sweep.view import best_entry, view
 
     if write is not None:
-        writable(write)
+        writable_machine(write, force)
     found = view(study)
     entry = best_entry(found, by) if number is None else _numbered(found, number)
+    commands = write_machine(found, entry, write) if write is not None else []
     results().print(one_point(found, entry))
     if write is not None:
-        comment = f"Point {entry.number} of the sweep {found.study.name}."
-        write.write_text(machine_toml(found.sweep.base, entry.row.settings, comment, write), encoding="utf-8")
         typer.echo(f"machine: {write}")
+        for command in commands:
+            typer.echo(f"its figures again: {command}")
 
 
 def _numbered(found: Any, number: int) -> Any:

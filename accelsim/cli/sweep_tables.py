@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from rich.console import Group, RenderableType
-from rich.text import Text
 
 from accelsim.errors import InputError
 from accelsim.report.layout import grid, paragraph
 from accelsim.sweep.figures import Objective, figure
+from accelsim.sweep.tally import NO_MACHINE
 from accelsim.sweep.values import value_text
 from accelsim.sweep.view import Entry, View, reasons
 
@@ -29,6 +29,7 @@ def outcome(found: View, tally: Tally) -> RenderableType:
         ("points done", str(s["done"])),
         ("failed", str(s["failed"])),
         ("left out by constraints", str(s["infeasible"])),
+        *([("no machine", str(s[NO_MACHINE]))] if s[NO_MACHINE] else []),
         ("ruled out by bounds or ranking", str(s["ruled out"])),
         ("run now", f"{tally.evaluated} ({tally.rate:.3g} points/s)"),
         *([("of these trained", str(tally.trained))] if tally.trained else []),
@@ -130,15 +131,35 @@ def one_point(found: View, entry: Entry) -> RenderableType:
     rows = [(name, value_text(value)) for name, value in entry.params.items()]
     told = [(name, _figure(entry, name)) for name in names]
     title = f"Point {entry.number} of {found.study.name}"
-    return Group(grid(title, ("", ""), rows, text_columns=2), grid("Figures", ("", ""), told))
+    parts = [grid(title, ("", ""), rows, text_columns=2), grid("Figures", ("", ""), told)]
+    return Group(*parts, *_reasons([entry]))
+
+
+EXACT: Final = "of the variance that a parameter explains by itself. The rest is interaction."
+FITTED: Final = (
+    "of the variance that a parameter explains by itself, in a fit by a sum of their effects, less what "
+    "chance explains; -: no more than that. The rest is interaction, what the fit misses, and chance."
+)
 
 
 def importances(found: View) -> RenderableType:
     """Return the share of each objective's variation that each parameter explains by itself."""
-    from accelsim.sweep.analysis import importance
+    from accelsim.sweep.importance import importance
 
-    names = [g.name for g in found.objectives]
-    shares = {name: importance(found, name) for name in names}
-    rows = [(short(p), *(f"{100 * shares[n].get(p, 0.0):.1f} %" for n in names)) for p in found.varied]
-    note = Text("Share of the variance between the means of a parameter's values; the rest is interaction.\n")
-    return Group(grid("Importance", ("parameter", *names), rows), note)
+    told = {g.name: importance(found, g.name) for g in found.objectives}
+    if few := max(one.missing for one in told.values()):
+        done = len(found.done)
+        return paragraph("Importance", f"too few points: {done} done, at least {few} more needed")
+    names = list(dict.fromkeys(name for one in told.values() for name in one.shares))
+    rows = [(_shorts(name), *(_share(one.shares.get(name)) for one in told.values())) for name in names]
+    rows.append(("rest", *(_share(one.rest) for one in told.values())))
+    note = EXACT if all(one.exact for one in told.values()) else FITTED
+    return Group(grid("Importance", ("parameter", *told), rows), paragraph("Share", note))
+
+
+def _shorts(name: str) -> str:
+    return " = ".join(map(short, name.split(" = ")))
+
+
+def _share(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.1f} %"

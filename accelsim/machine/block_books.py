@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from itertools import chain
 
 from accelsim.machine.kernel_run import slot_key
 from accelsim.machine.state import Entry, SlotRows, State
-from accelsim.program.program import Kernel
+from accelsim.machine.stretch import tensors_of
 from accelsim.trace.copies import Reader, RowKey, Sums
 from accelsim.trace.recorder import OpTimes, Part, SpanRow, Window
 from accelsim.words import WRITE_BACK
@@ -127,14 +126,10 @@ class Books:
         if not tensor:
             return there, ""
         index, _ = self._of_op[part.op]
-        pairs = zip(self._tensors(self.kernels[index]), self._tensors(self.kernels[index + by]), strict=True)
-        return there, next(to for at, to in pairs if at == tensor)
-
-    def _tensors(self, kernel: Kernel) -> list[str]:
         copies = self.state.program.copies
-        names = [b.data.tensor for b in chain(kernel.reads, kernel.writes)]
-        names += [copies[number].data.tensor for number in kernel.write_back]
-        return [*names, f"{kernel.leader.op}/partial sums"]
+        here, its = tensors_of(self.kernels[index], copies), tensors_of(self.kernels[index + by], copies)
+        pairs = zip(here, its, strict=True)
+        return there, next(to for at, to in pairs if at == tensor)
 
     def _enter(self, entry: Entry, by: int, ps: int) -> None:
         """Enter an access of a copy into that of the kernel ``by`` further on."""

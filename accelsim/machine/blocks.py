@@ -14,7 +14,7 @@ from typing import Any
 
 from accelsim.machine.block_books import Books, Marks
 from accelsim.machine.drain import Drain
-from accelsim.machine.forms import forms_of, needs_of
+from accelsim.machine.forms import needs_of
 from accelsim.machine.heads import Engine
 from accelsim.machine.kernel_run import KernelRun
 from accelsim.machine.snapshot import UNSEEN, Camera, Shot
@@ -69,7 +69,8 @@ class BlockCamera(Camera):
         stage, kernel, _, *rest = engine.standing(self.run)
         if stage == "done":
             return (stage,)
-        return stage, kernel - index, *rest, engine.waited_ps, engine.ages(None)
+        from_here = kernel + self.run.kernel.index - index if kernel is not None else None
+        return stage, from_here, *rest, engine.waited_ps, engine.ages(None)
 
     def _under_way(self, run: KernelRun, index: int) -> Shot:
         counters = (run.fills, run.consumed, run.tiles, run.results, run.write_backs)
@@ -104,8 +105,7 @@ class Blocks:
         self.state = state
         self.drain = drain
         self.engines = engines
-        off = not (state.skips and state.plain) or bool(state.recorder.histogram.traced)
-        self.forms = [] if off else forms_of(state.program, state.woken)
+        self.forms = state.forms
         self.needs = [needs_of(k) for k in state.program.kernels] if self.forms else []
         self._often = Counter(self.forms)
         self._known: dict[Shot, list[BlockHead]] = {}

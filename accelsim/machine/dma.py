@@ -139,13 +139,13 @@ class DmaEngine:
         self._longer_ps += stalled_ps
 
     def standing(self, current: KernelRun) -> tuple[Any, ...]:
-        """Return where the engine stands, tiles counted as ``current`` does if it is in that kernel."""
-        index = self.run_.kernel.index if self.run_ is not None else -1
+        """Return where the engine stands, all counted as ``current`` does."""
+        index = self.run_.kernel.index - current.kernel.index if self.run_ is not None else None
         landed = self._landed is not None and not self._landed.triggered
         return (
             self.stage,
             index,
-            index == current.kernel.index,
+            index == 0,
             self.tile,
             self.place,
             self.chunk,

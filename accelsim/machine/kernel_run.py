@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from accelsim.geometry import Box
 from accelsim.machine.layout import At
@@ -33,6 +34,30 @@ class FillTimes:
     wake_ps: int = 0
 
 
+class Numbers:
+    """Numbers of folds and of what is written back: equal ones are alike, in all kernels that share these."""
+
+    def __init__(self) -> None:
+        self.known: dict[tuple[int, int], int] = {}  # by the tile's signature and the fold's place
+        self._seen: dict[tuple[object, ...], int] = {}
+
+    def of(self, signature: int, place: int, about: tuple[object, ...]) -> int:
+        """Return the number of what is ``about`` that, and remember where it is."""
+        return self.known.setdefault((signature, place), self._seen.setdefault(about, len(self._seen)))
+
+
+class Alike:
+    """What alike kernels share: how their folds are numbered, and the loops that they went through.
+
+    Loops of tiles by the state, those of folds by the tile's signature and the state.
+    """
+
+    def __init__(self) -> None:
+        self.numbers = Numbers()
+        self.tiles: dict[Any, Any] = {}
+        self.folds: dict[int, dict[Any, Any]] = {}
+
+
 SlotKey = tuple[bool, int, int]  # written?, binding, ordinal of the transfer
 REMEMBERED = 64  # jobs that a kernel's processes may come back to
 
@@ -44,7 +69,14 @@ class KernelRun:
     were skipped, which ``start`` sums up.
     """
 
-    def __init__(self, sim: Sim, kernel: Kernel, jobs: Jobs, places: Places | None = None) -> None:
+    def __init__(
+        self,
+        sim: Sim,
+        kernel: Kernel,
+        jobs: Jobs,
+        places: Places | None = None,
+        numbers: Numbers | None = None,
+    ) -> None:
         self.kernel = kernel
         self.jobs = jobs
         self.places = places  # None: no bank serves by address
@@ -62,8 +94,7 @@ class KernelRun:
         self.closed: list[dict[tuple[bool, int], dict[RowKey, Sums]]] = []  # histograms up to each turn
         self.backs_done: list[bool] = []
         self._built: dict[int, TileJob] = {}
-        self._forms: dict[tuple[int, int], int] = {}  # of the fold at a place of tiles of a signature
-        self._numbers: dict[tuple[object, ...], int] = {}
+        self._numbers = numbers if numbers is not None else Numbers()
         self._placed: dict[int, tuple[list[dict[Key, At]], list[int]]] = {}  # of jobs: where, and kinds
 
     @property
@@ -100,20 +131,19 @@ class KernelRun:
         signature = int(self.signatures[index + self.start.tiles])
         if self.places is not None:
             return signature
-        form = self._forms.get((signature, place))
+        form = self._numbers.known.get((signature, place))
         if form is None:
             job = self.job(index)
-            about = (job.folds[place].shape(), job.within(place))
-            form = self._forms[signature, place] = self._numbers.setdefault(about, len(self._numbers))
+            form = self._numbers.of(signature, place, (job.folds[place].shape(), job.within(place)))
         return form
 
     def backs_form(self, index: int) -> int:
         """Return a number that tiles share whose results are written back alike."""
         signature = int(self.signatures[index + self.start.tiles])
-        form = self._forms.get((signature, -1))
+        form = self._numbers.known.get((signature, -1))
         if form is None:
             about = tuple((b.binding, b.nbytes, b.runs, b.run_bytes) for b in self.job(index).write_backs)
-            form = self._forms[signature, -1] = self._numbers.setdefault(about, len(self._numbers))
+            form = self._numbers.of(signature, -1, about)
         return form
 
     def at(self, index: int, place: int, key: Key) -> At | None:
@@ -144,11 +174,20 @@ class KernelRun:
         self.closed.append({key: h.take() for key, h in self.histograms.items() if h.rows})
         return len(self.closed)
 
-    def repeat_histograms(self, since: int, until: int, times: int, keys: set[tuple[bool, int]]) -> None:
-        """Add what the slots of ``keys`` have seen between two turns another ``times`` times."""
+    def histogram(self, slots: tuple[bool, int], traced: tuple[str, ...] = ()) -> Histogram:
+        """Return what the slots of a binding have seen since the last turn."""
+        found = self.histograms.get(slots)
+        if found is None:
+            found = self.histograms[slots] = Histogram(traced)
+        return found
+
+    def rows(self, since: int, until: int) -> dict[tuple[bool, int], dict[RowKey, Sums]]:
+        """Return what the slots of each binding have seen between two turns."""
+        found: dict[tuple[bool, int], Histogram] = {}
         for window in self.closed[since:until]:
-            for key in keys & window.keys():
-                self.histograms[key].merge(window[key], times)
+            for key, rows in window.items():
+                found.setdefault(key, Histogram()).merge(rows)
+        return {key: histogram.rows for key, histogram in found.items()}
 
     def rename(self, kernel: Kernel) -> None:
         """Stand for an alike kernel that begins later: names change, and nothing else."""

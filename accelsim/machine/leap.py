@@ -10,6 +10,7 @@ from accelsim.machine.heads import Engine, Period
 from accelsim.machine.kernel_run import KernelRun
 from accelsim.machine.replay import again
 from accelsim.machine.state import State
+from accelsim.machine.stretch import Stretch
 from accelsim.sim.engine import PS_PER_S
 
 if TYPE_CHECKING:
@@ -23,15 +24,16 @@ def leap(
     run: KernelRun,
     units: KernelSteps,
     period: Period,
+    booked: Stretch,
 ) -> None:
-    """Skip the periods that ``period`` says recur."""
+    """Skip the periods that ``period`` says recur, in each of which what is ``booked`` happens."""
     times, since, renewed = period.times, period.first, period.renewed
     recorder, ps = state.recorder, period.ps * times
-    recorder.repeat(since.window, period.last.window, times)
-    spans = recorder.spans[since.spans : period.last.spans]
-    recorder.repeat_spans(spans, period.distance[2], times, period.ps)
-    run.repeat_histograms(since.turns, period.last.turns, times, renewed)
-    again(state, run, period)
+    recorder.window.add(booked.sums, times)
+    recorder.repeat_spans(booked.spans, period.distance[2], times, period.ps)
+    for slots in renewed & booked.rows.keys():
+        run.histogram(slots).merge(booked.rows[slots], times)
+    again(state, run, period, booked.accesses)
     _add_meters(state, units, period)
     for engine, before, after in zip(engines, since.stands, period.last.stands, strict=True):
         stands = before.moving != after.moving

@@ -1,4 +1,4 @@
-"""Loops that a kernel's run went through before: from a state back to it, over a sequence of tiles or folds.
+"""Loops that alike kernels went through before: from a state back to it, over a sequence of tiles or folds.
 
 A period that ends at the head in hand recurs as long as what follows is alike. What follows may also be
 alike to an older stretch that began and ended in the same state, such as a row of a nest after the
@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from accelsim.machine.heads import Head, Period, Stand
+from accelsim.machine.stretch import Stretch
+from accelsim.program.program import Kernel
 
 REMEMBERED = 12  # heads of equal state, and loops between them
 Kinds = tuple[int, ...]
@@ -20,19 +22,21 @@ Kinds = tuple[int, ...]
 class Loop:
     """A stretch between two heads of one state.
 
-    ``kinds`` are those of its tiles, or folds, and of the ones that are looked at ahead.
+    ``kinds`` are those of its tiles, or folds, and of the ones that are looked at ahead. ``booked`` is what
+    it added to the books; None: no other kernel goes through it.
     """
 
+    kernel: Kernel
     period: Period
     kinds: Kinds
+    booked: Stretch | None = None
 
 
 @dataclass(slots=True)
 class Seen:
-    """What is known of one state: the heads in it, and the loops of tiles that lead back to it."""
+    """The heads in one state."""
 
     heads: list[Head] = field(default_factory=list)
-    loops: dict[Kinds, Loop] = field(default_factory=dict)
 
     def add(self, head: Head) -> None:
         """Remember a head."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from accelsim.geometry import Box
 from accelsim.machine.heads import Period
 from accelsim.machine.kernel_run import KernelRun, at_origin
@@ -10,18 +12,14 @@ from accelsim.program.jobs import Stream
 from accelsim.program.program import Binding
 
 
-def again(state: State, run: KernelRun, period: Period) -> None:
-    """Book what the journal holds of a period another ``period.times`` times.
+def again(state: State, run: KernelRun, period: Period, accesses: Sequence[Booking | SlotAccess]) -> None:
+    """Book the ``accesses`` of a period another ``period.times`` times.
 
     Each time all tiles (or folds) are a period further on and all instants later, from where it recurs first.
     Accesses of slots that are renewed in every period are in the histograms already.
     """
     renewed = period.renewed
-    entries = [
-        e
-        for e in state.journal[period.first.journal : period.last.journal]
-        if isinstance(e, Booking) or (e.key[0], e.key[1]) not in renewed
-    ]
+    entries = [a for a in accesses if isinstance(a, Booking) or (a.key[0], a.key[1]) not in renewed]
     tiles, places, ps = period.distance
     moved = _Moved(run)
     for n in range(period.times):

@@ -60,6 +60,10 @@ class Camera:
             tuple(self._event(after, tag) for after, tag in state.sim.pending() if tag not in UNSEEN),
         )
 
+    def _kernel(self, run: KernelRun) -> int:
+        """Return which kernel it is, counted from the one in hand."""
+        return run.kernel.index - self.run.kernel.index
+
     # -- parts -----------------------------------------------------------------------------------
 
     def _ago(self, ps: int) -> int:
@@ -120,11 +124,11 @@ class Camera:
         """Return which fold it is; of an earlier kernel, by its own count."""
         if fold.run is self.run:
             return self._fold(fold.tile, fold.place)
-        return fold.run.kernel.index, fold.tile, fold.place
+        return self._kernel(fold.run), fold.tile, fold.place
 
     def _item(self, item: Item) -> Shot:
         if item.run is not self.run:
-            return (self._ago(item.due_ps), item.elements, item.run.kernel.index, item.tile)
+            return (self._ago(item.due_ps), item.elements, self._kernel(item.run), item.tile)
         place = item.fold.place if item.fold is not None else -1
         return (self._ago(item.due_ps), item.elements, item.step, self._item_fold(item.tile, place))
 
@@ -170,7 +174,7 @@ class Camera:
         run, base = self.run, self.base
         others = [r for r in self.state.runs() if r is not run]
         return (
-            self.state.flushed.value,
+            self.state.flushed.value - run.kernel.index,
             run.fills.value - base.fills,
             run.consumed.value - self.tile,
             run.tiles.value - self.tile,
@@ -184,7 +188,7 @@ class Camera:
                 for counter in (run.consumed, run.tiles, run.results)
             ),
             tuple(
-                (r.kernel.index, r.fills.value, len(r.fill_times), r.tiles.value, r.write_backs.value)
+                (self._kernel(r), r.fills.value, len(r.fill_times), r.tiles.value, r.write_backs.value)
                 for r in others
             ),
         )
@@ -212,5 +216,5 @@ class Camera:
     def _about(self, run: KernelRun, kind: str, number: int) -> Shot:
         """Return which fill or write-back it is, counted from here."""
         if run is not self.run:
-            return run.kernel.index, number
-        return -1, number - (self.base.fills if kind == "fill" else self.base.backs)
+            return self._kernel(run), number
+        return 0, number - (self.base.fills if kind == "fill" else self.base.backs)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import NamedTuple, Protocol
 
 from accelsim.geometry import Box, reshape_box
-from accelsim.machine.kernel_run import KernelRun, SlotKey, at_origin, copy_key, slot_key
+from accelsim.machine.forms import forms_of
+from accelsim.machine.kernel_run import Alike, KernelRun, SlotKey, at_origin, copy_key, slot_key
 from accelsim.machine.layout import bank_map
 from accelsim.machine.memory import Access, Action, FlatDram, Port
 from accelsim.machine.places import Places
@@ -19,7 +21,7 @@ from accelsim.program.program import Binding, Program
 from accelsim.resolve.machine import Machine
 from accelsim.resolve.shape import array_shape
 from accelsim.sim import Clock, Counter, Sim
-from accelsim.trace.copies import Histogram, Reader, RowKey, Sums, TrackedCopy
+from accelsim.trace.copies import Reader, RowKey, Sums, TrackedCopy
 from accelsim.trace.recorder import Part, Recorder, SpanRow
 from accelsim.words import WRITE_BACK
 
@@ -143,6 +145,7 @@ class State:
         self.slot_rows: list[SlotRows] = []
         self.through: dict[tuple[int, int], int] = {}
         self._runs: dict[int, KernelRun] = {}
+        self._shared: dict[int, Alike] = {}  # by the kernels' form
 
     def kernel(self, index: int) -> KernelRun:
         """Return the run of kernel ``index``, made when first asked for."""
@@ -154,8 +157,18 @@ class State:
             places = None
             if self.machine.interleave != "word":
                 places = Places(kernel, jobs, self.program.copies, self.banks)
-            run = self._runs[index] = KernelRun(self.sim, kernel, jobs, places)
+            run = self._runs[index] = KernelRun(self.sim, kernel, jobs, places, self.alike(index).numbers)
         return run
+
+    @cached_property
+    def forms(self) -> list[int]:
+        """The form of every kernel (``forms_of``); empty where kernels are told apart."""
+        together = self.skips and self.plain and not self.recorder.histogram.traced
+        return forms_of(self.program, self.woken) if together else []
+
+    def alike(self, index: int) -> Alike:
+        """Return what kernels of the form of kernel ``index`` share."""
+        return self._shared.setdefault(self.forms[index], Alike()) if self.forms else Alike()
 
     def forget(self, index: int) -> None:
         """Free the jobs of a kernel that is through."""
@@ -242,9 +255,7 @@ class State:
     ) -> TrackedCopy:
         """Begin and return the copy of one tile in a buffer slot; its box begins at the origin."""
         key = slot_key(run.kernel, binding, out)
-        histogram = run.histograms.get((out, index))
-        if histogram is None:
-            histogram = run.histograms[(out, index)] = Histogram(self.recorder.histogram.traced)
+        histogram = run.histogram((out, index), self.recorder.histogram.traced)
         tracked = TrackedCopy(histogram, key, at_origin(box, box), binding.data.unit, box)
         run.slots[(out, index, ordinal)] = tracked
         run.slots.pop((out, index, ordinal - 2 * max(1, len(binding.slots))), None)

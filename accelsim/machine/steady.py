@@ -12,19 +12,21 @@ from __future__ import annotations
 
 import itertools
 import sys
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from accelsim.machine.drain import Drain
+from accelsim.machine.forms import fill_need
 from accelsim.machine.heads import Engine, Head, Period, SlotCopies, Stand
 from accelsim.machine.kernel_run import KernelRun
 from accelsim.machine.leap import leap
 from accelsim.machine.loops import REMEMBERED, Kinds, Loop, Seen, as_before
 from accelsim.machine.snapshot import Camera, Shot
 from accelsim.machine.state import State
+from accelsim.machine.stretch import Stretch, is_own, renamed, stretch_of
 from accelsim.program.jobs import Base
 from accelsim.sim.engine import PS_PER_S
 
@@ -34,7 +36,8 @@ if TYPE_CHECKING:
 LEAST_TILES = 5  # fewer cannot hold two equal heads and a period to skip
 LEAST_FOLDS = 5
 Known = dict[Shot, Seen]
-Loops = defaultdict[Shot, dict[Kinds, Loop]]
+Loops = dict[Shot, dict[Kinds, Loop]]
+Found = tuple[Period, Stretch]  # what recurs, and what it adds to the books
 
 
 class Steady:
@@ -52,8 +55,8 @@ class Steady:
         self.folds_skipped = 0
         self._tiles: Known = {}
         self._folds: Known = {}
-        self._loops: Loops = defaultdict(dict)  # of the folds of tiles like the one in hand
-        self._by_kind: dict[int, Loops] = {}
+        self._alike = state.alike(run.kernel.index)
+        self._loops: Loops = {}  # of the folds of tiles like the one in hand
 
     def _traced(self) -> bool:
         histogram, kernel = self.state.recorder.histogram, self.run.kernel
@@ -72,9 +75,8 @@ class Steady:
     def _loops_of(self, tile: int) -> Loops:
         """Return the loops that folds of alike tiles went through."""
         if self.run.places is not None:
-            return defaultdict(dict)
-        signature = int(self.run.signatures[tile + self.run.start.tiles])
-        return self._by_kind.setdefault(signature, defaultdict(dict))
+            return {}
+        return self._alike.folds.setdefault(int(self.run.signatures[tile + self.run.start.tiles]), {})
 
     def fold_head(self, units: KernelSteps) -> None:
         """Look at the state before a fold, and skip the folds of its tile that are bound to recur."""
@@ -104,21 +106,32 @@ class Steady:
         """Skip what recurs from the head in hand on, and return how many tiles, or folds, that were."""
         shot = self.camera.take(units, base, place)
         seen = known.setdefault(shot, Seen())
-        loops = self._loops[shot] if place is not None else seen.loops
+        known_loops: Loops = self._loops if place is not None else self._alike.tiles
+        loops = known_loops.get(shot, {})
         head, skipped = self._head(units, place, base), 0
         loop = self._loop(units, seen.heads[-1], head) if seen.heads else None
         periods = (self._period(units, earlier, head) for earlier in reversed(seen.heads))
-        found = next((p for p in periods if p is not None), None) or self._again(units, loops, head)
+        recurs = next((p for p in periods if p is not None), None)
+        found = (recurs, self._booked(recurs)) if recurs is not None else self._again(units, loops, head)
         while found is not None:
-            leap(self.state, self.drain, self.engines, self.run, units, found)
-            skipped += (found.tiles or found.folds) * found.times
+            period, booked = found
+            leap(self.state, self.drain, self.engines, self.run, units, period, booked)
+            skipped += (period.tiles or period.folds) * period.times
             place = None if place is None else units.place
-            head = self._head(units, place, head.base.plus(found.base, found.times))
+            head = self._head(units, place, head.base.plus(period.base, period.times))
             found = self._again(units, loops, head)
-        if loop is not None and len(loops) < REMEMBERED:
-            loops.setdefault(loop.kinds, loop)
+        if loop is not None and loop.kinds not in loops and len(loops) < REMEMBERED:
+            known_loops.setdefault(shot, loops)[loop.kinds] = self._to_share(loop)
         seen.add(head)
         return skipped
+
+    def _booked(self, period: Period) -> Stretch:
+        return stretch_of(self.state, self.run, period.first, period.last)
+
+    def _to_share(self, loop: Loop) -> Loop:
+        """Return a loop with its books, if alike kernels may go through it."""
+        booked = self._booked(loop.period) if self.state.forms else None
+        return replace(loop, booked=booked) if booked is not None and is_own(booked) else loop
 
     def _loop(self, units: KernelSteps, first: Head, last: Head) -> Loop | None:
         """Return what lies between two heads of equal state as a loop, if it is one that can recur."""
@@ -134,21 +147,33 @@ class Steady:
             found = self._kinds_of_folds(units, first.place, period.folds + under_way)
         if found[:under_way] != found[-under_way:]:
             return None
-        return Loop(period, found)
+        return Loop(self.run.kernel, period, found)
 
-    def _again(self, units: KernelSteps, loops: Mapping[Kinds, Loop], head: Head) -> Period | None:
+    def _again(self, units: KernelSteps, loops: Mapping[Kinds, Loop], head: Head) -> Found | None:
         """Return a loop that was gone through before and recurs from the head in hand on."""
         timer = self.state.sim.next_timer()
         for loop in loops.values():
+            if loop.kernel is not self.run.kernel and (loop.booked is None or not self._may_fill(loop)):
+                continue
             most = (timer - 1) // loop.period.ps if timer is not None else sys.maxsize
             most = self._repeats(units, loop, head, most)
             if not most:
                 continue
             counted = loop.period.base
             period = as_before(loop, head, most, [self._counts(engine, counted) for engine in self.engines])
-            if period is not None:
-                return period
+            if period is None:
+                continue
+            if loop.booked is None:
+                return period, self._booked(period)
+            for which in _filled(loop):
+                self.state.asked(self.run, which)
+            return period, renamed(loop.booked, self.run)
         return None
+
+    def _may_fill(self, loop: Loop) -> bool:
+        """Return whether nothing that a loop fills waits for an earlier kernel any more."""
+        reads, through = self.run.kernel.reads, self.state.flushed.value
+        return all(fill_need(reads[which]) <= through for which in _filled(loop))
 
     def _repeats(self, units: KernelSteps, loop: Loop, head: Head, most: int) -> int:
         """Return how often, up to ``most``, the kinds from the head in hand on are those of a loop."""
@@ -301,6 +326,11 @@ class Steady:
         place, per = period.last.place, period.folds
         end = next((i for i in range(place, len(kinds)) if kinds[i] != kinds[i - per]), len(kinds))
         return (end - 1 - place) // per
+
+
+def _filled(loop: Loop) -> list[int]:
+    """Return the read bindings of which a loop fills something."""
+    return [which for which, n in enumerate(loop.period.base.filled) if n]
 
 
 def _ahead(stands: list[tuple[Stand, Stand]]) -> int:

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from accelsim.errors import InputError
 from accelsim.resolve.machine import Machine
+from accelsim.sweep.blame import Blame
 from accelsim.sweep.bounds import BOUNDED, loses, lower_bounds
 from accelsim.sweep.dispatch import Dispatcher, Ended, Task
 from accelsim.sweep.evaluate import Job, Outcome, Work, evaluate, point_id, timing_key
@@ -23,14 +24,14 @@ from accelsim.sweep.methods import Method, Numbered, Verdict
 from accelsim.sweep.plan import Sweep
 from accelsim.sweep.space import Candidate
 from accelsim.sweep.store import LEASE_S, Row, Store
-from accelsim.sweep.tally import NO_MACHINE, Open, Tally, excess_of, outcomes_of
+from accelsim.sweep.tally import NO_MACHINE, Open, Tally, as_now, excess_of, outcomes_of
 from accelsim.sweep.training import at_best
 from accelsim.sweep.works import Works
 
 TOGETHER: Final = 16  # points of one simulation in a task, where all workers are at the same simulation
 ALL: Final = 64  # and where there are enough others
 POLL_S: Final = 0.5  # of points that another controller runs
-ENDED: Final = ("done", "failed", "infeasible", "ruled out")
+ENDED: Final = ("done", "failed", "infeasible", "ruled out", NO_MACHINE)
 
 
 class Controller:
@@ -57,8 +58,9 @@ class Controller:
         self.progress = progress or (lambda _: None)
         self.tally = Tally(total=method.total)
         self.costs: dict[int, list[float]] = {}
-        self._rows = {r.number: r for r in store.candidates(study)} if not estimate else {}
+        self._rows = {r.number: r for r in self._candidates()} if not estimate else {}
         self._front: list[Figures] = []
+        self._blame = Blame(sweep.machine_of)
         self._ours, self._counted = set[str](), set[int]()  # points we have claimed; candidates in the tally
         for number in sorted(set(self._rows) - method.will_ask) if method.will_ask is not None else ():
             if self._rows[number].state in ENDED:
@@ -90,10 +92,13 @@ class Controller:
             self.tally.refuse_if_nothing_is_left()
         return self.tally
 
+    def _candidates(self) -> list[Row]:
+        return as_now(self.store.candidates(self.study), self.sweep.constraints)
+
     def _count_others(self) -> None:
         """Enter what other controllers of a search made of its candidates: together they are the study."""
         searching = self.method.will_ask is not None and not self.estimate
-        for row in self.store.candidates(self.study) if searching else ():
+        for row in self._candidates() if searching else ():
             if row.number not in self._counted and row.state in ENDED:
                 self._known(row)
 
@@ -152,9 +157,8 @@ class Controller:
         try:
             machine = self.sweep.machine_of(candidate.settings)
         except InputError as exc:
-            self.tally.last_error = str(exc)
-            self.tally.excluded[NO_MACHINE] += 1
-            return self._left_out(number, candidate, "infeasible", str(exc))
+            self.tally.last_error = self._blame.why(candidate, exc)
+            return self._left_out(number, candidate, NO_MACHINE, self.tally.last_error)
         context = {**of_machine(machine), **self.sweep.space.numbers(candidate)}
         excess = self._excess(context, early=True)
         if any(excess.values()):
@@ -198,9 +202,9 @@ class Controller:
         if row.state == "done" and len(figures) == len(row.ids):
             self._enter(combined(figures))
         if row.state == "infeasible":
-            known = {c.text for c in self.sweep.constraints}
-            self.tally.excluded[row.why if row.why in known else NO_MACHINE] += 1
-            self.tally.last_error = "" if row.why in known else row.why
+            self.tally.excluded[row.why] += 1
+        if row.state == NO_MACHINE:
+            self.tally.last_error = row.why
 
     def _place(self, o: Open, known: Mapping[str, Outcome]) -> None:
         """Enter what is known of a candidate's points, and let the rest wait for workers."""

@@ -159,8 +159,8 @@ def figure(figures: Mapping[str, float], name: str) -> float:
     for start, what in NEEDS.items():
         if name.startswith(start):
             raise InputError(f'the figure "{name}" {what}')
-    known = [*figures, *DERIVED]
-    hint = did_you_mean(name, known) or f"; there are {', '.join(sorted(k for k in known if '.' not in k))}"
+    there = sorted(k for k in everything(figures) if "." not in k)
+    hint = did_you_mean(name, dict.fromkeys([*figures, *DERIVED])) or f"; there are {', '.join(there)}"
     raise InputError(f'no figure "{name}"{hint}')
 
 

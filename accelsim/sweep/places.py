@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -9,23 +11,60 @@ from typing import Final
 from accelsim.errors import InputError
 
 LONGEST: Final = 200  # of a name, in the database
+ELSEWHERE: Final = "a sweep keeps its study in runs/ of the folder that it is started in; start it in another"
 
 
 def refuse_no_folder(path: Path, option: str = "") -> None:
-    """Refuse a file whose folder is not there.
+    """Refuse a file whose folder is not there, or where we may not write.
 
     Raises:
         InputError: It names the folder.
     """
-    if not path.absolute().parent.is_dir():
-        raise InputError(f"{option} {path}: there is no folder {path.absolute().parent}".strip())
+    folder, named = path.absolute().parent, f"{option} {path}".strip()
+    if not folder.is_dir():
+        raise InputError(f"{named}: there is no folder {folder}")
+    if path.is_dir():
+        raise _refused(named, errno.EISDIR)
+    if not os.access(path if path.exists() else folder, os.W_OK):
+        raise _refused(named, errno.EACCES)
+
+
+def refuse_no_place(folder: Path) -> None:
+    """Refuse a folder that could not be made.
+
+    Raises:
+        InputError: It is a file, or below one, or we may not write there.
+    """
+    there = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists() or p.is_symlink())
+    if not there.is_dir():
+        raise InputError(f"{folder}: cannot be made ({there} is no folder); {ELSEWHERE}")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise InputError(f"{folder}: cannot be made ({os.strerror(errno.EACCES)}: {there}); {ELSEWHERE}")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file.
+
+    Raises:
+        InputError: It cannot be written there.
+    """
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise
+        raise _refused(str(path), error.errno or 0) from error
+
+
+def _refused(named: str, code: int) -> InputError:
+    return InputError(f"{named}: cannot be written there ({os.strerror(code)}); give another place")
 
 
 def writable(path: Path, suffixes: Sequence[str] = ()) -> None:
     """Refuse a file that could not be written once all is computed.
 
     Raises:
-        InputError: It has none of the suffixes, or there is no such folder.
+        InputError: It has none of the suffixes, there is no such folder, or we may not write there.
     """
     if suffixes and path.suffix not in suffixes:
         raise InputError(f"{path}: expected a file that ends in {', '.join(suffixes)}")

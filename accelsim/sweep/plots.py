@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 from accelsim.errors import InputError
 from accelsim.sweep.analysis import slices
-from accelsim.sweep.figures import figure
+from accelsim.sweep.figures import figure, objective
 from accelsim.sweep.places import writable
+from accelsim.sweep.scales import Scale, scale_of, unit_of
 from accelsim.sweep.scatter import needs_log
 from accelsim.sweep.values import value_text
 from accelsim.sweep.view import Entry, View, best_entry, full_name, value_of
@@ -38,32 +40,90 @@ def save(made: Any, path: Path) -> None:
 
 
 def pareto_plot(found: View, x: str, y: str, color: str | None, path: Path) -> None:
-    """Draw all points, and the front through them."""
+    """Draw all points, the front through them, and its knee."""
     made, axes = new_figure(path)
-    ax = axes[0][0]
-    groups = grouped(found, color)
-    shades = _shades(len(groups))
-    for i, (name, entries) in enumerate(groups.items()):
-        ax.scatter(
-            [figure(e.figures, x) for e in entries],
-            [figure(e.figures, y) for e in entries],
-            s=18,
-            color=shades[i] if color else GREY,
-            label=name,
+    draw_front(made, axes[0][0], found, x, y, color)
+    save(made, path)
+
+
+def draw_front(made: Any, ax: Any, found: View, x: str, y: str, color: str | None) -> None:
+    """Draw them into the axes ``ax`` of the figure ``made``."""
+    on, knee = front_of(found, x, y), found.knee((objective(x), objective(y)))
+    across, up = (_scale(found, name) for name in (x, y))
+
+    def places(entries: list[Entry]) -> tuple[list[float], list[float]]:
+        return (
+            across.of(figure(e.figures, x) for e in entries),
+            up.of(figure(e.figures, y) for e in entries),
         )
-    on = front_of(found, x, y)
-    ax.plot(
-        [figure(e.figures, x) for e in on], [figure(e.figures, y) for e in on], color=FRONT, lw=1, zorder=0
-    )
+
     for name, scale in ((x, ax.set_xscale), (y, ax.set_yscale)):
         if needs_log([figure(e.figures, name) for e in found.done]):
             scale("log")
-    ax.set(
-        xlabel=x, ylabel=y, title=f"{found.study.name}: {len(on)} of {len(found.done)} points on the front"
-    )
+    _points(made, ax, found, color, places)
+    ring = {"facecolors": "none", "edgecolors": FRONT, "linewidths": 1.2, "zorder": 3}
+    ax.plot(*places(on), color=FRONT, lw=1, zorder=0)
+    marks = [
+        ax.scatter(*places(on), s=60, label="front", **ring),
+        ax.scatter(*places([knee]), s=150, label=f"knee: point {knee.number}", **{**ring, "marker": "D"}),
+    ]
+    _plain_numbers(ax)
+    title = f"{found.study.name}: {len(on)} of {len(found.done)} points on the front"
+    ax.set(xlabel=across.label, ylabel=up.label, title=title)
+    made.legend(handles=marks, loc="outside lower center", ncols=2, fontsize=8, frameon=False)
+
+
+def _scale(found: View, name: str) -> Scale:
+    """Return the scale of an axis; one of powers of ten needs none for numbers without a unit."""
+    values = [figure(e.figures, name) for e in found.done]
+    return Scale(1.0, name) if needs_log(values) and not unit_of(name) else scale_of(name, values)
+
+
+def _points(made: Any, ax: Any, found: View, color: str | None, places: Callable[..., Any]) -> None:
+    """Draw the points, coloured by a key: by a bar where it is a number of many values."""
+    groups = grouped(found, color)
+    if color and len(groups) > len(PALETTE) and (numbers := _numbers(found, color)) is not None:
+        scale = scale_of(color, numbers, _unit(found, color))
+        dots = ax.scatter(*places(found.done), s=18, c=scale.of(numbers), cmap="viridis")
+        made.colorbar(dots, ax=ax, label=scale.label)
+        return
+    shades = _shades(len(groups))
+    for i, (name, entries) in enumerate(groups.items()):
+        shade = shades[i] if color else GREY
+        ax.scatter(*places(entries), s=18, color=[shade], label=value_text(name))
     if color:
-        ax.legend(title=color, fontsize=8)
-    save(made, path)
+        ax.add_artist(ax.legend(title=color, fontsize=8))
+
+
+def _numbers(found: View, key: str) -> list[float] | None:
+    """Return a parameter, in base units, or a figure of all points that are done, if it is a number."""
+    name = full_name(key, found.done)
+    values = [e.names().get(name) for e in found.done]
+    numbers = [v for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
+    return numbers if len(numbers) == len(values) else None
+
+
+def _unit(found: View, key: str) -> str | None:
+    """Return the base unit of a parameter; None of a figure."""
+    name, space = full_name(key, found.done), found.sweep.space
+    keys = {axis.name: axis.key for axis in space.axes} | {x.key.path: x.key for x in space.linked}
+    if name in keys:
+        dimension = keys[name].dimension
+        return dimension.base if dimension is not None else ""
+    if space.mix is not None and name in space.mix.names:
+        return "mm2" if space.mix.by_area else "banks"
+    return None
+
+
+def _plain_numbers(ax: Any) -> None:
+    """Write linear axes without an offset or a common power of ten."""
+    from matplotlib.ticker import ScalarFormatter
+
+    for axis in (ax.xaxis, ax.yaxis):
+        written = axis.get_major_formatter()
+        if isinstance(written, ScalarFormatter) and axis.get_scale() == "linear":
+            written.set_useOffset(False)
+            written.set_scientific(False)
 
 
 def _shades(count: int) -> list[Any]:
@@ -77,8 +137,6 @@ def _shades(count: int) -> list[Any]:
 
 def front_of(found: View, x: str, y: str) -> list[Entry]:
     """Return the front in the plane of two figures."""
-    from accelsim.sweep.figures import objective
-
     return found.front((objective(x), objective(y)))
 
 
@@ -92,7 +150,7 @@ def grouped(found: View, by: str | None) -> dict[str, list[Entry]]:
     by = by if by == "technology" else full_name(by, found.done)
     groups: dict[str, list[Entry]] = {}
     for e in sorted(found.done, key=lambda e: _order(e, by)):
-        value = e.params.get(by, e.figures.get(by))
+        value = e.params.get(by, e.names().get(by))
         if value is None:
             value = found.technology(e) if by == "technology" else "-"
         groups.setdefault(str(value), []).append(e)
@@ -102,7 +160,7 @@ def grouped(found: View, by: str | None) -> dict[str, list[Entry]]:
 
 
 def _order(entry: Entry, by: str) -> tuple[bool, float, str]:
-    value = entry.numbers.get(by, entry.figures.get(by))
+    value = entry.names().get(by)
     if isinstance(value, int | float):
         return False, value, ""
     return True, 0.0, str(value)
@@ -128,10 +186,13 @@ def sensitivity_plot(found: View, path: Path) -> None:
 def _slice(ax: Any, entries: list[Entry], param: str, goal: str, around: Entry) -> None:
     ticks = [value_text(e.params.get(param)) for e in entries]
     values = [figure(e.figures, goal) for e in entries]
+    scale = scale_of(goal, values)
+    values = scale.of(values)
     ax.plot(range(len(ticks)), values, "o-", color=GREY, ms=4)
     here = next(i for i, e in enumerate(entries) if e.number == around.number)
     ax.plot([here], [values[here]], "o", color=FRONT, ms=6)
     ax.set_xticks(range(len(ticks)), ticks, rotation=30, ha="right", fontsize=7)
     ax.set_xlabel(param, fontsize=8)
-    ax.set_ylabel(goal, fontsize=8)
+    ax.set_ylabel(scale.label, fontsize=8)
+    _plain_numbers(ax)
     ax.tick_params(axis="y", labelsize=7)

@@ -12,7 +12,7 @@ from accelsim.sweep.controller import Controller
 from accelsim.sweep.dispatch import Dispatcher, Engine
 from accelsim.sweep.methods import Method, listed
 from accelsim.sweep.pareto import ranks
-from accelsim.sweep.places import plain, refuse_no_folder
+from accelsim.sweep.places import plain, refuse_no_folder, refuse_no_place
 from accelsim.sweep.plan import Sweep, load_sweep
 from accelsim.sweep.spec import SEARCHES
 from accelsim.sweep.store import Store, is_url
@@ -48,6 +48,9 @@ def run_sweep(file: str, asked: Asked, progress: Progress | None = None) -> tupl
     name = plain(sweep.name if asked.study is None else asked.study)
     if asked.points is not None and not is_url(asked.points):
         refuse_no_folder(Path(asked.points), "--points")
+    refuse_no_place(studies.STUDIES / name)
+    if asked.points is None:
+        refuse_no_place(studies.POINTS.parent)
     works = capture(sweep)
     points = asked.points or studies.points_of(name) or str(studies.POINTS)
     digest = sweep.digest(works.of(sweep.machine))

@@ -55,7 +55,7 @@ CANDIDATES: Final = sa.Table(
     _META,
     sa.Column("study", sa.String(200), primary_key=True),
     sa.Column("number", sa.Integer, primary_key=True),
-    sa.Column("state", sa.String(12), nullable=False),  # open | done | failed | infeasible | ruled out
+    sa.Column("state", sa.String(12), nullable=False),  # open | done | failed | infeasible | ...
     sa.Column("params", sa.Text, nullable=False),  # JSON, as are settings and ids
     sa.Column("settings", sa.Text, nullable=False),
     sa.Column("ids", sa.Text, nullable=False),
@@ -88,18 +88,25 @@ class StudyRow:
 class Store:
     """The database at a file or URL."""
 
-    def __init__(self, where: str) -> None:
+    def __init__(self, where: str, *, read_only: bool = False) -> None:
         """Open it, and make its tables where there are none.
+
+        Args:
+            where: A file or URL.
+            read_only: Make nothing: what is not there is an error.
 
         Raises:
             InputError: It cannot be opened.
         """
         self.where = where
         self.owner = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
-        self.engine = _engine(where)
+        self.engine = _engine(where, read_only)
         try:
-            with self.engine.begin() as connection:
-                _make_tables(connection)
+            if not read_only:
+                with self.engine.begin() as connection:
+                    _make_tables(connection)
+            elif not sa.inspect(self.engine).has_table(CANDIDATES.name):
+                raise InputError(f"{_shown(where)}: has no points of sweeps")
         except sa.exc.SQLAlchemyError as exc:
             raise InputError(f"--points {_shown(where)}: cannot be opened: {_reason(exc)}") from None
 
@@ -265,7 +272,7 @@ def is_url(where: str) -> bool:
     return "://" in where
 
 
-def _engine(where: str) -> Engine:
+def _engine(where: str, read_only: bool) -> Engine:
     if is_url(where):
         url = where.replace("postgresql://", "postgresql+psycopg://", 1)
         try:
@@ -273,9 +280,22 @@ def _engine(where: str) -> Engine:
         except (sa.exc.SQLAlchemyError, ImportError) as exc:
             raise InputError(f"--points {_shown(where)}: {_reason(exc)}") from None
     refuse_no_folder(Path(where), "--points")
+    if read_only:
+        return sa.create_engine(f"sqlite:///{_to_read(Path(where))}", connect_args={"timeout": 30})
     engine = sa.create_engine(f"sqlite:///{where}", connect_args={"timeout": 30})
     sa.event.listen(engine, "connect", _set_up_sqlite)
     return engine
+
+
+def _to_read(file: Path) -> str:
+    """Return a file as SQLite opens it without making it.
+
+    Where we may not write, its log can be read if it is there; if not, nobody is writing.
+    """
+    how = "mode=rw"
+    if not (os.access(file.parent, os.W_OK) and os.access(file, os.W_OK)):
+        how = "mode=ro" if file.with_name(f"{file.name}-wal").exists() else "mode=ro&immutable=1"
+    return f"{file.absolute().as_uri()}?{how}&uri=true"
 
 
 def _timeout(url: str) -> dict[str, Any]:

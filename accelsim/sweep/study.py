@@ -50,9 +50,43 @@ class Study:
         """Its name in the database."""
         return self.about.name
 
+    @property
+    def roots(self) -> tuple[Path, ...]:
+        """The folders whose ``runs`` it lies in, by its path and with links followed: it was swept there."""
+        paths = Path(os.path.abspath(self.path)), self.path.resolve()
+        return tuple([path, *path.parents][:4][-1] for path in paths)
+
+    @property
+    def points(self) -> str:
+        """The file or URL of its points; a relative file is read from ``roots``, wherever we are."""
+        where = self.about.points
+        if is_url(where) or Path(where).is_absolute() or self.roots[0] == Path.cwd():
+            return where
+        files = [root / where for root in self.roots]
+        return str(next((file for file in (*files, Path(where)) if file.is_file()), files[0]))
+
+    @property
+    def sources(self) -> list[Path]:
+        """Where the sweep's file may lie: as it was, or beside ``runs`` if it was moved with that."""
+        source = Path(self.about.source)
+        return [source, *(root / source.name for root in self.roots)]
+
     def store(self) -> Store:
-        """Open the database of its points."""
-        return Store(self.about.points)
+        """Open the database of its points, to run the study."""
+        return Store(self.points)
+
+    def opened(self) -> Store:
+        """Open the database of its points, to read.
+
+        Raises:
+            InputError: It is not where the study says.
+        """
+        if not is_url(self.points) and not Path(self.points).is_file():
+            raise InputError(
+                f"study {self.name}: its points lie in {self.points}, which is not there; "
+                "a study is moved with the folder runs that it lies in"
+            )
+        return Store(self.points, read_only=True)
 
 
 def open_study(name_or_path: str) -> Study:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Final
 
 from accelsim.errors import InputError
 from accelsim.resolve.machine import Machine
@@ -17,7 +17,7 @@ from accelsim.sweep.figures import Figures
 from accelsim.sweep.space import Candidate
 from accelsim.sweep.store import Row
 
-NO_MACHINE = "no such machine"
+NO_MACHINE: Final = "no machine"  # the state of a candidate that cannot be resolved
 
 
 @dataclass
@@ -51,13 +51,23 @@ class Tally:
         Raises:
             InputError: What rules out how many.
         """
-        left_out = self.states["infeasible"]
+        no_machine = self.states[NO_MACHINE]
+        left_out = self.states["infeasible"] + no_machine
         if not left_out or left_out != self.ended:
             return
-        parts = [f'"{text}" rules out {n}' for text, n in self.excluded.items() if text != NO_MACHINE]
-        if n := self.excluded[NO_MACHINE]:
-            parts.append(f"{n} are no machine, such as: {self.last_error}")
+        parts = [f'"{text}" rules out {n}' for text, n in self.excluded.items()]
+        if no_machine:
+            parts.append(f"{no_machine} are no machine, such as: {self.last_error}")
         raise InputError(f"no point is left of {left_out}: " + "; ".join(parts))
+
+
+def as_now(rows: Iterable[Row], constraints: Sequence[Expression]) -> list[Row]:
+    """Return a study's rows; older ones call infeasible also what is no machine."""
+    texts = {c.text for c in constraints}
+    return [
+        replace(row, state=NO_MACHINE) if row.state == "infeasible" and row.why not in texts else row
+        for row in rows
+    ]
 
 
 @dataclass

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Final
 
 from accelsim.errors import InputError
@@ -16,7 +18,9 @@ from accelsim.sweep.plan import Sweep, load_sweep
 from accelsim.sweep.space import Candidate
 from accelsim.sweep.store import Row
 from accelsim.sweep.study import TOML, Study, open_study
+from accelsim.sweep.tally import NO_MACHINE, as_now
 
+LEFT_OUT: Final = ("failed", "infeasible", "ruled out", NO_MACHINE)
 MOST_NAMED: Final = 6  # of names that a short one may mean
 
 
@@ -107,10 +111,10 @@ def view(name_or_path: str) -> View:
         InputError: There is none, or its base machine is gone.
     """
     study = open_study(name_or_path)
-    sweep = load_sweep(study.about.source) if _same(study) else load_sweep(str(study.path / TOML))
-    store = study.store()
+    sweep = load_sweep(str(_source(study)))
+    store = study.opened()
     try:
-        rows = store.candidates(study.name)
+        rows = as_now(store.candidates(study.name), sweep.constraints)
         outcomes = store.outcomes(one for row in rows for one in row.ids)
     finally:
         store.close()
@@ -123,13 +127,14 @@ def view(name_or_path: str) -> View:
     return View(study, sweep, entries)
 
 
-def _same(study: Study) -> bool:
-    """Return whether the sweep's file is as it was; its relative names are then read from where it lies."""
-    try:
-        with open(study.about.source, "rb") as now:
-            return now.read() == (study.path / TOML).read_bytes()
-    except OSError:
-        return False
+def _source(study: Study) -> Path:
+    """Return the sweep's file if it is as it was, as its relative names are read from where it lies."""
+    copy = study.path / TOML
+    for source in study.sources:
+        with suppress(OSError):
+            if source.read_bytes() == copy.read_bytes():
+                return source
+    return copy
 
 
 def _numbers(sweep: Sweep, row: Row) -> dict[str, Any]:
@@ -242,9 +247,7 @@ def _typed(values: list[Any]) -> list[Any]:
 
 def reasons(entries: Iterable[Entry]) -> list[tuple[str, str, int]]:
     """Return (state, why, how many) of candidates that failed or are left out, the most common first."""
-    counts = Counter(
-        (e.row.state, e.row.why) for e in entries if e.row.state in ("failed", "infeasible", "ruled out")
-    )
+    counts = Counter((e.row.state, e.row.why) for e in entries if e.row.state in LEFT_OUT)
     return [
         (state, why, n) for (state, why), n in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     ]
