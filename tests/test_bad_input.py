@@ -181,7 +181,7 @@ def full_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("command", PLACES)
 def test_a_place_that_takes_no_file_is_bad_input(command: str, full_folder: Path) -> None:
-    """Whatever writes there: the path, why, and that it needs another place, with the option that gives it."""
+    """Whatever writes there: the path, why, and that it needs another, with the option for it."""
     args = PLACES[command]
     option = next(a for a in reversed(args) if a.startswith("--") and a != "--force")
     before = _inside(full_folder)
