@@ -74,9 +74,7 @@ app.command(**_example("accelsim reprice runs/a --arch edge-hybrid --set bank.sr
 app.command(**_example("accelsim ls"))(ls)
 app.command(**_example('accelsim timeline tpu-like-hybrid_resnet18-cifar --layer "layer1.*"'))(timeline)
 app.command(
-    **_example(
-        "accelsim train edge-hybrid lenet-tinydnn --rates 1e-5 --layers conv0 --protect sign,exponent --epochs 20"
-    )
+    **_example("accelsim train edge-hybrid lenet-tinydnn --rates 1e-5 --layers conv0 --protect sign,exponent")
 )(train)
 app.command(**_example("accelsim sensitivity lenet5 --roles activation,weight --resolution 10"))(sensitivity)
 app.command(**_example("accelsim compare runs/a runs/b"))(compare)
