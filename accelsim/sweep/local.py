@@ -6,10 +6,8 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
-from contextlib import contextmanager
-from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
 from typing import Any, Final
 
@@ -35,9 +33,8 @@ class LocalEngine:
         return ProcessPoolExecutor(self._jobs, mp_context=self._context, initializer=_begin)
 
     def submit(self, function: Callable[..., Any], *args: Any) -> Future[Any]:
-        """Start a call in a process, which may have to start itself."""
-        with _interrupts_wait():
-            return self._pool.submit(function, *args)
+        """Start a call in a process."""
+        return self._pool.submit(function, *args)
 
     @property
     def pids(self) -> list[int]:
@@ -59,29 +56,6 @@ class LocalEngine:
             for process in list((self._pool._processes or {}).values()):
                 process.kill()
         self._pool.shutdown(wait=True, cancel_futures=True)
-
-
-@contextmanager
-def _interrupts_wait() -> Iterator[None]:
-    """Block Ctrl-C for what is started here, and take it once that is known to the pool and can be ended.
-
-    The mask is inherited, so that neither fork server nor worker is interrupted while it still imports. A
-    worker of which the pool does not know would outlive it, and miss what the pool takes with it.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    resource_tracker.ensure_running()  # as it starts it unblocks what we block
-    came: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, _: came.append(number))  # by way of another thread
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        signal.signal(signal.SIGINT, before)
-        if came:
-            signal.raise_signal(signal.SIGINT)
 
 
 def _begin() -> None:
