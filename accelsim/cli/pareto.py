@@ -64,10 +64,12 @@ def pareto(
         pareto_plot(found, x, y, color, plot)
         typer.echo(f"plot: {plot}")
     if html is not None:
+        from accelsim.errors import writing
         from accelsim.sweep.html import page
-        from accelsim.sweep.places import write_text
 
-        write_text(html, page(found, x, y, color))
+        text = page(found, x, y, color)
+        with writing(html, "--html"):
+            html.write_text(text, encoding="utf-8")
         typer.echo(f"page: {html}")
 
 

@@ -6,8 +6,8 @@ import shlex
 from pathlib import Path
 
 from accelsim.config.machinefile import machine_toml
-from accelsim.errors import InputError
-from accelsim.sweep.places import writable, write_text
+from accelsim.errors import InputError, writing
+from accelsim.sweep.places import writable
 from accelsim.sweep.plan import Sweep, beside
 from accelsim.sweep.view import Entry, View
 
@@ -35,7 +35,9 @@ def write_machine(found: View, entry: Entry, path: Path) -> list[str]:
         raise InputError(f"{what}, its machine is not written: {why}")
     commands = run_commands(found.sweep, path)
     comment = [f"Point {entry.number} of the sweep {found.study.name}. Its figures again:", *commands]
-    write_text(path, machine_toml(found.sweep.base, entry.row.settings, "\n# ".join(comment), path))
+    text = machine_toml(found.sweep.base, entry.row.settings, "\n# ".join(comment), path)
+    with writing(path, "--write"):
+        path.write_text(text, encoding="utf-8")
     return commands
 
 

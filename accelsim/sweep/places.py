@@ -42,20 +42,6 @@ def refuse_no_place(folder: Path) -> None:
         raise InputError(f"{folder}: cannot be made ({os.strerror(errno.EACCES)}: {there}); {ELSEWHERE}")
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a file.
-
-    Raises:
-        InputError: It cannot be written there.
-    """
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise
-        raise _refused(str(path), error.errno or 0) from error
-
-
 def _refused(named: str, code: int) -> InputError:
     return InputError(f"{named}: cannot be written there ({os.strerror(code)}); give another place")
 
