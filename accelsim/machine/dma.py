@@ -31,7 +31,7 @@ class DmaEngine:
     def __init__(self, state: State) -> None:
         self.state = state
         self.in_flight = 0
-        self._outstanding = state.machine.dma.outstanding
+        self.outstanding = state.machine.dma.outstanding  # chunks that may be in flight
         self.busy_ps = 0
         self.stalled_ps = 0
         self.run_: KernelRun | None = None
@@ -48,11 +48,6 @@ class DmaEngine:
         self.waits = 0  # begun
         self.under_way: list[Move] = []
         self._longer_ps = 0  # of the wait in hand: stalls that were skipped
-
-    @property
-    def _full(self) -> bool:
-        """Whether no more chunks may be in flight."""
-        return self.in_flight >= self._outstanding
 
     def _slot(self) -> simpy.Event:
         """Return an event that fires when a chunk is through."""
@@ -338,7 +333,7 @@ class FillEngine(DmaEngine):
         at = FillMark(number, self.tile, self.place, fill.binding, move)
         self.move, self.chunk = move, 0
         while self.chunk < len(move.chunks):
-            while self._full:
+            while self.in_flight >= self.outstanding:
                 yield self._slot()
             self._depart()
             dram_bytes, bank_bytes = move.chunks[self.chunk]

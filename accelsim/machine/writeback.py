@@ -109,7 +109,7 @@ class WriteBackEngine(DmaEngine):
         yield state.sim.delay(state.machine.dma.descriptor_latency_ps, (self.name,))
         self.move, self.chunk = move, 0
         while self.chunk < len(move.chunks):
-            while self._full:
+            while self.in_flight >= self.outstanding:
                 yield self._slot()
             self._depart()
             dram_bytes, bank_bytes = move.chunks[self.chunk]

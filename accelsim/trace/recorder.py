@@ -120,10 +120,6 @@ class Recorder:
         self.window = Window()
         return len(self._closed)
 
-    def repeat(self, since: int, until: int, times: int) -> None:
-        """Add what came together in the windows ``since`` to ``until`` another ``times`` times."""
-        self.window.add(self.sums(since, until), times)
-
     def sums(self, since: int, until: int | None = None) -> Window:
         """Return what came together from window ``since`` up to ``until``, or the last one closed."""
         whole = Window()
