@@ -253,7 +253,7 @@ def test_products_in_panels(flow: str, side: str, accumulator: str, monkeypatch:
     """A nest with a side cut twice multiplies right; its partial sums wait in banks, accumulator or both."""
 
     def only(search: TileSearch, shape: Shape, places: Where) -> list[Shape]:
-        return [s for s in search._panels(shape, places) if s.panel == side]
+        return [s for s in search.shapes.with_panels(shape, places) if s.panel == side]
 
     monkeypatch.setattr(TileSearch, "_nests", only)
     graph, (m, n, k) = gemms((21, 26, 19)), (21, 26, 19)

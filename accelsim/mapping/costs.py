@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 
 from accelsim.mapping.codes import BUFFERED, Codes
-from accelsim.mapping.dwells import Dwells
-from accelsim.mapping.energy import Prices
-from accelsim.mapping.fields import Fields, Homes
-from accelsim.mapping.given import Given
-from accelsim.mapping.goal import Goal
-from accelsim.mapping.kernels import Draft
-from accelsim.mapping.problem import Budget, Choice, Part, Piece, Places, Rates, Where
-from accelsim.mapping.questions import nameless, problem, slab_problem
+from accelsim.mapping.outline import Outline
+from accelsim.mapping.problem import Budget, Choice, Part, Places, Where
 from accelsim.mapping.slabs import SlabChoice, Slabs, SlabSearch
-from accelsim.mapping.storage import Life
 from accelsim.mapping.tiling import Table, TileSearch
 from accelsim.mapping.traffic import Traffic
 from accelsim.resolve.machine import Machine
 
 MUCH = 1.02  # times faster: then buffers go to the emptiest group instead of their role's first
 QUANTUM = 64  # budgets are rounded down to 1/64 of their power of two, so that equal kernels share a choice
-SAFE = 1 - 1e-9  # of a bound, for what floats round off
 
 
 class Cost(NamedTuple):
@@ -51,121 +40,33 @@ class Cost(NamedTuple):
 
 
 class Costs:
-    """The costs of one kernel, each computed once."""
+    """The costs of one kernel on one machine, each computed once."""
 
-    def __init__(
-        self,
-        draft: Draft,
-        machine: Machine,
-        fields: Fields,
-        homes: Homes,
-        tiles: TileSearch,
-        slabs: SlabSearch,
-        dwells: Dwells,
-        compute_ps: int,
-        prices: Prices,
-        goal: Goal,
-        given: Given,
-    ) -> None:
-        self.draft = draft
-        self.goal = goal
-        self.prices = prices
+    def __init__(self, outline: Outline, machine: Machine, tiles: TileSearch, slabs: SlabSearch) -> None:
+        self.outline = outline
+        self.draft = outline.draft
+        self.goal = outline.goal
+        self.prices = outline.prices
         self.machine = machine
         self.tiles = tiles
         self.slabs = slabs
-        self.compute_ps = compute_ps
-        self.banks = tuple(machine.banks)
-        self.capacity = [b.capacity_bytes for b in machine.banks.values()]
-        operands = [o for o, _ in (*draft.reads, *draft.writes)]
-        self.homes = homes
-        leader = draft.leader.name
-        lives = [fields.of(o.tensor) for o in operands]
-        self.pieces = [
-            Piece(nameless(o), own[0].data.element_bytes, fields.bits(o.tensor))
-            for o, own in zip(operands, lives, strict=True)
-        ]
-        may_hold = [
-            [(given.buffers[leader, o.tensor],)]
-            if (leader, o.tensor) in given.buffers
-            else [dwells.for_buffers(x, draft.index) for x in own]
-            for o, own in zip(operands, lives, strict=True)
-        ]
-        self.groups = [tuple(tuple(map(self.banks.index, g)) for g in fields) for fields in may_hold]
-        self.preferred = tuple(self._home([g[0] for g in fields]) for fields in self.groups)
-        self.choices = tuple(dict.fromkeys(g for fields in self.groups for g in fields))
-        regions = 2 * sum(map(len, self.groups)) + 1  # each rounded up to whole words
-        self.slack = [regions * machine.banks[g].word_bytes for g in self.banks]
-        reads, writes = tuple(self.pieces[: len(draft.reads)]), tuple(self.pieces[len(draft.reads) :])
-        op, imposed = draft.leader, given.nests.get(leader)
-        self.lives = fields.whole
-        rates = self.rates if goal.extra else None
-        self.shape = tiles.shape(problem(draft, machine, reads, writes, rates, imposed)) if op.gemm else None
-        self.nest = None if op.gemm else slabs.nest(slab_problem(draft, machine, reads, writes, imposed))
+        self.banks = outline.banks
+        self.capacity = tuple(b.capacity_bytes for b in machine.banks.values())
+        self.homes = outline.homes
+        self.pieces = outline.pieces
+        self.groups = outline.groups
+        self.preferred = outline.preferred
+        self.slack = outline.slack
+        self.shape = outline.shape
+        self.nest = outline.nest
         self.known: dict[tuple[Codes, Budget, str], Cost | None] = {}
-        self._bounds: dict[Codes, tuple[int, ...]] = {}
         self._searched: dict[tuple[Codes, tuple[int, ...]], _Searched] = {}
-
-    @cached_property
-    def _rates_of(self) -> tuple[Rates, float]:
-        return rates_of(self.draft, self.machine, self.lives, self.prices)
-
-    @property
-    def rates(self) -> Rates:
-        """What decides the kernel's energy beside its traffic."""
-        return self._rates_of[0]
-
-    @property
-    def fixed_pj(self) -> float:
-        """The energy of what the kernel computes."""
-        return self._rates_of[1]
-
-    # -- bounds ----------------------------------------------------------------------------------
+        self._tried: dict[tuple[Codes, Budget, tuple[int, ...], str], Cost | None] = {}
+        self._budgets: dict[Budget, Budget] = {}
 
     def bound(self, codes: Codes) -> tuple[int, ...]:
         """Return a time, DRAM bytes, and ``Cost.amounts``, that no tile betters, whatever the room."""
-        found = self._bounds.get(codes)
-        if found is None:
-            least = self._gemm_bound(codes) if self.shape else self._nest_bound(codes)
-            found = self._bounds[codes] = (*least, *self._least_amounts(*least)) if self.goal.extra else least
-        return found
-
-    def _least_amounts(self, time_ps: int, dram_bytes: int) -> tuple[int, int, int]:
-        prices = self.prices
-        drawn = time_ps * prices.power_w(self.rates) + dram_bytes * min(prices.fill, prices.drain)
-        return time_ps, math.floor((self.fixed_pj + drawn) * SAFE), 0
-
-    def _gemm_bound(self, codes: Codes) -> tuple[int, int]:
-        shape = self.shape
-        assert shape is not None
-        reads = len(self.draft.reads)
-        fetched = [i for i in range(reads) if not codes[i] % 2]
-        nbytes = sum(shape.least_moved("read", i) for i in fetched)
-        nbytes += sum(
-            shape.least_moved("write", i) for i in range(len(codes) - reads) if not codes[reads + i]
-        )
-        steady = max(shape.least_array_ps, shape.riders_ps, nbytes * shape.dram_ps)
-        ends = self.machine.dram.latency_ps if fetched else 0
-        return math.floor((steady + ends) * SAFE), math.floor(nbytes * SAFE)
-
-    def _nest_bound(self, codes: Codes) -> tuple[int, int]:
-        """Return the bound of a vector kernel: what fits nowhere whole is read anew in every walk."""
-        nest, machine = self.nest, self.machine
-        assert nest is not None
-        nbytes = fetched = 0
-        reads = zip(codes, self.groups, self.pieces, nest.reads, nest.walks, strict=False)
-        for code, fields, piece, total, walks in reads:
-            if not code % 2:
-                fetched += 1
-                sizes = [total * n // sum(piece.streams()) for n in piece.streams()]
-                pairs = zip(sizes, fields, strict=True)
-                fits = code or all(any(n <= self.capacity[g] for g in groups) for n, groups in pairs)
-                nbytes += total if fits else total * max(1, walks)
-        nbytes += sum(n for code, n in zip(codes[len(nest.reads) :], nest.writes, strict=True) if not code)
-        steady = max(self.slabs.compute_ps(nest), nbytes * 1e12 / machine.dram.bandwidth_bytes_per_s)
-        ends = machine.dram.latency_ps if fetched else 0
-        return math.floor((steady + ends) * SAFE), nbytes
-
-    # -- costs -----------------------------------------------------------------------------------
+        return self.outline.bound(codes, self.capacity)
 
     def is_cheap(self, codes: Codes, free: Budget, ranking: str) -> bool:
         """Return whether the cost takes no tile table that nobody has computed yet."""
@@ -209,27 +110,30 @@ class Costs:
         return first
 
     def _is_good(self, first: Cost | None) -> bool:
-        return first is not None and (len(self.banks) == 1 or first.time_ps <= MUCH * self.compute_ps)
+        return first is not None and (len(self.banks) == 1 or first.time_ps <= MUCH * self.outline.compute_ps)
 
     def _roomiest(self, free: Budget) -> tuple[int, ...]:
         """Return, of the bank groups that would take the operands' buffers, the emptiest ones."""
-        roomiest = {g: max(g, key=free.__getitem__) for g in self.choices}
-        return tuple([self._home([roomiest[g] for g in fields]) for fields in self.groups])
-
-    def _home(self, groups: Sequence[int]) -> int:
-        """Return the number of the groups of an operand's fields, or of its one group."""
-        return groups[0] if len(groups) == 1 else self.homes.number(tuple(self.banks[g] for g in groups))
+        roomiest = {g: max(g, key=free.__getitem__) for g in self.outline.choices}
+        return tuple([self.outline.home([roomiest[g] for g in fields]) for fields in self.groups])
 
     def _all_homes(self, free: Budget) -> tuple[tuple[int, ...], ...]:
         """Return the groups that are tried for the buffers: the first, the emptiest, any one alone."""
         alone = [
-            tuple([self._home([g if g in own else own[0] for own in fields]) for fields in self.groups])
+            tuple(
+                [self.outline.home([g if g in own else own[0] for own in fields]) for fields in self.groups]
+            )
             for g in range(len(self.banks))
         ]
         return tuple(dict.fromkeys([self.preferred, self._roomiest(free), *alone]))
 
     def _try(self, codes: Codes, free: Budget, homes: tuple[int, ...], ranking: str) -> Cost | None:
-        budget = self.budget(free)
+        key = codes, self.budget(free), homes, ranking
+        if key not in self._tried:
+            self._tried[key] = self._best(*key)
+        return self._tried[key]
+
+    def _best(self, codes: Codes, budget: Budget, homes: tuple[int, ...], ranking: str) -> Cost | None:
         key = (codes, homes)
         searched = self._searched.get(key)
         if searched is None:
@@ -273,24 +177,28 @@ class Costs:
 
     def budget(self, free: Budget) -> Budget:
         """Return what of the bytes that are free tiles may take."""
-        return tuple([_rounded_budget(n - slack) for n, slack in zip(free, self.slack, strict=True)])
+        found = self._budgets.get(free)
+        if found is None:
+            pairs = zip(free, self.slack, strict=True)
+            found = self._budgets[free] = tuple([_rounded_budget(n - slack) for n, slack in pairs])
+        return found
 
     def entry_amounts(self, table: Table, entry: int, at: int, traffic: Traffic) -> tuple[int, int, int]:
         """Return ``Cost.amounts`` of an entry that stands at place ``at`` of ``traffic``."""
         raw_ps = float(table.raw_ps[entry])
-        moving = np.atleast_1d(self.prices.moving_pj(traffic, self.rates))
+        moving = np.atleast_1d(self.prices.moving_pj(traffic, self.outline.rates))
         mram = np.atleast_1d(self.prices.mram_bytes(traffic))
-        drawn = raw_ps * self.prices.power_w(self.rates)
+        drawn = raw_ps * self.prices.power_w(self.outline.rates)
         return self._amounts(raw_ps, drawn + float(moving[at % moving.size]), float(mram[at % mram.size]))
 
     def _amounts(self, raw_ps: float, moving_pj: float, mram_bytes: float) -> tuple[int, int, int]:
         """Return ``Cost.amounts`` of an entry of a table, or of a slab."""
-        return round(raw_ps), round(self.fixed_pj + moving_pj), round(mram_bytes)
+        return round(raw_ps), round(self.outline.fixed_pj + moving_pj), round(mram_bytes)
 
     def slab_amounts(self, slab: SlabChoice) -> tuple[int, int, int]:
         """Return ``Cost.amounts`` of a slab."""
-        drawn = slab.time_ps * self.prices.power_w(self.rates)
-        moving = self.prices.moving_pj(slab.traffic, self.rates)
+        drawn = slab.time_ps * self.prices.power_w(self.outline.rates)
+        moving = self.prices.moving_pj(slab.traffic, self.outline.rates)
         mram = self.prices.mram_bytes(slab.traffic)
         return self._amounts(slab.time_ps, float(drawn + moving), float(mram))
 
@@ -337,19 +245,6 @@ class _Searched(NamedTuple):
 
 def _groups(at: Where) -> tuple[str, ...]:
     return tuple(group for group, _ in at.split) or (at.group,)
-
-
-def rates_of(
-    draft: Draft, machine: Machine, lives: Mapping[str, Life], prices: Prices
-) -> tuple[Rates, float]:
-    """Return what decides a kernel's energy beside its traffic, and the energy of what it computes."""
-    layers = {op.name: op.layer for op in (*draft.ops, *draft.sums)}
-    data = [
-        machine.content_of(lives[o.tensor].data.role, layers[op]) for o, op in (*draft.reads, *draft.writes)
-    ]
-    contents = (*data, machine.content_of("activation", draft.leader.layer))  # partial sums without results
-    fmt = lives[draft.reads[0][0].tensor].data.element_format if draft.reads else "fp32"
-    return prices.rates(draft, contents, fmt), prices.fixed_pj(draft, contents, fmt)
 
 
 def _rounded_budget(nbytes: int) -> int:

@@ -97,7 +97,7 @@ class Explanation:
     def _plan(self, trial: Trial, costs: list[Cost]) -> Record:
         planner = self.planner
         amounts = [self._amounts(p[0], c) for p, c in zip(trial.kernels, costs, strict=True)]
-        evicted_pj = planner.evictions(trial.residency)[1]
+        evicted_pj = planner.ground.evictions(trial.residency)[1]
         gap_pj = planner.machine.host_gap_ps * planner.prices.standing
         return {
             "planned_capacity_bytes": dict(trial.capacity),

@@ -2,37 +2,23 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from contextlib import nullcontext, suppress
-from dataclasses import replace
 from typing import NamedTuple
 
-from accelsim.config.mappingfile import MappingFileSpec
-from accelsim.config.origins import Origins
 from accelsim.errors import MappingError
 from accelsim.graph.ir import Graph
 from accelsim.mapping.assemble import assemble
-from accelsim.mapping.costs import rates_of
-from accelsim.mapping.energy import Prices
 from accelsim.mapping.explain import Explanation, Record
-from accelsim.mapping.given import Given
-from accelsim.mapping.goal import Key, goal_of
-from accelsim.mapping.handmade import given_of
-from accelsim.mapping.kernels import Draft, drafts
+from accelsim.mapping.goal import Key
+from accelsim.mapping.ground import Ground, Grounds, Hand, without_speed
 from accelsim.mapping.ladder import scenarios
 from accelsim.mapping.orders import PLAIN, Orders, orders_to_try
 from accelsim.mapping.planner import Plan, Planner, Trial
-from accelsim.mapping.policy import placed
 from accelsim.mapping.room import check_room
-from accelsim.mapping.storage import Life, lives
-from accelsim.mapping.tiling import TileSearch
-from accelsim.mapping.times import unit_ps
 from accelsim.program.program import Program
 from accelsim.resolve.machine import Machine
-from accelsim.resolve.shape import array_shape
 
-Hand = tuple[MappingFileSpec, Origins]
 Progress = Callable[[int, int], None]
 
 ROUNDS = 6  # of planning anew with the times of the plan before, where groups have a ``max_dwell``
@@ -45,15 +31,17 @@ def map_graph(
     *,
     cold: bool = False,
     progress: Progress | None = None,
+    grounds: Grounds | None = None,
 ) -> Program:
     """Return the best program found for ``graph`` on ``machine``.
 
-    ``cold`` maps the first step, whose parameters all come from DRAM, instead of the steady one.
+    ``cold`` maps the first step, whose parameters all come from DRAM, instead of the steady one. ``grounds``
+    keeps, from one machine to the next, what does not depend on number, size and speed of the banks.
 
     Raises:
         MappingError: if the scratchpad cannot hold a kernel's smallest tile.
     """
-    found = _found(graph, machine, cold, progress)
+    found = _found(graph, machine, cold, progress, grounds=grounds)
     return _assembled(found, cold)
 
 
@@ -90,7 +78,12 @@ class _Found(NamedTuple):
 
 
 def _found(
-    graph: Graph, machine: Machine, cold: bool, progress: Progress | None, by_hand: Hand | None = None
+    graph: Graph,
+    machine: Machine,
+    cold: bool,
+    progress: Progress | None,
+    by_hand: Hand | None = None,
+    grounds: Grounds | None = None,
 ) -> _Found:
     """Return the best plan, of all orders in which tensors may be stored; by hand: in torch's.
 
@@ -101,7 +94,7 @@ def _found(
     tries = [PLAIN] if by_hand is not None else orders_to_try(graph, machine)
     found = []
     for number, orders in enumerate(tries):
-        planner = planner_of(graph, machine, cyclic, by_hand, orders)
+        planner = planner_of(graph, machine, cyclic, by_hand, orders, grounds)
         if by_hand is not None:
             check_room(planner, _trials(planner)[0], by_hand[1])
         with suppress(MappingError) if number else nullcontext():
@@ -111,9 +104,8 @@ def _found(
                 lasts = best.planner.outlasts(best.plan)
                 if not lasts:
                     break
-                best = _best(
-                    planner_of(graph, machine, cyclic, by_hand, orders, planner.tiles, lasts), number, report
-                )
+                ground = Ground(graph, planner.ground.machine, cyclic, by_hand, orders, planner.ground, lasts)
+                best = _best(Planner(machine, ground, planner.tiles), number, report)
             found.append(best)
     return min(found, key=lambda f: f[:3])
 
@@ -156,6 +148,8 @@ def _searched(planner: Planner, trials: list[Trial], report: Progress) -> tuple[
     best = trials[0], planner.cost(trials[0])  # what does not fit the whole machine is refused
     for done, trial in enumerate(sorted(trials[1:], key=lambda t: (t.bound, t.number)), start=1):
         report(done, len(trials))
+        if (trial.bound, trial.number) >= (best[1], best[0].number):
+            break  # nor is any after it
         with suppress(MappingError):
             key = planner.better(trial, (best[1], best[0].number))
             if key is not None:
@@ -170,33 +164,16 @@ def planner_of(
     cyclic: bool,
     by_hand: Hand | None = None,
     orders: Orders = PLAIN,
-    tiles: TileSearch | None = None,
-    lasts_ps: Sequence[int] = (),
+    grounds: Grounds | None = None,
 ) -> Planner:
     """Return the planner of ``graph``; ``cyclic``: the step begins where the one before ended.
 
-    ``orders`` says how tensors are stored, ``tiles`` has what another planner of the same has found, and
-    ``lasts_ps`` how long kernels last in its plan: see ``Dwells``.
+    ``orders`` says how tensors are stored, ``grounds`` has what was found for such machines before.
 
     Raises:
         ConfigError: if the mapping file ``by_hand`` is at fault.
     """
-    kernels = [orders.draft(d) for d in drafts(graph, machine.mapping)]
-    stored, prices = orders.graph(graph), Prices(machine)
-    known = placed(lives(stored, machine, kernels), machine)
-    for name, life in known.items():
-        order, twin_of = orders.stored(name)
-        life.data = replace(life.data, order=order, twin_of=twin_of)
-    goal = goal_of(machine, _weight_w(machine, kernels, known, prices) if machine.mapping.priced else 0.0)
-    tiles = tiles or TileSearch(machine, array_shape(machine), goal, prices if goal.extra else None)
-    given = given_of(*by_hand, machine, kernels, known, cyclic) if by_hand is not None else Given()
-    return Planner(stored, machine, kernels, known, tiles, cyclic, prices, goal, given, lasts_ps)
-
-
-def _weight_w(machine: Machine, kernels: list[Draft], known: Mapping[str, Life], prices: Prices) -> float:
-    """Return the mean power of a step whose data are all at hand: what time weighs in energy x time.
-
-    It may not depend on capacities: a larger scratchpad must find a smaller one's plans.
-    """
-    energy = math.fsum(rates_of(k, machine, known, prices)[1] for k in kernels)
-    return prices.standing + energy / max(1, sum(unit_ps(machine, k) for k in kernels))
+    bare = without_speed(machine)
+    if grounds is not None and by_hand is None:
+        return Planner(machine, grounds.of(graph, bare, cyclic, orders))
+    return Planner(machine, Ground(graph, bare, cyclic, by_hand, orders))

@@ -6,22 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from accelsim.errors import MappingError
-from accelsim.graph.ir import Graph
-from accelsim.mapping.codes import CodeBook
 from accelsim.mapping.costs import Cost, Costs
 from accelsim.mapping.dwells import Dwells
-from accelsim.mapping.energy import Prices
-from accelsim.mapping.fields import Fields, Homes
 from accelsim.mapping.gaps import Residency
-from accelsim.mapping.given import Given
-from accelsim.mapping.goal import Goal, Key
+from accelsim.mapping.goal import Key
+from accelsim.mapping.ground import Ground, summed
 from accelsim.mapping.kernels import Draft
 from accelsim.mapping.problem import Budget, Choice, Part
-from accelsim.mapping.residency import ResidencyPlanner
 from accelsim.mapping.slabs import SlabChoice, SlabSearch
-from accelsim.mapping.storage import Life
 from accelsim.mapping.tiling import TileSearch
-from accelsim.mapping.times import unit_ps
 from accelsim.mapping.words import Weigher
 from accelsim.resolve.machine import Machine
 
@@ -58,7 +51,6 @@ class Plan:
     dram_bytes: int
 
 
-Coded = tuple[list[bytes], tuple[int, ...], tuple[int, ...]]
 Place = tuple[Costs, bytes, Budget, str]  # a kernel, where its operands are, its room, and the ranking
 
 
@@ -77,42 +69,27 @@ class Trial:
 
 
 class Planner:
-    """Plans one graph on one machine under varying capacities."""
+    """Plans one graph on one machine under varying capacities.
 
-    def __init__(
-        self,
-        graph: Graph,
-        machine: Machine,
-        drafts: list[Draft],
-        lives: Mapping[str, Life],
-        tiles: TileSearch,
-        cyclic: bool,
-        prices: Prices,
-        goal: Goal,
-        given: Given | None = None,
-        lasts_ps: Sequence[int] = (),
-    ) -> None:
-        self.graph = graph
+    ``tiles`` has what another planner of the same ground's shapes has found on the machine.
+    """
+
+    def __init__(self, machine: Machine, ground: Ground, tiles: TileSearch | None = None) -> None:
+        self.ground = ground
+        self.graph = ground.graph
         self.machine = machine
-        self.array = tiles.array
-        self.prices = prices
-        self.goal = goal
-        self.given = given or Given()
+        self.array = ground.shapes.array
+        self.prices = ground.prices
+        self.goal = ground.goal
+        self.given = ground.given
+        self.dwells = ground.dwells
+        self.lives = ground.lives
+        self.fields = ground.fields
+        prices = ground.prices if ground.goal.extra else None
+        self.tiles = tiles or TileSearch(machine, ground.shapes, ground.goal, prices)
         slabs = SlabSearch(machine)
-        self.tiles = tiles
-        compute_ps = self.compute_ps = [unit_ps(machine, d) for d in drafts]
-        dwells = self.dwells = Dwells(machine, lives, compute_ps, lasts_ps)
-        lives = self.lives = dwells.ordered(lives)
-        self.fields = Fields(lives, machine)
-        homes = Homes(machine.banks)
-        self.bound_ps = max(1, sum(compute_ps))
-        self.costs = [
-            Costs(d, machine, self.fields, homes, tiles, slabs, dwells, ps, prices, goal, self.given)
-            for d, ps in zip(drafts, compute_ps, strict=True)
-        ]
-        self.residencies = ResidencyPlanner(self.fields, machine, dwells, cyclic, self.given.tensors)
-        self._known: dict[int, Coded] = {}
-        self.codes = CodeBook(drafts, self.fields, homes, self.residencies.gaps)
+        self.costs = [Costs(o, machine, self.tiles, slabs) for o in ground.outlines]
+        self.capacity = tuple(b.capacity_bytes for b in machine.banks.values())
 
     # -- one plan --------------------------------------------------------------------------------
 
@@ -128,27 +105,17 @@ class Planner:
             several += [{**limits, g: 0} for g in limits]
         found: list[Trial] = []
         for those in several:
-            residency = self.residencies.plan(those)
+            residency = self.ground.residencies.plan(those)
             for ranking in self.goal.rankings:
                 found.append(self._trial(first + len(found), capacity, residency, ranking))
         return found
 
     def _trial(self, number: int, capacity: Mapping[str, int], residency: Residency, ranking: str) -> Trial:
-        free = zip(*([c - n for n in residency.usage[g]] for g, c in capacity.items()), strict=True)
-        coded, evicted, least = self._coded(residency)
-        places = zip(self.costs, coded, free, strict=True)
+        coded, evicted = self.ground.coded(residency)
+        least = self.ground.least(residency, self.capacity)
+        places = zip(self.costs, coded, self.ground.room(residency, tuple(capacity.values())), strict=True)
         kernels = [(costs, codes, room, ranking) for costs, codes, room in places]
         return Trial(number, capacity, ranking, residency, kernels, evicted, least, self.key(least))
-
-    def _coded(self, residency: Residency) -> Coded:
-        """Return the codes of all kernels, what is written back to make room, and the least that it costs."""
-        found = self._known.get(id(residency))  # the planner of residencies keeps what it gave
-        if found is None:
-            coded = self.codes.of(residency)
-            evicted = self._written_back(residency)
-            bounds = (costs.bound(codes) for costs, codes in zip(self.costs, coded, strict=True))
-            found = self._known[id(residency)] = coded, evicted, _summed([evicted, *bounds])
-        return found
 
     def cost(self, trial: Trial) -> Key:
         """Return the key of a trial.
@@ -180,7 +147,7 @@ class Planner:
 
     def total(self, trial: Trial, costs: Sequence[Cost]) -> tuple[int, ...]:
         """Return time, DRAM bytes and amounts of a trial whose kernels have these costs."""
-        return _summed([*((c.time_ps, c.dram_bytes, *c.amounts) for c in costs), trial.evicted])
+        return summed([*((c.time_ps, c.dram_bytes, *c.amounts) for c in costs), trial.evicted])
 
     def better(self, trial: Trial, than: tuple[Key, int]) -> Key | None:
         """Return the key of a trial, or None as soon as it is known not to be better ``than`` another's.
@@ -231,7 +198,7 @@ class Planner:
             return ()
         lasts = tuple(p.time_ps for p in plan.kernels)
         lasts = tuple(map(max, lasts, self.dwells.lasts_ps or lasts))
-        dwells = Dwells(self.machine, self.lives, self.compute_ps, lasts)
+        dwells = Dwells(self.machine, self.lives, self.ground.compute_ps, lasts)
         return () if self._keeps_to(plan, dwells) else lasts
 
     def _keeps_to(self, plan: Plan, dwells: Dwells) -> bool:
@@ -279,30 +246,9 @@ class Planner:
 
         Otherwise a nanosecond would outweigh any amount of DRAM traffic.
         """
-        steps = int((time_ps / self.bound_ps - 1) / STEP)
-        return round(self.bound_ps * (1 + STEP * steps)) if steps > 0 else min(time_ps, self.bound_ps)
-
-    def _written_back(self, residency: Residency) -> tuple[int, ...]:
-        """Return the cost of what ``evictions`` says, as that of a kernel."""
-        if not self.goal.extra:
-            return 0, self.evictions(residency)[0]
-        nbytes, energy = self.evictions(residency)
-        return 0, nbytes, 0, round(energy), 0
-
-    def evictions(self, residency: Residency) -> tuple[int, float]:
-        """Return bytes and energy of copies written back when their place is given up."""
-        total, energy = 0, 0.0
-        for name, gaps in residency.kept.items():
-            life = self.fields.lives[name]
-            made_here = life.made >= 0 and any(g.start == life.made for g in gaps)
-            if made_here and (len(gaps) < len(life.events()) - 1 or life.predecessor is not None):
-                total += life.data.nbytes
-                energy += life.data.nbytes * (self.prices.read[residency.group[name]] + self.prices.drain)
-        return total, energy
-
-
-def _summed(costs: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
-    return tuple(map(sum, zip(*costs, strict=True)))
+        bound_ps = self.ground.bound_ps
+        steps = int((time_ps / bound_ps - 1) / STEP)
+        return round(bound_ps * (1 + STEP * steps)) if steps > 0 else min(time_ps, bound_ps)
 
 
 class _Hope:

@@ -11,7 +11,7 @@ from accelsim.mapping.problem import Array, Bool, Places
 from accelsim.mapping.tile_shape import Shape
 from accelsim.mapping.traffic import Amount, Pick
 from accelsim.mapping.ways import WORTH, Fetch, Served, choices, streams
-from accelsim.resolve.machine import Transpose
+from accelsim.resolve.machine import Machine, Transpose
 
 NOTHING = np.zeros((1, 1, 1))
 
@@ -19,17 +19,18 @@ NOTHING = np.zeros((1, 1, 1))
 class Serving:
     """The ways of serving the operands of one problem in their places, reads first, and the one taken."""
 
-    def __init__(self, shape: Shape, places: Places) -> None:
+    def __init__(self, machine: Machine, shape: Shape, places: Places) -> None:
         self.shape = shape
+        self.machine = machine
         self.p = shape.p
-        self.banks = shape.machine.banks
+        self.banks = machine.banks
         self.at = (places.a, places.b, *places.reads, *places.writes)
         self.footprints = (*shape.reads, *shape.writes)
         pieces = (self.p.a, self.p.b, *self.p.reads, *self.p.writes)
         self.streams = streams(self.p.runs, pieces, [at.group for at in self.at])
-        self.ways = choices(shape.machine, self.streams)
+        self.ways = choices(machine, self.streams)
         self.way: Array = np.zeros((1, 1, 1))  # of them, per combination of cuts
-        self._buffered: Bool = np.asarray(shape.expansion()) < 1 if self.p.runs else NOTHING > 0
+        self._buffered: Bool = np.asarray(shape.expansion) < 1 if self.p.runs else NOTHING > 0
         self._together: dict[int, Array] = {}  # bytes that lie together in a tile, by footprint
 
     def fastest(
@@ -112,7 +113,7 @@ class Serving:
 
     def _turned_ps(self, served: Served, moved: Callable[[], list[Array]]) -> list[Array]:
         """Return the time that the transpose unit works."""
-        unit = self.shape.machine.transpose
+        unit = self.machine.transpose
         if unit is None or all(f.way != "unit" for f in served):
             return []
         streamed = moved()
@@ -140,7 +141,7 @@ class Serving:
 
     def _first_block_ps(self, served: Served) -> float:
         """Return the time until a kernel's first block has come together, of the widest elements turned."""
-        unit = self.shape.machine.transpose
+        unit = self.machine.transpose
         sizes = [s.element_bytes for s, f in zip(self.streams, served, strict=True) if f.way == "unit"]
         if unit is None or not sizes:
             return 0.0

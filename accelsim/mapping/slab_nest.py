@@ -10,6 +10,7 @@ from accelsim.mapping.given import Imposed
 from accelsim.mapping.problem import Piece
 from accelsim.program.program import Cut
 from accelsim.program.ranges import tile_count
+from accelsim.resolve.machine import Machine
 
 SLAB_BYTES = 128 * 1024  # of the widest operand: large enough to hide DRAM's latency, small enough to overlap
 
@@ -61,6 +62,25 @@ class Nest:
         if slab is None:
             slab = self._slabs[number] = _slab(self.problem, self.cuts[number])
         return slab
+
+
+class Nests:
+    """The nests of all problems of one graph, each made once."""
+
+    def __init__(self) -> None:
+        self._known: dict[SlabProblem, Nest] = {}
+
+    def of(self, problem: SlabProblem) -> Nest:
+        """Return what holds wherever the operands of a problem are."""
+        nest = self._known.get(problem)
+        if nest is None:
+            nest = self._known[problem] = Nest(problem)
+        return nest
+
+
+def compute_ps(nest: Nest, machine: Machine) -> float:
+    """Return the time that the vector unit takes with everything at hand."""
+    return nest.points * nest.problem.cycles / machine.vector.lanes * 1e12 / machine.clock_hz
 
 
 def _nbytes(piece: Piece, tile: dict[str, Range]) -> int:

@@ -8,7 +8,7 @@ from operator import le
 from accelsim.geometry import ceil_div
 from accelsim.mapping.ports import port_ps_of, read_ps_per_byte
 from accelsim.mapping.problem import Budget, Where
-from accelsim.mapping.slab_nest import Nest, Slab, SlabProblem
+from accelsim.mapping.slab_nest import Nest, Slab, compute_ps
 from accelsim.mapping.traffic import Traffic
 from accelsim.mapping.ways import WORTH, Fetch, Served, choices, streams
 from accelsim.program.program import Cut
@@ -71,15 +71,7 @@ class SlabSearch:
         self.machine = machine
         self.number = {g: i for i, g in enumerate(machine.banks)}
         self.words = {g: b.word_bytes for g, b in machine.banks.items()}
-        self._nests: dict[SlabProblem, Nest] = {}
         self._known: dict[tuple[int, tuple[Where, ...], tuple[Where, ...]], Slabs] = {}
-
-    def nest(self, problem: SlabProblem) -> Nest:
-        """Return what holds wherever the operands of a problem are."""
-        nest = self._nests.get(problem)
-        if nest is None:
-            nest = self._nests[problem] = Nest(problem)
-        return nest
 
     def slabs(self, nest: Nest, reads: tuple[Where, ...], writes: tuple[Where, ...]) -> Slabs:
         """Return the trials of a problem."""
@@ -150,14 +142,9 @@ class SlabSearch:
             way=way,
         )
 
-    def compute_ps(self, nest: Nest) -> float:
-        """Return the time that the vector unit takes with everything at hand."""
-        machine = self.machine
-        return nest.points * nest.problem.cycles / machine.vector.lanes * 1e12 / machine.clock_hz
-
     def _time(self, slabs: Slabs, tally: _Tally, first: list[int]) -> int:
         """Return the expected time; see ``tile_space.Space`` for what overlaps."""
-        machine, compute = self.machine, self.compute_ps(slabs.nest)
+        machine, compute = self.machine, compute_ps(slabs.nest, self.machine)
         per_byte = 1e12 / machine.dram.bandwidth_bytes_per_s
         ports = [port_ps_of(machine.banks[g], r, w) for g, (r, w) in tally.moved.items()]
         latency = machine.dram.latency_ps

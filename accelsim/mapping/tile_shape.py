@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -180,12 +181,32 @@ class Shape:
             self._least[key] = least * self.p.batch
         return self._least[key]
 
+    @cached_property
     def expansion(self) -> Array | float:
-        """Return what the array reads of the expanded operand, as a share of what it takes."""
+        """What the array reads of the expanded operand, as a share of what it takes."""
         if self.p.window is None:
             return 1.0
         reads, of = self.p.window.reads(self._width_in_tile)
         return reads / of
+
+    @cached_property
+    def array_bytes(self) -> tuple[Array, Array]:
+        """The bytes that the array reads of its two operands."""
+        m, n, k = (self.sides[s] for s in SIDES)
+        if self.array.dataflow == "ws":
+            a, b = float(m.size * k.size) * n.blocks, float(k.size * n.size) * m.count
+        elif self.array.dataflow == "is":
+            a, b = float(m.size * k.size) * n.count, float(k.size * n.size) * m.blocks
+        else:
+            a, b = float(m.size * k.size) * n.blocks, float(k.size * n.size) * m.blocks
+        if self.phases is not None:
+            a, b = self.phases.reads()
+        a, b = a * self.p.together, b * self.p.together
+        factor = {x: self.expansion if self.p.expanded == x else 1.0 for x in ("a", "b")}
+        return (
+            a * self.p.a.element_bytes * factor["a"] * self.p.batch,
+            b * self.p.b.element_bytes * factor["b"] * self.p.batch,
+        )
 
     def _width_in_tile(self, dim: DimMap, size: int) -> Array:
         beside = self.p.together if self.p.groups and dim.axis == self.p.groups[-1].name else 1

@@ -11,12 +11,13 @@ import numpy as np
 from accelsim.mapping.footprint import Footprint, blocks_per_result, rows_per_result
 from accelsim.mapping.leaving import Leaving
 from accelsim.mapping.ports import port_ps, read_ps_per_byte
-from accelsim.mapping.problem import SIDES, Array, Bool, Budget, Piece, Places, Where, keeps
+from accelsim.mapping.problem import Array, Bool, Budget, Piece, Places, Where, keeps
 from accelsim.mapping.serving import Serving
 from accelsim.mapping.tile_shape import Flow, Shape, beside
 from accelsim.mapping.traffic import Pick, Traffic
 from accelsim.mapping.ways import Served
 from accelsim.program.folds import fold_tail
+from accelsim.resolve.machine import Machine
 
 MOST_SLOTS = 6  # of an operand whose tiles go innermost
 
@@ -24,10 +25,10 @@ MOST_SLOTS = 6  # of an operand whose tiles go innermost
 class Space:
     """All combinations of cuts of one problem with its operands in their places."""
 
-    def __init__(self, shape: Shape, places: Places) -> None:
+    def __init__(self, machine: Machine, shape: Shape, places: Places) -> None:
         self.shape = shape
         self.p = shape.p
-        self.machine = shape.machine
+        self.machine = machine
         self.array = shape.array
         self.sides = shape.sides
         self.places = places
@@ -36,7 +37,7 @@ class Space:
         self.holds = tuple(any(k[i] for k in self.keeps) for i in (0, 1)) + (False,) * len(places.reads)
         self.size = (len(shape.orders), 1 + self.holds[0], 1 + self.holds[1], *shape.cuts)
         self.writes = [(i, shape.writes[i]) for i, at in enumerate(places.writes) if at.place == "buffered"]
-        self.serving = Serving(shape, places)
+        self.serving = Serving(machine, shape, places)
         self.result_blocks, self.result_rows = self._result_shape()
         self.leaving = self._leaving()
         self.panel_slots = self._panel_slots()
@@ -297,7 +298,7 @@ class Space:
         """Count what the array reads of its two operands."""
         array: dict[str, Array] = {}
         through: dict[str, Array] = {}
-        for i, (at, nbytes) in enumerate(zip(self.read_at[:2], self._array_bytes(), strict=True)):
+        for i, (at, nbytes) in enumerate(zip(self.read_at[:2], self.shape.array_bytes, strict=True)):
             _spread(array, at, nbytes)
             if self.p.runs:
                 factor = self.serving.taken(lambda served, i=i: self.serving.factor(i, served[i]))  # type: ignore[misc]
@@ -307,29 +308,11 @@ class Space:
 
     def _streamed(self) -> list[Array]:
         """Return the bytes of elements that every operand's stream carries, reads first."""
-        return [*self._array_bytes(), *(self._point_bytes(p) for p in (*self.p.reads, *self.p.writes))]
+        return [*self.shape.array_bytes, *(self._point_bytes(p) for p in (*self.p.reads, *self.p.writes))]
 
     def _point_bytes(self, piece: Piece) -> Array:
         """Return the bytes of an operand that has an element for every result."""
         return np.full((1, 1, 1), self.shape.points * self.p.batch * piece.element_bytes)
-
-    def _array_bytes(self) -> tuple[Array, Array]:
-        """Return the bytes that the array reads of its two operands."""
-        m, n, k = (self.sides[s] for s in SIDES)
-        if self.array.dataflow == "ws":
-            a, b = float(m.size * k.size) * n.blocks, float(k.size * n.size) * m.count
-        elif self.array.dataflow == "is":
-            a, b = float(m.size * k.size) * n.count, float(k.size * n.size) * m.blocks
-        else:
-            a, b = float(m.size * k.size) * n.blocks, float(k.size * n.size) * m.blocks
-        if self.shape.phases is not None:
-            a, b = self.shape.phases.reads()
-        a, b = a * self.p.together, b * self.p.together
-        factor = {x: self.shape.expansion() if self.p.expanded == x else 1.0 for x in ("a", "b")}
-        return (
-            a * self.p.a.element_bytes * factor["a"] * self.p.batch,
-            b * self.p.b.element_bytes * factor["b"] * self.p.batch,
-        )
 
     def _spill_rounds(self) -> Array:
         """Return the time of round trips of partial sums that the accumulator cannot hold within a tile.

@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 
 from accelsim.mapping.energy import Prices
 from accelsim.mapping.goal import Goal
-from accelsim.mapping.problem import PANEL_ORDERS, SIDES, Array, Bool, Budget, Choice, Places, Problem
+from accelsim.mapping.problem import SIDES, Array, Bool, Budget, Choice, Places
+from accelsim.mapping.shapes import Shapes
 from accelsim.mapping.tile_shape import Order, Shape
 from accelsim.mapping.tile_space import Space
 from accelsim.mapping.traffic import Traffic
-from accelsim.program.gemm_folds import ArrayShape
-from accelsim.program.program import Cut, Panel, Side
+from accelsim.program.program import Cut, Panel
 from accelsim.resolve.machine import Machine
 
 STEP = 0.02  # of the least time: what is less apart counts as equally fast
@@ -182,27 +182,12 @@ class TileSearch:
     Energies are counted if there are prices.
     """
 
-    def __init__(
-        self,
-        machine: Machine,
-        array: ArrayShape,
-        goal: Goal,
-        prices: Prices | None = None,
-    ) -> None:
+    def __init__(self, machine: Machine, shapes: Shapes, goal: Goal, prices: Prices | None = None) -> None:
         self.machine = machine
-        self.array = array
+        self.shapes = shapes
         self.goal = goal
         self.prices = prices
-        self._shapes: dict[Problem, Shape] = {}
-        self._panel_shapes: dict[int, list[Shape]] = {}
         self._tables: dict[tuple[int, Places], dict[str, Table]] = {}
-
-    def shape(self, problem: Problem) -> Shape:
-        """Return what holds wherever the operands of a problem are."""
-        shape = self._shapes.get(problem)
-        if shape is None:
-            shape = self._shapes[problem] = Shape(self.machine, self.array, problem)
-        return shape
 
     def has_table(self, shape: Shape, places: Places) -> bool:
         """Return whether the costs of a problem's tiles have been computed."""
@@ -221,25 +206,13 @@ class TileSearch:
 
     def spaces(self, shape: Shape, places: Places) -> list[Space]:
         """Return all nests that are tried."""
-        return [Space(s, places) for s in self._nests(shape, places)]
+        return [Space(self.machine, s, places) for s in self._nests(shape, places)]
 
     def _nests(self, shape: Shape, places: Places) -> list[Shape]:
         """Return the shapes of all nests that are tried."""
-        panels = self._panels(shape, places)
+        panels = self.shapes.with_panels(shape, places)
         imposed = shape.p.imposed
         return panels if panels and imposed is not None and imposed.panel is not None else [shape, *panels]
-
-    def _panels(self, shape: Shape, places: Places) -> list[Shape]:
-        """Return the shapes with a side cut twice: of use where both operands come through slots."""
-        if places.a.place != "buffered" or places.b.place != "buffered":
-            return []
-        if shape.p.decomposed or shape.p.together > 1:
-            return []
-        found = self._panel_shapes.get(id(shape))
-        if found is None:
-            found = [Shape(self.machine, self.array, shape.p, s) for s in _panel_sides(shape)]
-            self._panel_shapes[id(shape)] = found
-        return found
 
 
 def _first(found: list[_Near], ranking: str, weight_w: float) -> Array | None:
@@ -250,18 +223,6 @@ def _first(found: list[_Near], ranking: str, weight_w: float) -> Array | None:
         return np.concatenate([f.mram for f in found])
     weight = weight_w if ranking == "edp" else 0.0
     return np.concatenate([f.energy + weight * f.time for f in found])
-
-
-def _panel_sides(shape: Shape) -> list[Side]:
-    """Return the sides that may have panels."""
-    imposed, sides = shape.p.imposed, [s for s in SIDES[:2] if shape.may_be_cut_twice(s)]
-    if imposed is None:
-        return sides
-    if imposed.panel is not None:
-        return [imposed.panel.side]
-    return (
-        [] if imposed.cuts or imposed.hold or (imposed.order and imposed.order not in PANEL_ORDERS) else sides
-    )
 
 
 def _taken(values: Array, size: tuple[int, ...], places: Int) -> Array:

@@ -14,8 +14,8 @@ import traceback
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
-from typing import Any, Final
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING, Any, Final
 
 from accelsim import MODEL_VERSION
 from accelsim.errors import AccelsimError
@@ -26,6 +26,9 @@ from accelsim.resolve.machine import Machine
 from accelsim.sweep.figures import Figures, of_machine, of_summary
 from accelsim.sweep.training import Training, errors_key, trained
 from accelsim.trace.recorder import Recorder
+
+if TYPE_CHECKING:
+    from accelsim.mapping import Grounds
 
 SEED: Final = 0  # nothing random decides a run yet
 KEPT: Final = 4  # simulations and graphs that a worker remembers
@@ -209,7 +212,7 @@ def estimated(job: Job) -> Figures:
     from accelsim.sweep.bounds import standing_mw
 
     machine = job.machine
-    program = map_graph(graph_of(job.work), as_mapped(machine), cold=job.work.cold)
+    program = map_graph(graph_of(job.work), as_mapped(machine), cold=job.work.cold, grounds=_grounds())
     time_ps, dram = program.estimate_ps, program.estimate_dram_bytes
     wire = (machine.dram.read_pj_per_bit + machine.dram.write_pj_per_bit) / 2 + machine.dma.pj_per_bit
     energy = dram * 8 * wire + standing_mw(machine) * 1e-3 * time_ps + mac_energy(job)
@@ -246,10 +249,18 @@ def _simulate(job: Job) -> tuple[Program, Recorder]:
 
     bare = as_mapped(job.machine)
     with seldom_collected():
-        program = map_graph(graph_of(job.work), bare, cold=job.work.cold)
+        program = map_graph(graph_of(job.work), bare, cold=job.work.cold, grounds=_grounds())
         recorder = run_program(bare, program)
     recorder.spans.clear()  # no figure needs them
     return program, recorder
+
+
+@cache
+def _grounds() -> Grounds:
+    """Return what mapping keeps from one point to the next."""
+    from accelsim.mapping import Grounds
+
+    return Grounds(KEPT)
 
 
 def graph_of(work: Work) -> Graph:
