@@ -10,6 +10,8 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -400,3 +402,27 @@ def test_ctrl_c_ends_it_with_all_that_is_done(tmp_path: Path) -> None:
     assert "Traceback" not in said
     assert {state for _, state, _ in points_in(tmp_path)} == {"done"}
     wait_until(partial(gone, running.pid))
+
+
+@pytest.mark.parametrize(("whole_group", "after_s"), [(True, 0.05), (False, 0.4)])
+def test_ctrl_c_while_workers_start_is_quiet(tmp_path: Path, whole_group: bool, after_s: float) -> None:
+    """Whoever gets it: nothing but the two lines, from the fork server's first imports on."""
+    write_sweep(tmp_path)
+    call = [sys.executable, "-m", "accelsim", "sweep", "tiny.toml", "--jobs", "2", "--quiet"]
+    running = subprocess.Popen(call, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    wait_until(lambda: any("forkserver" in name for name in children(running.pid)))
+    time.sleep(after_s)
+    (os.killpg if whole_group else os.kill)(running.pid, signal.SIGINT)
+    said = running.communicate(timeout=30)[1]
+
+    assert (running.returncode, len(said.splitlines())) == (130, 2), said
+    wait_until(partial(gone, running.pid))
+
+
+def children(pid: int) -> list[str]:
+    """Return the command lines of a process's children."""
+    found = []
+    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        with suppress(OSError):
+            found.append(Path(f"/proc/{child}/cmdline").read_text())
+    return found

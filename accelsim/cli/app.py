@@ -174,6 +174,7 @@ def main(args: list[str] | None = None) -> None:
         code = fault.exit_code if isinstance(fault, AccelsimError) else 1
     if code == INTERRUPTED:
         _say("interrupted; no half-written run is left behind")
+        exec("")  # else, if the interrupt came while another string was executed, Python ends by the signal
     _abandon_stdout()
     sys.exit(code)
 
