@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from accelsim.geometry import Box, Range, Tile, ceil_div, run_length, volume
+from accelsim.program.array_shape import STREAMED, ArrayShape
 from accelsim.program.fills import AHEAD
-from accelsim.program.gemm_folds import STREAMED, ArrayShape, GemmTile, gemm_folds, parked_rows
+from accelsim.program.gemm_folds import GemmTile, gemm_folds
 from accelsim.program.jobs import Fold, Result, Stream, TileJob, Transfer
-from accelsim.program.nests import follows, nest
+from accelsim.program.nests import follows
+from accelsim.program.parking import parked_rows
 from accelsim.program.program import Binding, Kernel
 from accelsim.program.ranges import tiles_of, tiles_per_panel
+from tests.nest_walk import nest
 
 
 def transfer(binding: Binding, index: int, box: Box, slot: int, wait_tile: int = -1) -> Transfer:

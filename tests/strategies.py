@@ -20,17 +20,8 @@ from accelsim.machine import run_program
 from accelsim.mapping import map_graph
 from accelsim.program.program import Program
 from accelsim.resolve import load_machine
-from accelsim.resolve.machine import (
-    Accumulator,
-    BankGroup,
-    Dma,
-    Dram,
-    Machine,
-    MappingChoices,
-    Noc,
-    VectorUnit,
-    WriteBuffer,
-)
+from accelsim.resolve.bank_group import BankGroup, WriteBuffer
+from accelsim.resolve.machine import Accumulator, Dma, Dram, Machine, MappingChoices, Noc, VectorUnit
 from accelsim.trace.recorder import Recorder
 from accelsim.words import ROLES, Format
 

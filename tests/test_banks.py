@@ -25,7 +25,8 @@ from accelsim.mapping import map_graph
 from accelsim.program.kernel_jobs import jobs_of
 from accelsim.program.nests import START
 from accelsim.resolve import load_machine
-from accelsim.resolve.machine import BankGroup, Interleave, WriteBuffer
+from accelsim.resolve.bank_group import BankGroup, WriteBuffer
+from accelsim.resolve.machine import Interleave
 from accelsim.resolve.shape import array_shape
 from accelsim.run.energy import price_pj
 from accelsim.sim import Sim, Steps

@@ -16,8 +16,8 @@ from accelsim import simulate
 from accelsim.device.laws import laws
 from accelsim.reliability import error_columns
 from accelsim.resolve import load_machine
+from accelsim.resolve.bank_group import BankGroup, Device, Ecc
 from accelsim.resolve.device import load_device
-from accelsim.resolve.machine import BankGroup, Device, Ecc
 from accelsim.trace.copies import bin_of
 from accelsim.trace.runs import open_run
 from accelsim.trace.schema import ERRORS

@@ -24,7 +24,8 @@ from accelsim.machine.memory import Bank, FlatDram
 from accelsim.machine.plugged import BankModel
 from accelsim.mapping.policy import Policy, by_role
 from accelsim.resolve import load_machine
-from accelsim.resolve.machine import BankGroup, Interleave, WriteBuffer
+from accelsim.resolve.bank_group import BankGroup, WriteBuffer
+from accelsim.resolve.machine import Interleave
 from accelsim.sim import Sim
 
 BUFFER = WriteBuffer(

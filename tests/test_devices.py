@@ -15,9 +15,10 @@ from accelsim.errors import ConfigError, InputError
 from accelsim.machine import run_program
 from accelsim.mapping import map_graph
 from accelsim.resolve import load_machine
+from accelsim.resolve.bank_group import BankGroup
 from accelsim.resolve.device import load_device
 from accelsim.resolve.drive import largest_delta
-from accelsim.resolve.machine import BankGroup, Machine
+from accelsim.resolve.machine import Machine
 from accelsim.resolve.prices import price_pj, upkeep_w, write_price_pj
 from accelsim.resolve.summary import summarize
 from accelsim.resolve.techniques import check_bits, switching_share

@@ -19,8 +19,8 @@ from accelsim.reliability.chain import drift, then
 from accelsim.reliability.profile import Profile
 from accelsim.reliability.sums import BIT, distance_histogram, error_sums, overall, unit_of
 from accelsim.reliability.wear import wear
+from accelsim.resolve.bank_group import BankGroup, Device, Ecc
 from accelsim.resolve.device import load_device
-from accelsim.resolve.machine import BankGroup, Device, Ecc
 from accelsim.trace.copies import EDGES_PS, bin_of
 from accelsim.trace.schema import ERRORS, RESIDENCIES
 from accelsim.trace.tables import table

@@ -27,7 +27,6 @@ from accelsim.mapping.tile_shape import Shape
 from accelsim.mapping.tiling import TileSearch
 from accelsim.program.jobs import Stream
 from accelsim.program.kernel_jobs import jobs_of
-from accelsim.program.nests import nest
 from accelsim.program.program import Binding, Kernel, Program
 from accelsim.program.ranges import extent, tile_count
 from accelsim.resolve.load import load_machine
@@ -38,6 +37,7 @@ from tests.interpreter.memory import Places, flat
 from tests.interpreter.runs import kernel_run
 from tests.interpreter.schedule import ORDERS, Order, Schedule
 from tests.interpreter.steps import Captured, ProgramSteps, captured
+from tests.nest_walk import nest
 from tests.strategies import gemms
 
 STEPS = 2

@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 from accelsim.geometry import ceil_div
 from accelsim.machine.layout import bank_map
 from accelsim.machine.memory import Access, Action, Bank, FlatDram, Port
-from accelsim.resolve.machine import BankGroup, Dram
+from accelsim.resolve.bank_group import BankGroup
+from accelsim.resolve.machine import Dram
 from accelsim.sim import Sim, Steps
 from accelsim.sim.engine import PS_PER_S
 from accelsim.words import Technology

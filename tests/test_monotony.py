@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from accelsim.machine import run_program
 from accelsim.mapping import map_graph
 from accelsim.resolve import load_machine
-from accelsim.resolve.machine import BankGroup, Machine
+from accelsim.resolve.bank_group import BankGroup
+from accelsim.resolve.machine import Machine
 from tests.strategies import ARCHS, bank, gemms, machine, mapped, shipped_graph
 from tests.validation.monotony import SLOWER
 

@@ -24,7 +24,7 @@ from accelsim.machine.memory import Access, Bank
 from accelsim.machine.plugged import Guarded, plugged_bank
 from accelsim.plugins import Plugin
 from accelsim.resolve import load_machine
-from accelsim.resolve.machine import BankGroup
+from accelsim.resolve.bank_group import BankGroup
 from accelsim.sim import Sim
 from tests.test_docs import FILE, ROOT
 

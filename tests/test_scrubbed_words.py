@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from accelsim.resolve.bank_group import Device
 from accelsim.resolve.device import load_device
-from accelsim.resolve.machine import Device
 from tests.bit_true_memory import DATA
 from tests.scrubbed_words import read_words
 from tests.test_bit_true import SCRUBBED, STURDY, Agreement, agrees, physics_of

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from accelsim.errors import InputError
 from accelsim.reliability.ecc import Secded, secded
-from accelsim.resolve.machine import Ecc
+from accelsim.resolve.bank_group import Ecc
 
 SIZES = [(4, 4), (11, 5), (26, 6), (32, 7), (64, 8), (128, 9), (256, 10)]
 

@@ -14,7 +14,7 @@ from accelsim.cli.reports import RunName, Top
 from accelsim.errors import InputError
 
 if TYPE_CHECKING:
-    from accelsim.resolve.machine import BankGroup, Device
+    from accelsim.resolve.bank_group import BankGroup, Device
 
 Devices = Annotated[
     list[str] | None,

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, Strict
 
-from accelsim.config.arch import Block
+from accelsim.config.block import Block
 from accelsim.config.spec import (
     Amperes,
     AmperesPerMetre,

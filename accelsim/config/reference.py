@@ -15,7 +15,7 @@ from accelsim.config.spec import Quantity
 
 _HEAD = """# Machine reference
 
-Every key of a machine's TOML file. This page is made from the specs in `accelsim/config/arch.py`.
+Every key of a machine's TOML file. This page is made from the specs in `accelsim/config`.
 
 - A quantity is a string, a number and a unit: `"256 KiB"`, `"5.3 ns"`, `"3 cycles"` (of `clock`).
   KiB MiB GiB are binary, kB MB GB decimal. Times are rounded up to whole picoseconds; sizes, frequencies

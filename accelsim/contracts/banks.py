@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from accelsim.machine.memory import Access, Action, Memory
 from accelsim.machine.plugged import MEMBERS, BankModel
-from accelsim.resolve.machine import BankGroup
+from accelsim.resolve.bank_group import BankGroup
 from accelsim.sim import Sim, Steps
 from accelsim.words import STALL_REASONS
 

@@ -23,7 +23,7 @@ class LawsContract:
     """Collected by pytest in subclasses, which give ``laws`` and a ``device`` that they judge."""
 
     laws: ClassVar[Laws]
-    device: ClassVar[Any]  # a frozen dataclass with the fields of accelsim.resolve.machine.Device
+    device: ClassVar[Any]  # a frozen dataclass with the fields of accelsim.resolve.bank_group.Device
 
     def test_weights_of_the_nodes_add_up_to_one(self) -> None:
         """Nodes stand for all cells, and without a spread there is one kind of cell."""

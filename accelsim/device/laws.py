@@ -32,7 +32,7 @@ OWN: Final = "macrospin"
 
 
 class Junction(Protocol):
-    """What laws read of a device; see ``accelsim.resolve.machine.Device``."""
+    """What laws read of a device; see ``accelsim.resolve.bank_group.Device``."""
 
     @property
     def temperature_k(self) -> float: ...

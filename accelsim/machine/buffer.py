@@ -14,7 +14,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from accelsim.geometry import ceil_div
-from accelsim.resolve.machine import WriteBuffer
+from accelsim.resolve.bank_group import WriteBuffer
 from accelsim.words import StallReason
 
 if TYPE_CHECKING:

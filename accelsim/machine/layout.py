@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accelsim.geometry import Box, ceil_div
-from accelsim.resolve.machine import BankGroup, Interleave
+from accelsim.resolve.bank_group import BankGroup
+from accelsim.resolve.machine import Interleave
 
 Int = NDArray[np.int64]
 Extents = tuple[tuple[int, int], ...]

@@ -12,7 +12,8 @@ from typing import Final, Literal, NamedTuple, Protocol
 from accelsim.geometry import ceil_div
 from accelsim.machine.buffer import Buffer, Entry
 from accelsim.machine.layout import At, BankMap, Layout, shares
-from accelsim.resolve.machine import BankGroup, Dram
+from accelsim.resolve.bank_group import BankGroup
+from accelsim.resolve.machine import Dram
 from accelsim.sim import Sim, Tag
 from accelsim.sim.engine import PS_PER_S
 from accelsim.words import StallReason

@@ -10,7 +10,7 @@ from accelsim import plugins
 from accelsim.errors import PluginError
 from accelsim.machine.layout import At, BankMap
 from accelsim.machine.memory import Access, Action, Bank, Memory, Port, Service
-from accelsim.resolve.machine import BankGroup
+from accelsim.resolve.bank_group import BankGroup
 from accelsim.sim import Sim
 from accelsim.words import STALL_REASONS
 

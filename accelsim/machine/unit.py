@@ -21,8 +21,8 @@ from accelsim.machine.state import State
 from accelsim.machine.steady import Steady
 from accelsim.machine.unit_books import UnitBooks
 from accelsim.program.folds import fold_tail
-from accelsim.program.gemm_folds import accumulator_use
 from accelsim.program.jobs import Fold, Result
+from accelsim.program.parking import accumulator_use
 from accelsim.sim import Steps
 
 

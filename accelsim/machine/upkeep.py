@@ -11,7 +11,7 @@ from collections.abc import Callable
 from accelsim.geometry import ceil_div
 from accelsim.machine.memory import Access, Bank
 from accelsim.machine.state import State
-from accelsim.resolve.machine import BankGroup
+from accelsim.resolve.bank_group import BankGroup
 from accelsim.trace.recorder import Part
 
 SLICES = 64  # of an interval

@@ -18,7 +18,7 @@ from accelsim.mapping.lies import Lies
 from accelsim.mapping.planner import Plan, Planned, Planner
 from accelsim.mapping.problem import Part
 from accelsim.mapping.variants import channels_together, is_decomposed, phases_at_once
-from accelsim.program.gemm_folds import OVER_COLS, STREAMED
+from accelsim.program.array_shape import OVER_COLS, STREAMED
 from accelsim.program.program import (
     Binding,
     Cut,

@@ -11,7 +11,7 @@ import numpy as np
 from accelsim.geometry import Axis, DimMap, Operand, ceil_div
 from accelsim.mapping.cuts import Candidate, Twice, follows_side, free_elements, lengths
 from accelsim.mapping.problem import SIDES, Array, Bool, Part, Piece, Problem
-from accelsim.program.gemm_folds import ArrayShape
+from accelsim.program.array_shape import ArrayShape
 from accelsim.program.program import Cut, Side
 from accelsim.resolve.machine import Machine
 

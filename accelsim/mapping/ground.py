@@ -32,7 +32,8 @@ from accelsim.mapping.shapes import Shapes
 from accelsim.mapping.slab_nest import Nests
 from accelsim.mapping.storage import Life, lives
 from accelsim.mapping.times import unit_ps
-from accelsim.resolve.machine import BankGroup, Machine
+from accelsim.resolve.bank_group import BankGroup
+from accelsim.resolve.machine import Machine
 from accelsim.resolve.shape import array_shape
 
 Hand = tuple[MappingFileSpec, Origins]

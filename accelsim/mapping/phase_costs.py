@@ -16,7 +16,7 @@ from accelsim.geometry import Axis
 from accelsim.mapping.cuts import Candidate
 from accelsim.mapping.footprint import CutSide
 from accelsim.mapping.problem import Array, Problem
-from accelsim.program.gemm_folds import ArrayShape
+from accelsim.program.array_shape import ArrayShape
 from accelsim.program.phases import TAPS, strides_of
 from accelsim.program.program import Side
 

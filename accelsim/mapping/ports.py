@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from accelsim.mapping.problem import Array
-from accelsim.resolve.machine import BankGroup, Machine
+from accelsim.resolve.bank_group import BankGroup
+from accelsim.resolve.machine import Machine
 
 
 def port_ps(bank: BankGroup, reads: Array, writes: Array) -> Array:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from accelsim.mapping.problem import PANEL_ORDERS, SIDES, Places, Problem
 from accelsim.mapping.tile_shape import Shape
-from accelsim.program.gemm_folds import ArrayShape
+from accelsim.program.array_shape import ArrayShape
 from accelsim.program.program import Side
 from accelsim.resolve.machine import Machine
 

@@ -18,8 +18,8 @@ from accelsim.mapping.cuts import candidate_of, candidates, cut_twice, cuts_to, 
 from accelsim.mapping.footprint import Cuts, CutSide, Footprint, widths
 from accelsim.mapping.phase_costs import PhaseCosts, whole_kernels
 from accelsim.mapping.problem import ORDERS, PANEL_ORDERS, SIDES, Array, Bool, Problem
+from accelsim.program.array_shape import ArrayShape
 from accelsim.program.folds import first_load, fold_tail
-from accelsim.program.gemm_folds import ArrayShape
 from accelsim.program.program import Panel, Side
 from accelsim.resolve.machine import Machine
 

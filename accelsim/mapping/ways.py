@@ -13,7 +13,8 @@ from accelsim.mapping.kernels import Draft
 from accelsim.mapping.problem import Piece
 from accelsim.program.grain import ALL, SPREAD, VECTORS, Which, lane_axis, run_along, run_on_lanes
 from accelsim.program.program import Side, Way
-from accelsim.resolve.machine import BankGroup, Machine
+from accelsim.resolve.bank_group import BankGroup
+from accelsim.resolve.machine import Machine
 
 WORTH = 0.02  # of the time that must be won before words are fetched for single elements
 MOST_FREE = 4  # streams of a kernel whose ways are tried in all combinations; the others are turned

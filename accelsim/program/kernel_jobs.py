@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from accelsim.program.gemm_folds import ArrayShape
-from accelsim.program.nests import GemmJobs, Jobs
+from accelsim.program.array_shape import ArrayShape
+from accelsim.program.gemm_jobs import GemmJobs
+from accelsim.program.nests import Jobs
 from accelsim.program.program import Kernel
 from accelsim.program.vector_jobs import VectorJobs
 

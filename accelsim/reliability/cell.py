@@ -14,7 +14,8 @@ import numpy as np
 
 from accelsim.device.laws import laws, write_failure
 from accelsim.reliability.chain import Array
-from accelsim.resolve.machine import BankGroup, Changes, Device
+from accelsim.resolve.bank_group import BankGroup, Device
+from accelsim.resolve.machine import Changes
 from accelsim.words import ROLES, Role
 
 Cause = Literal["write", "retention", "read_disturb", "sense"]

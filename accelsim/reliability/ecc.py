@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accelsim.errors import InputError
-from accelsim.resolve.machine import Ecc
+from accelsim.resolve.bank_group import Ecc
 
 Array = NDArray[np.float64]
 

@@ -17,7 +17,7 @@ from accelsim.reliability.history import History, Rows, alone, plain, restored
 from accelsim.reliability.phases import PHASES
 from accelsim.reliability.reads import Reads
 from accelsim.reliability.scrub import alone_since_scrub, scrubbed
-from accelsim.resolve.machine import BankGroup
+from accelsim.resolve.bank_group import BankGroup
 from accelsim.trace.coded import Coded
 from accelsim.trace.schema import ERRORS
 

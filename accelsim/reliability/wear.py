@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from accelsim.resolve.machine import BankGroup
+from accelsim.resolve.bank_group import BankGroup
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -10,7 +10,7 @@ import numpy as np
 from accelsim.device.laws import Laws, flipped, laws, mean_rate
 from accelsim.device.mtj import thermal_stability_at
 from accelsim.errors import InputError
-from accelsim.resolve.machine import Device
+from accelsim.resolve.bank_group import Device
 
 PULSES: Final = (0.25, 0.5, 0.75, 0.9, 1.0, 1.1, 1.25, 1.5)  # of the device's own
 VOLTAGES: Final = (0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.3)

@@ -18,7 +18,7 @@ from accelsim.reliability.wear import LEFT_OUT, Wear, wear
 from accelsim.report.layers import STEP
 from accelsim.report.layout import grid
 from accelsim.report.si import lifetime
-from accelsim.resolve.machine import BankGroup, Device
+from accelsim.resolve.bank_group import BankGroup, Device
 from accelsim.resolve.stored import stored_banks, stored_changes
 from accelsim.trace import human
 from accelsim.trace.runs import Run

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from typing import Final
 
 from accelsim import plugins
-from accelsim.config.arch import ArchSpec, BankSpec
+from accelsim.config.arch import ArchSpec
+from accelsim.config.bank import BankSpec
 from accelsim.config.origins import Fault, Origins
 from accelsim.config.positions import KeyPath
 from accelsim.device.macros import Macro, MacroTable, NotInTable, Series
+from accelsim.resolve.bank_group import BankGroup
 from accelsim.resolve.cells import PS_PER_S, CellWrite, cell_write
 from accelsim.resolve.front import note_front, size_faults, with_front
 from accelsim.resolve.ledger import Ledger
-from accelsim.resolve.machine import BankGroup
 from accelsim.resolve.tables import cell_of, table_of
 from accelsim.resolve.techniques import (
     data_capacity,

@@ -6,14 +6,16 @@ import math
 from dataclasses import dataclass, replace
 from typing import Final
 
-from accelsim.config.arch import ArchSpec, BankSpec
+from accelsim.config.arch import ArchSpec
+from accelsim.config.bank import BankSpec
 from accelsim.config.origins import Fault, Origins
 from accelsim.device.cells import Cell
 from accelsim.device.macros import MacroTable
 from accelsim.errors import ConfigError, InputError
+from accelsim.resolve.bank_group import Device
 from accelsim.resolve.beside import beside
 from accelsim.resolve.device import described_device, share_of
-from accelsim.resolve.machine import Device, Sourced
+from accelsim.resolve.machine import Sourced
 from accelsim.resolve.tables import cell_of, mram_cell
 from accelsim.units import LIFETIME, UnitError
 

@@ -24,8 +24,9 @@ from accelsim.device.mtj import (
     thermal_stability_from_geometry,
 )
 from accelsim.errors import ConfigError, InputError
+from accelsim.resolve.bank_group import Device
 from accelsim.resolve.ledger import ASSUMED
-from accelsim.resolve.machine import Device, Sourced
+from accelsim.resolve.machine import Sourced
 
 MEAN: Final = "mean"
 _BER: Final = "ber:"

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from accelsim.config.arch import ArchSpec, BankSpec, WriteBufferSpec
+from accelsim.config.arch import ArchSpec
+from accelsim.config.bank import BankSpec, WriteBufferSpec
 from accelsim.config.origins import Fault, Origins
 from accelsim.device.compute import FLIP_FLOP_F2, register_pj_per_bit
+from accelsim.resolve.bank_group import BankGroup, WriteBuffer
 from accelsim.resolve.ledger import ASSUMED, Ledger
-from accelsim.resolve.machine import BankGroup, WriteBuffer
 from accelsim.units import size_text
 
 

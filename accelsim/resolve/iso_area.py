@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from accelsim.config.arch import ArchSpec, BankSpec
+from accelsim.config.arch import ArchSpec
+from accelsim.config.bank import BankSpec
 from accelsim.config.origins import Fault, error
 from accelsim.device.macros import NotInTable
 from accelsim.resolve.banks import Where, resolve_bank, series_of

@@ -14,11 +14,12 @@ from accelsim.config.machinefile import toml
 from accelsim.config.origins import Origins, error
 from accelsim.device.macros import load_table
 from accelsim.errors import InputError
+from accelsim.resolve.bank_group import BankGroup
 from accelsim.resolve.banks import Where, resolve_bank
 from accelsim.resolve.checks import cross_faults, without_empty_groups
 from accelsim.resolve.iso_area import solved_capacities
 from accelsim.resolve.ledger import Ledger
-from accelsim.resolve.machine import BankGroup, Machine
+from accelsim.resolve.machine import Machine
 from accelsim.resolve.parts import assemble
 from accelsim.resolve.sensitivity import sensitivity_of
 from accelsim.resolve.unused import unused_keys

@@ -19,11 +19,11 @@ from accelsim.device.compute import (
     register_mm2,
     register_pj_per_bit,
 )
+from accelsim.resolve.bank_group import BankGroup
 from accelsim.resolve.checks import POLICIES
 from accelsim.resolve.ledger import ASSUMED, CHOICE, Ledger
 from accelsim.resolve.machine import (
     Accumulator,
-    BankGroup,
     Content,
     Dma,
     Dram,

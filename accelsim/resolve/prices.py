@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from accelsim.errors import RunError
 from accelsim.graph.ir import Graph
-from accelsim.resolve.machine import BankGroup, Machine
+from accelsim.resolve.bank_group import BankGroup
+from accelsim.resolve.machine import Machine
 from accelsim.words import FORMAT_BYTES
 
 MAC = "mac."

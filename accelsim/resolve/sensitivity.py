@@ -14,8 +14,9 @@ from accelsim.config.origins import Origins, error
 from accelsim.config.positions import KeyPath
 from accelsim.config.sensitivity import SensitivitySpec
 from accelsim.errors import ConfigError, InputError
+from accelsim.resolve.bank_group import BankGroup
 from accelsim.resolve.beside import beside
-from accelsim.resolve.machine import BankGroup, Sensitivity, Tolerated
+from accelsim.resolve.machine import Sensitivity, Tolerated
 from accelsim.resolve.techniques import TOGGLE
 from accelsim.resolve.tolerance import GroupErrors
 from accelsim.words import ROLES, Role

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from accelsim.program.gemm_folds import ArrayShape
+from accelsim.program.array_shape import ArrayShape
 from accelsim.resolve.machine import Machine
 
 

@@ -9,7 +9,8 @@ from dataclasses import MISSING, fields, is_dataclass
 from typing import Any
 
 from accelsim.errors import InputError
-from accelsim.resolve.machine import BankGroup, Changes, Machine, changes
+from accelsim.resolve.bank_group import BankGroup
+from accelsim.resolve.machine import Changes, Machine, changes
 from accelsim.words import Role
 
 

@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 
 from accelsim.device.laws import laws, mean_rate
 from accelsim.device.mtj import thermal_stability_at
+from accelsim.resolve.bank_group import BankGroup, Device
 from accelsim.resolve.banks import TINY_ROWS
 from accelsim.resolve.drive import LEAST_WER, WER, largest_delta
 from accelsim.resolve.ledger import ASSUMED, CHOICE
-from accelsim.resolve.machine import BankGroup, Device, Machine
+from accelsim.resolve.machine import Machine
 from accelsim.resolve.techniques import upkeep_share
 from accelsim.words import FORMAT_BYTES, Role
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from accelsim.config.arch import ArchSpec, BankSpec
+from accelsim.config.arch import ArchSpec
+from accelsim.config.bank import BankSpec
 from accelsim.config.origins import Origins, error
 from accelsim.config.positions import KeyPath
 from accelsim.device.cells import Cell

@@ -9,11 +9,12 @@ from typing import Final, Literal
 
 import numpy as np
 
-from accelsim.config.arch import ArchSpec, BankSpec
+from accelsim.config.arch import ArchSpec
+from accelsim.config.bank import BankSpec
 from accelsim.device.laws import laws, time_to_flip, write_failure
+from accelsim.resolve.bank_group import BankGroup, Device, Ecc
 from accelsim.resolve.device import share_of
 from accelsim.resolve.ledger import ASSUMED, Ledger
-from accelsim.resolve.machine import BankGroup, Device, Ecc
 from accelsim.units import LIFETIME, real
 from accelsim.words import ROLES
 

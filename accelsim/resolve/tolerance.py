@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 
 from accelsim.device.laws import flipped, laws, write_failure
-from accelsim.resolve.machine import BankGroup, Device, Ecc
+from accelsim.resolve.bank_group import BankGroup, Device, Ecc
 
 LONGEST_PS: Final = 10**20  # three years: what lasts longer has no limit
 _HALVINGS: Final = 60

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 
 from accelsim.program.occupancy import covered, occupied, used
 from accelsim.program.program import Kernel, Program
-from accelsim.resolve.machine import BankGroup, Machine
+from accelsim.resolve.bank_group import BankGroup
+from accelsim.resolve.machine import Machine
 from accelsim.run.energy import STEP_END
 from accelsim.trace.recorder import Recorder
 

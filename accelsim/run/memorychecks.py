@@ -10,7 +10,8 @@ from typing import Literal
 from accelsim.geometry import ceil_div
 from accelsim.machine.layout import bank_map
 from accelsim.machine.memory import Bank, FlatDram
-from accelsim.resolve.machine import BankGroup, Machine
+from accelsim.resolve.bank_group import BankGroup
+from accelsim.resolve.machine import Machine
 from accelsim.sim import Sim
 
 WORDS = 1000  # of a burst that ports are asked for

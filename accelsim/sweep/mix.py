@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from accelsim import units
-from accelsim.config.arch import ArchSpec, BankSpec
+from accelsim.config.arch import ArchSpec
+from accelsim.config.bank import BankSpec
 from accelsim.config.machinefile import toml
 from accelsim.errors import InputError
 from accelsim.resolve import load_machine

@@ -15,9 +15,10 @@ from accelsim.config.document import load_spec, parse_override
 from accelsim.config.locate import find
 from accelsim.config.machinefile import machine_toml, toml
 from accelsim.resolve import load_machine
+from accelsim.resolve.bank_group import BankGroup
 from accelsim.resolve.beside import beside
 from accelsim.resolve.drive import LEAST_WER
-from accelsim.resolve.machine import BankGroup, Machine
+from accelsim.resolve.machine import Machine
 from accelsim.resolve.techniques import TOGGLE
 from accelsim.resolve.tolerance import GroupErrors
 from accelsim.train.files import DEVICES, write_whole

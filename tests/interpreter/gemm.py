@@ -10,8 +10,9 @@ import torch
 from numpy.typing import NDArray
 
 from accelsim.geometry import Axis, DimMap, Range
+from accelsim.program.array_shape import ArrayShape
 from accelsim.program.folds import extents
-from accelsim.program.gemm_folds import ArrayShape, parked_rows
+from accelsim.program.parking import parked_rows
 from accelsim.program.program import Kernel, Side
 from accelsim.program.ranges import extent, tiles_of, tiles_per_panel
 from tests.interpreter.memory import Banks, BoundOperand, Hazard, Numbers, Places

@@ -10,9 +10,9 @@ import numpy as np
 
 from accelsim.geometry import Box, Operand, volume
 from accelsim.graph.ir import Graph, Op
-from accelsim.program.gemm_folds import ArrayShape
+from accelsim.program.array_shape import ArrayShape
 from accelsim.program.jobs import Result, Stream, TileJob, Transfer
-from accelsim.program.nests import follows, nest
+from accelsim.program.nests import follows
 from accelsim.program.program import Binding, Data, Kernel, Program, Region
 from tests.interpreter.feed import Words
 from tests.interpreter.gemm import PartialSums, apart, gather, phases_in, result_places, side_by_side
@@ -20,6 +20,7 @@ from tests.interpreter.lookup import picks, places_in_tensor
 from tests.interpreter.memory import Banks, BoundOperand, Dram, Hazard, Numbers, Places, torchs_places
 from tests.interpreter.ops import call
 from tests.interpreter.planes import carried_by, joined
+from tests.nest_walk import nest
 
 K = TypeVar("K", bound=Hashable)
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from accelsim.graph.ir import Op
-from accelsim.program.gemm_folds import ArrayShape
+from accelsim.program.array_shape import ArrayShape
 from accelsim.program.jobs import TileJob
 from accelsim.program.kernel_jobs import jobs_of
 from accelsim.program.program import Kernel

@@ -8,7 +8,8 @@ from dataclasses import replace
 from accelsim.machine import run_program
 from accelsim.mapping import map_graph
 from accelsim.resolve import load_machine
-from accelsim.resolve.machine import BankGroup, Machine
+from accelsim.resolve.bank_group import BankGroup
+from accelsim.resolve.machine import Machine
 from tests.strategies import shipped_graph
 
 FACTORS = (1.1, 1.5, 2.0)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accelsim.device.laws import laws, write_failure
-from accelsim.resolve.machine import BankGroup
+from accelsim.resolve.bank_group import BankGroup
 from accelsim.train.bittrue.banks import CAUSES, INHERITED, SENSE, Bank, Books, ones
 from accelsim.train.bittrue.words import Spot, Words, is_number
 from accelsim.train.draws import Stream, flips

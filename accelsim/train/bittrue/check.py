@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from accelsim.errors import InputError
 from accelsim.graph.ir import Graph
 from accelsim.program.program import Program
-from accelsim.resolve.machine import BankGroup, Machine
+from accelsim.resolve.bank_group import BankGroup
+from accelsim.resolve.machine import Machine
 from accelsim.train.bittrue.ops import SUPPORTED
 from accelsim.train.bittrue.words import is_number
 from accelsim.words import ROLES

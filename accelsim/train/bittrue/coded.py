@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accelsim.reliability.ecc import secded
-from accelsim.resolve.machine import Ecc
+from accelsim.resolve.bank_group import Ecc
 from accelsim.train.bittrue.banks import MISCORRECTED, SENSE, Books, ones
 from accelsim.train.bittrue.cells import Cells, Int, Physics, indices
 from accelsim.train.bittrue.words import Spot, Words, compact, is_number

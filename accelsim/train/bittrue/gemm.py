@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from accelsim.geometry import Axis, DimMap, Operand, Range
-from accelsim.program.gemm_folds import OVER_COLS, ArrayShape
+from accelsim.program.array_shape import OVER_COLS, ArrayShape
 from accelsim.program.jobs import Fold
 from accelsim.program.program import Kernel, Side
 from accelsim.program.ranges import part

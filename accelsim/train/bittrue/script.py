@@ -13,7 +13,7 @@ from typing import Literal
 
 from accelsim.geometry import Box
 from accelsim.machine import Touch
-from accelsim.program.gemm_folds import ArrayShape
+from accelsim.program.array_shape import ArrayShape
 from accelsim.program.jobs import Stream, TileJob
 from accelsim.program.nests import Jobs
 from accelsim.program.program import Binding, Kernel, Program, Region
