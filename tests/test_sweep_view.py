@@ -27,6 +27,7 @@ from accelsim.sweep.figures import figure, objective
 from accelsim.sweep.importance import importance, shares
 from accelsim.sweep.pareto import front, hypervolume, knee, ranks
 from accelsim.sweep.plots import draw_front, grouped, new_figure
+from accelsim.sweep.scales import scale_of
 from accelsim.sweep.view import View, best_entry, full_name, view
 from tests.servers import program
 from tests.sweeps import swept, write_sweep
@@ -387,4 +388,6 @@ def test_the_page_works_in_a_browser_without_a_network(folder: Path, study: View
     tip = re.search(r'data-tip="([^"]*)"', done.stdout)
     assert tip is not None
     assert "bank.mram.count = " in tip[1]
+    label = scale_of("energy_pj", [figure(e.figures, "energy_pj") for e in study.entries]).label
+    assert f">{label}</text>" in done.stdout
     assert f"cycles = {figure(study.entries[int(tip[1].split()[1])].figures, 'cycles')}" in tip[1]
