@@ -9,13 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from accelsim.machine.heads import Head, Period, Stand
 from accelsim.machine.stretch import Stretch
 from accelsim.program.program import Kernel
 
 REMEMBERED = 12  # heads of equal state, and loops between them
+MOST = 1 << 17  # of the sizes of all states that a kernel remembers: some 30 MB
+LEAST = 20  # size of a state with nothing queued, in items
 Kinds = tuple[int, ...]
+Shot = tuple[Any, ...]  # a state; see ``snapshot``
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +38,34 @@ class Loop:
 
 @dataclass(slots=True)
 class Seen:
-    """The heads in one state."""
+    """The heads in one state, which is so large."""
 
+    size: int
     heads: list[Head] = field(default_factory=list)
 
     def add(self, head: Head) -> None:
         """Remember a head."""
         self.heads.append(head)
         del self.heads[:-REMEMBERED]
+
+
+class States:
+    """The states that a kernel has been in, up to a ``MOST`` of them; what was not seen for longest goes."""
+
+    def __init__(self) -> None:
+        self._seen: dict[Shot, Seen] = {}
+        self._size = 0
+
+    def of(self, shot: Shot, queued: int) -> Seen:
+        """Return the heads in a state, in which so many items are ``queued``: they are most of it."""
+        seen = self._seen.pop(shot, None)
+        if seen is None:
+            seen = Seen(LEAST + queued)
+            self._size += seen.size
+        self._seen[shot] = seen
+        while self._size > MOST and len(self._seen) > 1:
+            self._size -= self._seen.pop(next(iter(self._seen))).size
+        return seen
 
 
 def as_before(loop: Loop, now: Head, most: int, counts: Sequence[bool]) -> Period | None:

@@ -23,7 +23,7 @@ from accelsim.machine.forms import fill_need
 from accelsim.machine.heads import Engine, Head, Period, SlotCopies, Stand
 from accelsim.machine.kernel_run import KernelRun
 from accelsim.machine.leap import leap
-from accelsim.machine.loops import REMEMBERED, Kinds, Loop, Seen, as_before
+from accelsim.machine.loops import REMEMBERED, Kinds, Loop, States, as_before
 from accelsim.machine.snapshot import Camera, Shot
 from accelsim.machine.state import State
 from accelsim.machine.stretch import Stretch, is_own, renamed, stretch_of
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 LEAST_TILES = 5  # fewer cannot hold two equal heads and a period to skip
 LEAST_FOLDS = 5
-Known = dict[Shot, Seen]
+LONGEST = 1024  # queue of results at which states are compared: a longer one is still growing
 Loops = dict[Shot, dict[Kinds, Loop]]
 Found = tuple[Period, Stretch]  # what recurs, and what it adds to the books
 
@@ -53,8 +53,8 @@ class Steady:
         state.journal.clear()
         self.skipped = 0  # tiles
         self.folds_skipped = 0
-        self._tiles: Known = {}
-        self._folds: Known = {}
+        self._tiles = States()
+        self._folds = States()
         self._alike = state.alike(run.kernel.index)
         self._loops: Loops = {}  # of the folds of tiles like the one in hand
 
@@ -64,7 +64,7 @@ class Steady:
 
     def tile_head(self, units: KernelSteps) -> None:
         """Look at the state before the tile in hand, and skip the tiles that are bound to recur."""
-        self._folds, self._loops = {}, self._loops_of(units.tile)
+        self._folds, self._loops = States(), self._loops_of(units.tile)
         jobs = self.run.jobs
         if not self.on or len(jobs) < LEAST_TILES or units.tile + 2 >= self.run.count:
             return
@@ -102,10 +102,12 @@ class Steady:
             return "few tiles"
         return "no two equal states with alike tiles to follow"
 
-    def _look(self, units: KernelSteps, place: int | None, known: Known, base: Base) -> int:
+    def _look(self, units: KernelSteps, place: int | None, known: States, base: Base) -> int:
         """Skip what recurs from the head in hand on, and return how many tiles, or folds, that were."""
+        if len(self.drain.queue) > LONGEST:
+            return 0
         shot = self.camera.take(units, base, place)
-        seen = known.setdefault(shot, Seen())
+        seen = known.of(shot, len(self.drain.queue))
         known_loops: Loops = self._loops if place is not None else self._alike.tiles
         loops = known_loops.get(shot, {})
         head, skipped = self._head(units, place, base), 0
