@@ -42,6 +42,7 @@ class Dimension:
     most: str
     least: str = ""  # else 0
     minimum: Fraction = Fraction(0)
+    floor: str = "of at least 0"  # the minimum in words
     positive: bool = False
 
     def parse(self, text: object) -> Fraction:
@@ -54,8 +55,8 @@ class Dimension:
         if value is None:
             raise UnitError(self._expected(text, unit))
         if value < self.minimum or (self.positive and value == 0):
-            limit = "more than 0" if self.positive else "at least 0"
-            raise UnitError(f"expected {self.noun} of {limit}, got {_quoted(text)}")
+            limit = "of more than 0" if self.positive else self.floor
+            raise UnitError(f"expected {self.noun} {limit}, got {_quoted(text)}")
         if value > self._bound(self.most):
             raise UnitError(f"expected {self.noun} of at most {self.most}, got {_quoted(text)}")
         if self.least and value < self._bound(self.least):
@@ -179,6 +180,7 @@ RESISTANCE: Final = Dimension(
     "a resistance", "6 kohm", "ohm", _si("ohm", "-kM"), most="1000 Mohm", least="0.001 ohm", positive=True
 )
 _ZERO_CELSIUS: Final = Fraction(27315, 100)
+_ABOVE_ZERO: Final = "above absolute zero"
 TEMPERATURE: Final = Dimension(
     "a temperature",
     "350 K",
@@ -186,6 +188,7 @@ TEMPERATURE: Final = Dimension(
     dict.fromkeys(("K", "C", "degC"), Fraction(1)),
     most="10000 K",
     minimum=-_ZERO_CELSIUS,
+    floor=_ABOVE_ZERO,
 )
 
 
@@ -251,7 +254,7 @@ def kelvin(text: object) -> float:
     if str(text).strip().endswith("C"):
         value += _ZERO_CELSIUS
     if value <= 0:
-        raise UnitError(f"expected a temperature above absolute zero, got {_quoted(text)}")
+        raise UnitError(f"expected a temperature {_ABOVE_ZERO}, got {_quoted(text)}")
     return float(value)
 
 

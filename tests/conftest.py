@@ -137,7 +137,7 @@ def _summary(machine: str, scale: int) -> dict[str, Any]:
         "phases": {"forward": phase(60, 55, 5), "backward": phase(30, 30, 0), "update": phase(10, 8, 0)},
         "estimate": {"time_ps": 95 * US, "dram_bytes": 12_288},
         "assumed": ["vector.rates", "static.power"],
-        "sources": ["nvsim", "horowitz"],
+        "sources": ["nvsim-macros", "horowitz-2014"],
         "notes": ["transposed operand reads count as along the grain"],
     }
 

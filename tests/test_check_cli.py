@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from accelsim.cli.check import check, schema
 from accelsim.config.locate import names, shipped
 from accelsim.config.reference import arch_reference, device_reference
+from accelsim.config.sources import SOURCES
 
 DOC = shipped("arch").parent / "docs" / "arch-reference.md"
 
@@ -100,3 +102,25 @@ def test_every_key_has_a_meaning() -> None:
     rows = [line for line in text.splitlines() if line.startswith("| `")]
     assert len(rows) > 50
     assert all(len(row.split(" | ")) == 4 and not row.endswith("|  |") for row in rows)
+
+
+def test_sources_are_those_of_the_page() -> None:
+    """The keys that are known at run time are its headings."""
+    page = (DOC.parent / "sources.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^## (\S+)$", page, re.M)) == SOURCES
+
+
+def test_sources_of_ones_own_are_listed_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of the machine, of a device and of prices; in JSON too, where there are any."""
+    (tmp_path / "d.toml").write_text('extends = "mram-1s"\nsource = "my-device"\nretention = "2 s"\n')
+    path = tmp_path / "m.toml"
+    path.write_text(
+        'extends = "edge-mram"\nbank.mram.device = "d.toml"\n[dram]\nsource = "my-dram"\nlatency = "60 ns"\n'
+        '[prices]\n"dram *" = { sigma = 0.1, source = "my-prices" }\n'
+    )
+    check(str(path))
+    lines = capsys.readouterr().out.splitlines()
+    assert "sources not in docs/sources.md: my-device, my-dram, my-prices" in map(str.rstrip, lines)
+    assert not any(line.startswith("sources: ") and "my-" in line for line in lines)
+    check("edge-mram", as_json=True)
+    assert "sources_not_in_docs" not in json.loads(capsys.readouterr().out)

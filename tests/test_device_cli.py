@@ -56,7 +56,7 @@ def test_a_plot_is_written(tmp_path: Path) -> None:
         (("mram-1sec",), 'unknown device "mram-1sec", did you mean mram-1s'),
         (
             ("mram-1s", "--temperature", "5000"),
-            "accelsim: --temperature 5000: device mram-1s: a temperature of 5000 must be 1000 or less",
+            "accelsim: --temperature 5000: device mram-1s: the temperature 5000 K must be 1000 K or less",
         ),
         (("mram-1s", "--temperature", "cold"), "--temperature: expected a temperature"),
         (("mram-1s", "--temperature", "0"), "above absolute zero"),

@@ -114,6 +114,13 @@ FAULTS = {
     f"delta = '30'\n{WRITE}": "d.toml:1:9: delta: ",
     f"delta = true\n{WRITE}": "d.toml:1:9: delta: ",
     f"delta = 30.0\nassumed = ['dampng']\n{WRITE}": 'no key "dampng", did you mean damping',
+    f"delta = 30.0\nefficiency = 2.0\n{WRITE}": "d.toml:2:14: efficiency: expected at most 1.0, got 2.0",
+    "delta = 30.0\nwrite_overdrive = 2.0\npulse = '1 year'": "d.toml:3:9: pulse: expected at most 1 ms",
+    f"delta = 30.0\nread_time = '2 ms'\n{WRITE}": "d.toml:2:13: read_time: expected at most 1 ms",
+    f"retention = '1 ns'\n{WRITE}": (
+        "d.toml:1:13: retention: expected more than attempt_time, 1 ns, got 1 ns"
+    ),
+    "extends = 'mram-1s'\ndelta = 30.0\nretention = '1 s'": "d.toml:3:13: retention: contradicts delta",
     f"deltas = 30.0\ndelta = 30.0\n{WRITE}": "unknown key, did you mean delta",
 }
 
@@ -127,8 +134,24 @@ def test_faults_of_a_device_are_located(text: str, tmp_path: Path, monkeypatch: 
     assert FAULTS[text] in str(raised.value)
 
 
+def test_one_of_two_ways_replaces_the_inherited_other(tmp_path: Path) -> None:
+    """With what goes with it; a longest pulse of 1 ms is one."""
+    base = tmp_path / "base.toml"
+    base.write_text(
+        'retention = "1 s"\nretention_means = "ber:1e-6"\ntarget_wer = 1e-6\npulse_temperature = "300 K"\n'
+        'write_current = "40 uA"\n'
+    )
+    text = 'extends = "base.toml"\ndelta = 30.0\npulse = "1 ms"\nwrite_overdrive = 2.0\n'
+    device = load_device(str(_device(tmp_path, text)))
+    assert (device.delta, device.pulse_s, device.overdrive) == (30.0, 1e-3, 2.0)
+    means = load_device(str(_device(tmp_path, 'extends = "base.toml"\nretention_means = "mean"\n')))
+    assert means.delta == pytest.approx(math.log(1e9))
+
+
 def test_an_unknown_device_names_its_neighbours() -> None:
-    """As for machines."""
+    """As for machines; the name with the fewest letters to change."""
+    with pytest.raises(InputError, match='unknown device "mram-2s", did you mean mram-1s'):
+        load_device("mram-2s")
     with pytest.raises(InputError, match='unknown device "mram-1sec", did you mean mram-1s'):
         load_device("mram-1sec")
 

@@ -121,6 +121,20 @@ def test_units_and_temperatures(runs: tuple[str, str], capsys: pytest.CaptureFix
     assert not hot["devices"]["mram"]["simulated"]
 
 
+def test_tables_fit_80_columns_and_say_what_is_counted(
+    runs: tuple[str, str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Columns without errors are left out first, and told; flips are of bits in any unit."""
+    monkeypatch.setenv("COLUMNS", "80")
+    assert run("errors", runs[0], "--per", "line:64B") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "A wider screen has more columns: sense, read disturb" in lines or (
+        "A wider screen has more columns: sense, inherited" in lines
+    )
+    assert any(line.endswith("bit flips ") for line in lines)
+
+
 def test_other_devices_judge_the_same_run(runs: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
     """Also one that was simulated without; the text says whose timing it is."""
     none = told(capsys, runs[1])
@@ -150,6 +164,7 @@ def test_a_plot_is_drawn(runs: tuple[str, str], tmp_path: Path) -> None:
         (["--device", "mram=mram-1y"], "mram-1y"),
         (["--device", "mram=mram-1s", "--device", "mram=mram-10y"], "mram has a device already"),
         (["--temperature", "warm"], "--temperature: expected a temperature"),
+        (["--temperature", "3000"], "do not reach there: 3000 K must be 1000 K or less"),
         (["--temperature", "0"], "--temperature: expected a temperature above absolute zero"),
         (
             ["--per", "byte"],

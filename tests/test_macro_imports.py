@@ -161,7 +161,10 @@ def test_a_single_macro_makes_a_bank_of_its_size(tmp_path: Path, capsys: pytest.
     for setting, message in (
         ("bank.sram.capacity=256 KiB", "which has 64 KiB only"),
         ("bank.sram.word=128 bit", "has no 128 bit at 22 nm LOP, only 256 bit"),
-        ("temperature=300 K", "has leakage at 350 K only, and no law for it"),
+        (
+            "temperature=300 K",
+            "only, and no law for other temperatures (macros may be imported at several); give another",
+        ),
         ("bank.sram.flavour=HP", "has no HP at 22 nm, only LOP"),
     ):
         with pytest.raises(ConfigError) as fault:
@@ -265,6 +268,15 @@ def test_a_table_reads_back_as_it_was_written(tmp_path: Path) -> None:
     [
         ("sram,22,LOP,350,256,64,0.05,0.4,0.2,0.3,12,x,5", "t.csv:3: write_pJ: expected a number, got 'x'"),
         ("sram,22,LOP,350,256,64,0,0.4,0.2,0.3,12,13,5", "t.csv:3: area_mm2: expected more than 0, got 0"),
+        (
+            "sram,22,FOO,350,256,64,1,0.4,0.2,0.3,12,13,5",
+            "t.csv:3: roadmap: expected HP, LOP or LSTP, got FOO",
+        ),
+        (
+            "sram,22,LOP,350,256,64,1,1e9,0.2,0.3,12,13,5",
+            "t.csv:3: read_ns: expected at most 1,000,000 ns, got 1e9",
+        ),
+        ("sram,22,LOP,350,256,64,1,inf,0.2,0.3,12,13,5", "read_ns: expected a finite number, got inf"),
         ("sram,22,LOP,350,256,64,0.05,0.4", "t.csv:3: 8 values under 13 columns"),
         ("sram,22,LOP,350,256,0.3,0.05,0.4,0.2,0.3,12,13,5", "expected whole bytes, got 0.3 KiB"),
     ],

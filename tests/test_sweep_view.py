@@ -151,6 +151,15 @@ def test_points_are_sorted_chosen_and_counted(study: View) -> None:
     assert len(study.done) == 12
 
 
+@pytest.mark.usefixtures("study")
+def test_a_table_fits_the_screen_without_its_last_parameters() -> None:
+    """They are told."""
+    done = CliRunner().invoke(app, ["sweep", "show", "tiny"], env={"COLUMNS": "50"})
+
+    assert max(map(len, done.output.splitlines())) <= 50
+    assert "A wider screen has more columns: clock" in done.output
+
+
 def test_a_key_may_be_named_by_its_end(study: View) -> None:
     """As the heads of tables name it; not where several end so."""
     shown = said("sweep", "show", "tiny", "--sort", "-mram.count", "--where", "mram.count > 2")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -19,11 +20,12 @@ from accelsim.config.ranges import price_names
 from accelsim.errors import ConfigError, InputError
 from accelsim.resolve import load_machine
 from accelsim.run import simulate
+from accelsim.sweep import breakeven_plot
 from accelsim.sweep.breakeven import AXES, Pair, Parts, crossing, pair_of, surface
 from accelsim.sweep.corners import corners
 from accelsim.sweep.ledger import ledger
 from accelsim.sweep.prices import Range, Ranges, assumed_ranges, load_ranges, machine_ranges
-from accelsim.sweep.timings import time_swings
+from accelsim.sweep.timings import time_swings, timed
 from accelsim.sweep.uncertainty import uncertain
 from accelsim.trace.runs import Run, open_run
 from tests.sweeps import LAYERS
@@ -105,6 +107,8 @@ PRICES = {
     '[prices]\n"dram *" = { low = 2.0, high = 1.0 }\n': "expected low <= nominal <= high, got 2.0, 1.0, 1.0",
     '[prices]\n"dram *" = { sigam = 0.5 }\n': "unknown key, did you mean sigma?",
     "[prices]\n": "prices: no prices, and no timings",
+    '[prices]\n"dram *" = { sigma = 4 }\n': "p.toml:2:22: prices.dram *.sigma: expected at most 3.0, got 4",
+    '[prices]\n"dram *" = { low = 1, high = 1e300 }\n': "prices.dram *.high: expected at most 1000.0",
 }
 
 
@@ -222,7 +226,8 @@ def test_uncertain_times_are_simulated_again(runs: dict[str, Run], tmp_path: Pat
     path = tmp_path / "p.toml"
     path.write_text('[timings]\n"dram.latency" = { low = "100 ns", high = "1 us" }\n')
     run = runs["edge-sram"]
-    (swing,) = time_swings(run, load_ranges(path))
+    (again,) = timed([run], load_ranges(path))
+    (swing,) = time_swings(again)
     slow = ("host.gap=1 us", "dram.latency=1 us")
     ran = simulate("edge-sram", "tiny.csv", overrides=slow, out="runs/slow", force=True)
 
@@ -339,3 +344,100 @@ def test_timings_alone_are_shown_alone() -> None:
     assert done.exit_code == 0
     assert "What matters" not in done.output
     assert "simulated again at both ends" in done.output
+
+
+BAD_RANGES = {
+    '[timings]\n"dram.latncy" = { low = "1 ns", high = "2 ns" }': (
+        "p.toml:2:1: timings.dram.latncy: unknown key, did you mean latency?"
+    ),
+    '[timings]\n"dram.latency" = { low = "1 ns", high = "-140 ns" }': (
+        'p.toml:2:41: timings.dram.latency.high: expected a time of at least 0, got "-140 ns"'
+    ),
+    '[timings]\n"dram.latency" = { low = "50 ns", high = "40 ns" }': (
+        'p.toml:2:1: timings.dram.latency: expected low <= high, got "50 ns", "40 ns"'
+    ),
+    '[timings]\n"bank.mrma.write_cycle" = { low = "5 ns", high = "20 ns" }': (
+        "p.toml:2:1: timings.bank.mrma.write_cycle: no run's machine has a bank group mrma, "
+        "did you mean mram?"
+    ),
+    '[prices]\n"dram raed" = { sigma = 0.1 }': (
+        'p.toml:2:1: prices.dram raed: no run has a price "dram raed", did you mean dram read?'
+    ),
+}
+
+
+@pytest.mark.usefixtures("runs")
+@pytest.mark.parametrize("text", BAD_RANGES)
+def test_what_no_run_can_take_is_told_before_anything_is_printed(text: str) -> None:
+    """By the file's line and key, not by a --set that nobody typed."""
+    Path("p.toml").write_text(text)
+    done = CliRunner().invoke(app, ["uncertainty", "runs/edge-sram", "runs/edge-mram", "--prices", "p.toml"])
+
+    assert str(done.exception) == BAD_RANGES[text]
+    assert done.output == ""
+
+
+@pytest.mark.usefixtures("runs")
+def test_a_machine_without_the_group_of_a_time_is_passed_over() -> None:
+    """It is said; the others are simulated again."""
+    Path("p.toml").write_text('[timings]\n"bank.mram.write_cycle" = { low = "5 ns", high = "20 ns" }\n')
+    done = CliRunner().invoke(app, ["uncertainty", "runs/edge-mram", "runs/edge-sram", "--prices", "p.toml"])
+
+    assert "edge-mram, simulated again at both ends" in done.output
+    assert "edge-sram: bank.mram.write_cycle: no such bank group" in done.output
+    assert "edge-sram, simulated" not in done.output
+
+
+@pytest.mark.usefixtures("runs")
+def test_runs_are_told_apart() -> None:
+    """The same one twice is refused; of two folders of one name the paths are shown."""
+    shutil.copytree("runs/edge-sram", "copies/edge-sram", dirs_exist_ok=True)
+    twice = CliRunner().invoke(app, ["uncertainty", "runs/edge-sram", "edge-sram"])
+    alike = CliRunner().invoke(app, ["uncertainty", "runs/edge-sram", "copies/edge-sram"])
+
+    assert str(twice.exception) == "edge-sram: the same run as runs/edge-sram; give each run once"
+    assert "runs/edge-sram < copies/edge-sram" in alike.output
+
+
+@pytest.mark.usefixtures("runs")
+def test_prices_do_not_go_with_corners() -> None:
+    """They would change nothing."""
+    done = CliRunner().invoke(app, ["uncertainty", "runs/edge-sram", "--corners", "tt", "--prices", "p.toml"])
+
+    assert "--prices p.toml: ranges have no effect with --corners" in str(done.exception)
+
+
+@pytest.mark.usefixtures("runs")
+def test_a_source_of_ones_own_is_told() -> None:
+    """Of a file of prices."""
+    Path("own.toml").write_text('[prices]\n"dram *" = { sigma = 0.1, source = "my-paper" }\n')
+    done = CliRunner().invoke(app, ["uncertainty", "runs/edge-sram", "--prices", "own.toml"])
+
+    assert "sources not in docs/sources.md: my-paper" in done.output
+
+
+@pytest.mark.usefixtures("runs")
+def test_the_break_even_matrix_fits_80_columns() -> None:
+    """Columns between others are left out, and told."""
+    done = CliRunner().invoke(app, ["breakeven", "runs/edge-mram", "runs/edge-sram"], env={"COLUMNS": "80"})
+
+    assert max(map(len, done.output.splitlines())) <= 80
+    assert "A wider screen has more columns: 0.178" in done.output
+
+
+def test_the_break_even_plot_says_what_it_shows(
+    runs: dict[str, Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Axes as in the table, the ratio beside the colours, and what the plus is."""
+    kept: list[Any] = []
+    monkeypatch.setattr(breakeven_plot, "save", lambda made, _: kept.append(made))
+    axes = ["leakage", "write_energy"]
+    breakeven_plot.breakeven_plot(pair_of(runs["edge-mram"], runs["edge-sram"], axes), axes, Path("b.png"))
+    made = kept[0]
+    made.draw_without_rendering()
+    panel, bar = made.axes
+
+    assert (panel.get_xlabel(), panel.get_ylabel()) == tuple(AXES[axis] for axis in axes)
+    assert bar.get_ylabel() == "energy of edge-mram / edge-sram"
+    assert "1.000" in [tick.get_text() for tick in bar.get_yticklabels()]  # where both need the same
+    assert "+: as it is" in made.get_suptitle()

@@ -54,8 +54,9 @@ def check(
     """Check the machine ARCH and print what it comes to: rates, banks, area, sources."""
     from dataclasses import asdict
 
+    from accelsim.config.sources import unknown_sources
     from accelsim.resolve import load_machine
-    from accelsim.resolve.load import load_against, load_unused
+    from accelsim.resolve.load import load_against, load_prices, load_unused
     from accelsim.resolve.summary import summarize
 
     machine = load_machine(arch, overrides or ())
@@ -64,6 +65,8 @@ def check(
     if macros_against is not None:
         other = summarize(load_against(arch, overrides or (), macros_against))
     unused = load_unused(arch, overrides or ())
+    priced = [str(given["source"]) for given in load_prices(arch, overrides or ()).values()]
+    unknown = unknown_sources([*summary.sources, *priced])
     checks = _self_checks(machine) if own else []
     if as_json:
         told = {
@@ -71,6 +74,8 @@ def check(
             "sensitivity": asdict(machine.sensitivity) if machine.sensitivity else None,
             "self_checks": [{**asdict(c), "passed": c.passed} for c in checks],
         }
+        if unknown:
+            told["sources_not_in_docs"] = unknown
         if unused:
             told["unused_keys"] = unused
         if machine.split:
@@ -79,7 +84,7 @@ def check(
             told["macros_against"] = {"table": macros_against, "groups": [asdict(g) for g in other.groups]}
         typer.echo(json.dumps(told, indent=1, sort_keys=True))
     else:
-        _print(summary, machine)
+        _print(summary, machine, unknown)
         for line in unused:
             typer.echo(f"Note: {line}")
         if other is not None:
@@ -128,7 +133,7 @@ def schema() -> None:
     typer.echo(json.dumps(arch_schema(), indent=1))
 
 
-def _print(summary: MachineSummary, machine: Machine) -> None:
+def _print(summary: MachineSummary, machine: Machine, unknown: list[str]) -> None:
     from accelsim.cli.console import results
     from accelsim.report.layout import paragraph
     from accelsim.report.placement import dwell_table, field_table
@@ -150,7 +155,10 @@ def _print(summary: MachineSummary, machine: Machine) -> None:
         console.print(field_table(machine))
     if sensitivity is not None:
         console.print(dwell_table(sensitivity, [g.name for g in summary.groups]))
-    console.print(paragraph("sources", ", ".join(summary.sources) or "none"))
+    known = [source for source in summary.sources if source not in unknown]
+    console.print(paragraph("sources", ", ".join(known) or "none"))
+    if unknown:
+        console.print(paragraph("sources not in docs/sources.md", ", ".join(unknown)))
     console.print(paragraph(f"assumed values: {len(summary.assumed)}", _tables_of(summary.assumed)))
 
 

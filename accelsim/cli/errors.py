@@ -66,7 +66,7 @@ def errors(
         told = errors_of(found, unit, others, kelvin)
     except OutOfRange as exc:
         at = f"--temperature {temperature}: " if temperature is not None else ""
-        raise InputError(f"{at}the laws of a device do not reach there: {exc}") from None
+        raise InputError(f"{at}the laws of a device do not reach there: {exc.told}") from None
     if plot is not None:
         plot_errors(told, plot)
     if as_json:

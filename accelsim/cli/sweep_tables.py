@@ -64,7 +64,7 @@ def front_table(found: View, goals: Sequence[Objective] | None = None, top: int 
     shown = [on[i] for i in spread(len(on), top, at)]
     more = f", {len(shown)} shown" if len(shown) < len(on) else ""
     title = f"Front: {len(on)} of {len(found.done)} points{more}"
-    return grid(title, *_columns(found, shown, extra))
+    return _table(title, found, shown, extra)
 
 
 def spread(count: int, top: int, knee: int) -> list[int]:
@@ -84,10 +84,11 @@ def spread(count: int, top: int, knee: int) -> list[int]:
     return sorted([places[0], *inner, places[-1]])
 
 
-def _columns(
-    found: View, entries: Sequence[Entry], extra: Sequence[str] = ()
-) -> tuple[list[str], list[list[str]]]:
-    """Return the heads and rows of a table: number, figures, then the parameters that vary."""
+def _table(title: str, found: View, entries: Sequence[Entry], extra: Sequence[str]) -> Group:
+    """Return points: number, figures, then the parameters that vary, of which a narrow screen lacks the last.
+
+    One point shows them all by its number.
+    """
     names = list(dict.fromkeys([*(g.name for g in found.objectives), *extra]))
     names = [n for n in names if n not in found.varied and f"{n}.total" not in names]
     rows = [
@@ -98,7 +99,9 @@ def _columns(
         ]
         for e in entries
     ]
-    return ["point", *names, *map(short, found.varied)], rows
+    parameters = [short(name) for name in found.varied]
+    spare = [*parameters[:0:-1], *names[:0:-1]]
+    return grid(title, ["point", *names, *parameters], rows, spare=spare)
 
 
 def short(name: str) -> str:
@@ -119,7 +122,7 @@ def points(found: View, entries: Sequence[Entry], top: int, column: str | None) 
     """Return the first ``top`` entries, 0: all, with a further figure as ``column``."""
     extra = [column] if column else []
     shown = entries[: top or None]
-    table = grid(f"{len(shown)} of {len(entries)} points", *_columns(found, shown, extra))
+    table = _table(f"{len(shown)} of {len(entries)} points", found, shown, extra)
     return Group(table, *_reasons(entries))
 
 

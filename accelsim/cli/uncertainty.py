@@ -11,9 +11,10 @@ from accelsim.errors import ConfigError, InputError, writing
 
 if TYPE_CHECKING:
     from rich.console import Group
+    from rich.padding import Padding
 
     from accelsim.sweep.breakeven import Pair, Surface
-    from accelsim.sweep.prices import Ranges
+    from accelsim.sweep.timings import Timed
     from accelsim.sweep.uncertainty import Uncertain
     from accelsim.trace.runs import Run
 
@@ -38,30 +39,34 @@ def uncertainty(
     ] = None,
 ) -> None:
     """Show how sure the energies of RUNs are: intervals, what matters, who needs less."""
+    from dataclasses import replace
+
     from accelsim.cli.console import results
+    from accelsim.config.sources import unknown_sources
     from accelsim.report.layout import paragraph
     from accelsim.sweep.ledger import ledger
     from accelsim.sweep.prices import load_ranges, machine_ranges
+    from accelsim.sweep.timings import timed
     from accelsim.sweep.uncertainty import uncertain
-    from accelsim.trace.runs import open_run
 
-    if corners is None and temperatures is not None:
-        raise InputError(f"--temperatures {temperatures}: goes with --corners, such as --corners tt,ff,ss")
-    opened = [open_run(name) for name in runs]
-    priced = [r.name for r in opened if r.manifest["machine"]["mapping"]["objective"] in ("energy", "edp")]
-    if priced:
-        told = f"{', '.join(priced)}: chosen at the nominal prices ([mapping] objective), and kept at others"
-        results().print(paragraph("mapping", told))
+    _check_options(prices, corners, temperatures)
+    opened = _opened(runs)
     if corners is not None:
-        for run in opened:
-            results().print(_corners(run, corners, temperatures or "300,350"))
+        tables = [_corners(name, run, corners, temperatures or "300,350") for name, run in opened.items()]
+        for part in (*_mapped(opened), *tables):
+            results().print(part)
         return
-    ledgers = [ledger(run) for run in opened]
-    ranges, own = (load_ranges(prices), 0) if prices is not None else machine_ranges(opened, ledgers)
+    ledgers = [replace(ledger(run), run=name) for name, run in opened.items()]
+    own = 0
+    if prices is not None:
+        ranges = load_ranges(prices)
+        ranges.check(sorted({price for led in ledgers for price in led.energy_pj}))
+    else:
+        ranges, own = machine_ranges(list(opened.values()), ledgers)
+    again = timed(list(opened.values()), ranges)
     found = uncertain(ledgers, ranges)
-    unused = ranges.unused(found.names) if prices is not None else []
-    if unused:
-        raise InputError(f'{prices}: no run has a price "{unused[0]}"; there are {", ".join(found.names)}')
+    for note in _mapped(opened):
+        results().print(note)
     if ranges.patterns:  # else nothing but timings
         results().print(_intervals(found))
         results().print(_tornado(found, top))
@@ -70,8 +75,49 @@ def uncertainty(
     if prices is None:
         told = f"of {len(found.names)} prices, {own} by the machines' tables [prices], the others assumed"
         results().print(paragraph("ranges", told))
-    for run in opened if ranges.timings else []:
-        results().print(_timings(run, ranges))
+    if unknown := unknown_sources(ranges.sources):
+        results().print(paragraph("sources not in docs/sources.md", ", ".join(unknown)))
+    for name, one in zip(opened, again, strict=False):  # none without timings
+        results().print(_timings(name, one))
+
+
+def _check_options(prices: Path | None, corners: str | None, temperatures: str | None) -> None:
+    if corners is None and temperatures is not None:
+        raise InputError(f"--temperatures {temperatures}: goes with --corners, such as --corners tt,ff,ss")
+    if corners is not None and prices is not None:
+        raise InputError(
+            f"--prices {prices}: ranges have no effect with --corners, which takes the machine's own prices; "
+            "give one of both"
+        )
+
+
+def _opened(given: list[str]) -> dict[str, Run]:
+    """Return the runs by what they are called: by their folders' paths where names are the same."""
+    from accelsim.trace.runs import open_run
+
+    opened = [open_run(name) for name in given]
+    paths = [run.path.resolve() for run in opened]
+    for i, path in enumerate(paths):
+        if path in paths[:i]:
+            raise InputError(f"{given[i]}: the same run as {given[paths.index(path)]}; give each run once")
+    names = [run.name for run in opened]
+    return {
+        name if names.count(name) == 1 else str(run.path): run
+        for name, run in zip(names, opened, strict=True)
+    }
+
+
+def _mapped(opened: dict[str, Run]) -> list[Padding]:
+    """Return a note on the runs whose mappings were chosen by their energy."""
+    from accelsim.report.layout import paragraph
+
+    priced = [
+        name
+        for name, run in opened.items()
+        if run.manifest["machine"]["mapping"]["objective"] in ("energy", "edp")
+    ]
+    told = f"{', '.join(priced)}: chosen at the nominal prices ([mapping] objective), and kept at others"
+    return [paragraph("mapping", told)] if priced else []
 
 
 def _intervals(found: Uncertain) -> Group:
@@ -103,17 +149,22 @@ def _tornado(found: Uncertain, top: int) -> Group:
     return Group(*parts)
 
 
-def _timings(run: Run, ranges: Ranges) -> Group:
-    from accelsim.report.layout import grid
+def _timings(name: str, run: Timed) -> Group:
+    from rich.console import Group
+
+    from accelsim.report.layout import grid, paragraph
     from accelsim.sweep.timings import time_swings
     from accelsim.trace import human
 
-    rows = [
-        (s.key, *map(human.time, s.time_ps), *map(human.energy, s.energy_pj))
-        for s in time_swings(run, ranges)
-    ]
+    rows = [(s.key, *map(human.time, s.time_ps), *map(human.energy, s.energy_pj)) for s in time_swings(run)]
     columns = ("key", "time, low", "high", "energy, low", "high")
-    return grid(f"{run.name}, simulated again at both ends", columns, rows)
+    parts: list[Group | Padding] = []
+    if rows:
+        parts.append(grid(f"{name}, simulated again at both ends", columns, rows))
+    if run.absent:
+        told = f"{', '.join(run.absent)}: no such bank group in its machine, passed over"
+        parts.append(paragraph(name, told))
+    return Group(*parts)
 
 
 def _duels(found: Uncertain) -> Group:
@@ -126,7 +177,7 @@ def _duels(found: Uncertain) -> Group:
     return grid("Probability of needing less energy", ("", "P"), rows)
 
 
-def _corners(run: Run, corners: str, temperatures: str) -> Group:
+def _corners(name: str, run: Run, corners: str, temperatures: str) -> Group:
     from accelsim.report.layout import grid
     from accelsim.sweep.corners import corners as at
     from accelsim.sweep.corners import machine_at
@@ -148,7 +199,7 @@ def _corners(run: Run, corners: str, temperatures: str) -> Group:
             (c.corner, f"{kelvin:g} K", human.energy(c.total_pj), human.energy(c.leakage_pj)) for c in found
         ]
     return grid(
-        f"{run.name} by corner (factors of leakage are assumed)", ("corner", "at", "energy", "leakage"), rows
+        f"{name} by corner (factors of leakage are assumed)", ("corner", "at", "energy", "leakage"), rows
     )
 
 
@@ -211,4 +262,5 @@ def _surface(found: Surface) -> Group:
     lines = range(len(found.ys) - 1, -1, -5)
     rows = [(f"{found.ys[i]:.3g}", *(f"{found.ratio[i, j]:.3f}" for j in columns)) for i in lines]
     title = f"Energy of {found.pair.a.run} over {found.pair.b.run}; rows {y}, columns {x}"
-    return grid(title, (y, *(f"{found.xs[j]:.3g}" for j in columns)), rows)
+    heads = [f"{found.xs[j]:.3g}" for j in columns]
+    return grid(title, (y, *heads), rows, spare=[*heads[1::2], *heads[-1:0:-2]])

@@ -5,7 +5,7 @@ The docstring under a key is its line in ``docs/device-reference.md``.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, Strict
 
@@ -22,8 +22,12 @@ from accelsim.config.spec import (
     Spec,
     Tesla,
     Text,
+    up_to,
     written,
 )
+from accelsim.units import LIFETIME
+
+Access = Annotated[Seconds, up_to("1 ms", LIFETIME)]
 
 
 class GeometrySpec(Spec):
@@ -40,6 +44,15 @@ class GeometrySpec(Spec):
 class DeviceSpec(Block):
     """A device: one of `delta`, `retention` and `[geometry]`, one of `pulse` and `target_wer`, one of
     `write_overdrive` and `write_current`."""
+
+    ONE_OF: ClassVar[tuple[tuple[str, ...], ...]] = (
+        ("delta", "retention", "geometry"),
+        ("pulse", "target_wer"),
+        ("write_overdrive", "write_current"),
+    )
+    """Keys of which one is given: one of a later file, or of a file over its bases, replaces the others."""
+    GOES_WITH: ClassVar[dict[str, str]] = {"retention": "retention_means", "target_wer": "pulse_temperature"}
+    """What has no meaning without such a key, and goes where that is replaced."""
 
     assumed: tuple[Text, ...] = ()
     """Keys whose numbers `source` does not cover: they count as assumed."""
@@ -64,8 +77,8 @@ class DeviceSpec(Block):
     """Inverse attempt frequency of thermal flips."""
     damping: Positive = 0.01
     """Gilbert damping."""
-    efficiency: Positive = 0.5
-    """Spin-transfer efficiency."""
+    efficiency: Annotated[float, Strict(), Field(gt=0, le=1)] = 0.5
+    """Spin-transfer efficiency, at most 1."""
     anisotropy_field: Tesla = written("0.3 T")
     """Effective perpendicular anisotropy field; with the damping it sets the intrinsic switching time."""
     write_overdrive: Positive | None = None
@@ -76,8 +89,8 @@ class DeviceSpec(Block):
     """Critical current of 0 -> 1 over that of 1 -> 0."""
     overdrive_sigma: Annotated[float, Strict(), Field(ge=0, le=0.5)] = 0.0
     """Spread of the overdrive over cells and writes, absolute."""
-    pulse: Seconds | None = None
-    """Length of the write pulse."""
+    pulse: Access | None = None
+    """Length of the write pulse, at most 1 ms."""
     target_wer: Annotated[float, Strict(), Field(gt=0, lt=1)] | None = None
     """Write error rate of the harder direction that the pulse is made for."""
     pulse_temperature: Kelvin | None = None
@@ -87,8 +100,8 @@ class DeviceSpec(Block):
     """Of the junction, for its own write energy; a bank's write path is its macro's."""
     read_overdrive: Annotated[float, Strict(), Field(ge=0, lt=1)] = 0.1
     """Read current over the critical current of the direction in which it disturbs."""
-    read_time: Seconds = written("3 ns")
-    """For how long a read drives it."""
+    read_time: Access = written("3 ns")
+    """For how long a read drives it, at most 1 ms."""
     read_disturbs: Literal[0, 1] = 1
     """The stored bit that the read current may flip."""
     sense_error: Probability = 0.0

@@ -48,7 +48,7 @@ def load_spec(
         InputError: The file cannot be read.
         ConfigError: All faults, a line each: ``file:line:column: key: what is wrong``.
     """
-    merged = _Merge(resolve_name, path, getattr(spec, "WHOLE", frozenset()))
+    merged = _Merge(resolve_name, path, spec)
     merged.file(path, ())
     unread: list[str] = []
     for text in overrides:
@@ -75,11 +75,13 @@ def shown(path: Path) -> str:
 class _Merge:
     """The growing union of files and overrides."""
 
-    def __init__(self, resolve_name: ResolveName, path: Path, whole: frozenset[str]) -> None:
+    def __init__(self, resolve_name: ResolveName, path: Path, spec: type[BaseModel]) -> None:
         self.data: Table = {}
         self.origins = Origins(shown(path))
         self._resolve_name = resolve_name
-        self._whole = whole  # tables in which a table replaces another one
+        self._whole: frozenset[str] = getattr(spec, "WHOLE", frozenset())  # whose tables replace one another
+        self._one_of: tuple[tuple[str, ...], ...] = getattr(spec, "ONE_OF", ())  # keys that do
+        self._goes_with: dict[str, str] = getattr(spec, "GOES_WITH", {})
         self._sources = 0
 
     def file(self, path: Path, above: tuple[Path, ...]) -> None:
@@ -95,6 +97,7 @@ class _Merge:
                 cycle = " -> ".join(p.name for p in (*line[line.index(base.resolve()) :], base))
                 raise _at(here, keys, f"cycle {cycle}")
             self.file(base, line)
+        self._replace(data)
         self._lay(self.data, data, ())
         self.origins.places.update(here)
 
@@ -147,6 +150,15 @@ class _Merge:
             else:
                 self._forget(keys)
                 under[key] = copy.deepcopy(value)
+
+    def _replace(self, over: Table) -> None:
+        """Take away the keys that cannot be beside one that a file gives."""
+        for group in self._one_of:
+            if any(key in over for key in group):
+                gone = [key for key in group if key in self.data and key not in over]
+                for key in (*gone, *(self._goes_with[key] for key in gone if key in self._goes_with)):
+                    self.data.pop(key, None)
+                    self._forget((key,))
 
     def _forget(self, keys: KeyPath) -> None:
         places = self.origins.places

@@ -55,8 +55,22 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     >>> did_you_mean("wrod", ["word", "count"]), did_you_mean("xyz", ["word"])
     (', did you mean word?', '')
     """
-    near = difflib.get_close_matches(word, list(known), n=1)
-    return f", did you mean {near[0]}?" if near else ""
+    near = difflib.get_close_matches(word, list(known), n=3)
+    return f", did you mean {min(near, key=lambda name: _edits(word, name))}?" if near else ""
+
+
+def _edits(a: str, b: str) -> int:
+    """Return how many letters have to be put in, taken away or replaced to make ``b`` of ``a``.
+
+    >>> _edits("mram-2s", "mram-1s"), _edits("mram-2s", "mram-26us")
+    (1, 2)
+    """
+    costs = list(range(len(b) + 1))
+    for i, x in enumerate(a, 1):
+        before, costs[0] = costs[0], i
+        for j, y in enumerate(b, 1):
+            before, costs[j] = costs[j], min(costs[j] + 1, costs[j - 1] + 1, before + (x != y))
+    return costs[-1]
 
 
 def listed(names: Iterable[str], most: int = 12, by: str = ", ") -> str:

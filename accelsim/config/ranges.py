@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
-from typing import Final, Self, get_args
+from typing import Annotated, Final, Self, get_args
 
-from pydantic import model_validator
+from pydantic import Field, Strict, model_validator
 
 from accelsim.config.faults import did_you_mean
-from accelsim.config.spec import Positive, Spec, Text
+from accelsim.config.spec import Spec, Text
 from accelsim.words import Format
 
 _ACTIONS: Final[dict[str, tuple[str, ...]]] = {
@@ -29,18 +29,21 @@ _BANK: Final = ("read", "write", "rmw", "leakage", "scrub")
 _BUFFER: Final = ("write", "drain", "forward")
 _ARRAY: Final = ("mac", "operand_register", "psum_register", "shift", "clock")
 
+Factor = Annotated[float, Strict(), Field(gt=0, le=1000)]
+
 
 class RangeSpec(Spec):
-    """``[prices] "COMPONENT ACTION"``: what one price may be, as factors of its nominal value."""
+    """``[prices] "COMPONENT ACTION"``: what one price may be, as factors of its nominal value, up to 1000."""
 
-    low: Positive | None = None
+    low: Factor | None = None
     """At the least; the nominal value is 1."""
-    nominal: Positive = 1.0
+    nominal: Factor = 1.0
     """Where the middle is."""
-    high: Positive | None = None
+    high: Factor | None = None
     """At the most."""
-    sigma: Positive | None = None
-    """Of the logarithm: a lognormal distribution instead of low and high."""
+    sigma: Annotated[float, Strict(), Field(gt=0, le=3)] | None = None
+    """Of the logarithm: a lognormal distribution instead of low and high. At most 3, whose 5 % and 95 %
+    quantiles are a 140th of the nominal value and 140 times it."""
     source: Text = "assumed"
     """Key of docs/sources.md."""
 

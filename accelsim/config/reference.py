@@ -26,7 +26,8 @@ Every key of a machine's TOML file. This page is made from the specs in `accelsi
   `--set key.path=value` over all.
 - `source = "key"` in a table is a key of [sources](sources.md); it stands for the numbers written in that
   table of that file. What another file or `--set` overrides, and every default, counts as `assumed`.
-  Counts, sizes and clocks are choices and need no source.
+  Counts, sizes and clocks are choices and need no source. A source of your own may have any other name;
+  `accelsim check` and the reports list such ones apart, as not in docs/sources.md.
 - `capacity`, `leakage` and `area` of a bank group are of the whole group, which count x subbanks macros
   share evenly. What a bank leaves out comes from the array table for a macro of that capacity: a monotone
   fit over capacity in log-log, never beyond the table; `accelsim check` prints how far the fit is off.
@@ -42,8 +43,11 @@ Every key of a device's TOML file (shipped ones are in `arch/devices/`). This pa
 and probabilities are bare numbers. What the keys mean in physics, and the laws: [physics](physics.md).
 
 - One of `delta`, `retention` and `[geometry]` is given, one of `pulse` and `target_wer`, one of
-  `write_overdrive` and `write_current`; what is not given is derived, at the machine's temperature.
-- `source` covers the numbers that the file writes, but for the keys that `assumed` lists.
+  `write_overdrive` and `write_current`; what is not given is derived, at the machine's temperature. What
+  a file gives replaces what its `extends` gives of the same three or two, and the `retention_means` or
+  `pulse_temperature` that goes with that: `delta = 30` is enough to replace an inherited `retention`.
+- `source` covers the numbers that the file writes, but for the keys that `assumed` lists. It is a key of
+  [sources](sources.md), or a name of your own: `accelsim check` lists those that are not of that page apart.
 - `law` names other laws that an installed package offers under the entry point group
   `accelsim.device_laws`: an object, or a class, with the methods of `accelsim.device.laws.Laws`. Its author
   subclasses `accelsim.device.contract.LawsContract` in a test file, the checks that any laws must pass.

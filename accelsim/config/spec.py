@@ -93,9 +93,9 @@ def later(*names: str, use: str) -> BeforeValidator:
 
 def up_to(text: str, dimension: Dimension) -> AfterValidator:
     """Refuse more than a quantity."""
-    most = units.whole(text, dimension)
+    most = float(dimension.parse(text))
 
-    def check(value: int) -> int:
+    def check(value: float) -> float:
         if value > most:
             raise ValueError(f"expected at most {text}")
         return value

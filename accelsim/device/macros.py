@@ -142,8 +142,8 @@ class Series:
             has = f"at {there[0]:g} K" + (f" to {there[-1]:g} K" if len(there) > 1 else " only")
             raise NotInTable(
                 "temperature",
-                f"{kelvin:g} K: {self.table} has leakage {has}, and no law for it; set that temperature, "
-                "import the macro at another one too",
+                f"{kelvin:g} K: {self.table} has leakage {has}, and no law for other temperatures "
+                "(macros may be imported at several)",
             )
         low = max(k for k in there if k <= kelvin)
         high = min(k for k in there if k >= kelvin)

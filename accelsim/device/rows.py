@@ -28,6 +28,14 @@ COLUMNS: Final = (
     *("read_cycle_ns", "write_ns", "read_pJ", "write_pJ", "leak_mW", *OPTIONAL[1:], "flags"),
 )
 _MAY_BE_ZERO: Final = ("leak_mW", "sense_leak_mW")
+FLAVOURS: Final = ("HP", "LOP", "LSTP")
+_MOST: Final = {
+    "ns": 1e6,
+    "pJ": 1e9,
+    "mW": 1e6,
+    "mm2": 1e6,
+    "K": 1e3,
+}  # by unit: more is a slip of an exponent
 
 Key = tuple[str, int, str, int]  # cell, node in nm, transistors, word in bits
 
@@ -128,6 +136,9 @@ def row_of(given: Mapping[str, str], where: str) -> Row:
     numbers |= {name: _number(given, name, where) for name in OPTIONAL if given.get(name)}
     if "read_cycle_ns" not in numbers:
         numbers["read_cycle_ns"] = word / 8 / _number(given, "read_GBps", where)
+    if given["roadmap"] not in FLAVOURS:
+        hint = f"expected {', '.join(FLAVOURS[:-1])} or {FLAVOURS[-1]}, got {given['roadmap']}"
+        raise InputError(f"{where}: roadmap: {hint}")
     return Row(
         cell=given["cell"],
         node_nm=_whole(given, "node_nm", where),
@@ -146,8 +157,13 @@ def _number(given: Mapping[str, str], name: str, where: str) -> float:
     except ValueError:
         raise InputError(f"{where}: {name}: expected a number, got {text!r}") from None
     least = "0 or more" if name in _MAY_BE_ZERO else "more than 0"
-    if not math.isfinite(value) or value < 0 or (value == 0 and name not in _MAY_BE_ZERO):
+    if not math.isfinite(value):
+        raise InputError(f"{where}: {name}: expected a finite number, got {text}")
+    if value < 0 or (value == 0 and name not in _MAY_BE_ZERO):
         raise InputError(f"{where}: {name}: expected {least}, got {text}")
+    unit = name.rpartition("_")[2]
+    if value > _MOST.get(unit, math.inf):
+        raise InputError(f"{where}: {name}: expected at most {_MOST[unit]:,.0f} {unit}, got {text}")
     return value
 
 

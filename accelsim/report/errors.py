@@ -29,6 +29,12 @@ if TYPE_CHECKING:
 
 BAR: Final = 40  # columns of the longest bar
 COLUMNS: Final = ("write", "retention", "read_disturb", "sense", "inherited", "total")
+SPARE: Final = (
+    "sense",
+    "inherited",
+    "read_disturb",
+    "write",
+)  # left out where a screen is narrow, zeros first
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,6 +165,7 @@ def _notes(banks: Mapping[str, BankGroup], simulated: Mapping[str, BankGroup]) -
 def error_tables(found: RunErrors, top: int = 10) -> RenderableType:
     """Return the tables of ``found``; ``top`` is the number of layers shown."""
     per = "bit" if found.per == "bit" else f"unit ({found.per})"
+    flips = "flips" if found.per == "bit" else "bit flips"  # these are of bits in any unit
     parts: list[RenderableType] = [_devices(found)]
     layers = sorted(found.by_layer.items(), key=lambda item: (-item[1]["expected_flips"], item[0]))
     shown = "by layer of the read" + (f" (top {top} of {len(layers)})" if len(layers) > top else "")
@@ -168,19 +175,25 @@ def error_tables(found: RunErrors, top: int = 10) -> RenderableType:
         ("by phase of the read", "phase", found.by_phase),
         (shown, "layer", dict(layers[:top])),
     ):
-        parts.append(error_grid(f"Errors per {per} read, {title}", kind, rows))
+        parts.append(error_grid(f"Errors per {per} read, {title}", kind, rows, flips))
     parts += [_distances(found.distance_histogram), *([_wear(found)] if found.wear else [])]
     return Group(*parts, *(Text(f"Note: {note}") for note in found.notes))
 
 
-def error_grid(title: str, kind: str, rows: Mapping[str, Mapping[str, float]]) -> Group:
-    """Return a table of error probabilities by cause, a row for each entry of ``rows``."""
-    columns = (kind, *(c.replace("_", " ") for c in COLUMNS), "expected flips")
+def error_grid(title: str, kind: str, rows: Mapping[str, Mapping[str, float]], flips: str = "flips") -> Group:
+    """Return a table of error probabilities by cause, a row for each entry of ``rows``.
+
+    ``flips`` is what the last column, which counts them, calls them.
+    """
+    names = {c: c.replace("_", " ") for c in COLUMNS}
+    empty = [c for c in SPARE if not any(v[c] for v in rows.values())]
+    spare = [names[c] for c in (*empty, *(c for c in SPARE if c not in empty))]
+    columns = (kind, *names.values(), f"expected {flips}")
     cells = [
         (name or STEP, *(probability(v[c]) for c in COLUMNS), f"{v['expected_flips']:.4g}")
         for name, v in rows.items()
     ]
-    return grid(title, columns, cells)
+    return grid(title, columns, cells, spare=spare)
 
 
 def probability(p: float) -> str:

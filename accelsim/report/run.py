@@ -10,6 +10,7 @@ from rich.columns import Columns
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from accelsim.config.sources import unknown_sources
 from accelsim.report.errors import error_grid
 from accelsim.report.layers import LayerCost, step_costs, together
 from accelsim.report.layout import grid, paragraph
@@ -246,8 +247,11 @@ def footnotes(summary: Summary) -> list[RenderableType]:
     assumed = summary["assumed"]
     if assumed:
         parts.append(paragraph(f"{len(assumed)} assumed values", folded(assumed)))
-    if summary["sources"]:
-        parts.append(paragraph("Sources", ", ".join(summary["sources"])))
+    unknown = unknown_sources(summary["sources"])
+    if known := [source for source in summary["sources"] if source not in unknown]:
+        parts.append(paragraph("Sources", ", ".join(known)))
+    if unknown:
+        parts.append(paragraph("Sources not in docs/sources.md", ", ".join(unknown)))
     parts += [Text(f"Note: {note}") for note in summary["notes"]]
     return parts
 

@@ -27,6 +27,7 @@ from accelsim.errors import ConfigError, InputError
 from accelsim.resolve.bank_group import Device
 from accelsim.resolve.ledger import ASSUMED
 from accelsim.resolve.machine import Sourced
+from accelsim.trace import human
 
 MEAN: Final = "mean"
 _BER: Final = "ber:"
@@ -48,11 +49,6 @@ _KEYS: Final = {  # of a device's file, by argument of the laws
     "time_s": "read_time",
     "cv": "delta_cv",
 }
-_ONE_OF: Final[tuple[tuple[str, ...], ...]] = (
-    ("delta", "retention", "geometry"),
-    ("pulse", "target_wer"),
-    ("write_overdrive", "write_current"),
-)
 
 
 def load_device(name_or_path: str, temperature_k: float | None = None) -> Device:
@@ -77,7 +73,7 @@ def described_device(name_or_path: str, temperature_k: float | None) -> tuple[De
     """Return the device as ``load_device`` does, and the sources of its numbers by key of its file."""
     path = find("devices", name_or_path)
     spec, origins = load_spec(path, DeviceSpec, resolve_name=partial(find, "devices"))
-    faults = [f for keys in _ONE_OF for f in _one_of(spec, origins, keys)]
+    faults = [f for keys in DeviceSpec.ONE_OF for f in _one_of(spec, origins, keys)]
     faults += _law_faults(spec, origins) + _idle_faults(spec, origins)
     if faults:
         raise error(faults)
@@ -159,7 +155,7 @@ class _Resolver:
         self.origins = origins
         self.temperature_k = temperature_k
         self.driven = "write_overdrive" if spec.write_overdrive is not None else "write_current"
-        self.stable = next(key for key in _ONE_OF[0] if getattr(spec, key) is not None)
+        self.stable = next(key for key in DeviceSpec.ONE_OF[0] if getattr(spec, key) is not None)
 
     def device(self) -> Device:
         """Return the device.
@@ -172,9 +168,10 @@ class _Resolver:
             return self._device()
         except OutOfRange as exc:
             if exc.argument == "temperature_k":  # which the file does not give
-                what = str(exc).removeprefix("temperature_k ")
-                raise InputError(f"device {self.name}: a temperature of {what}") from None
-            raise self._fault(self._blamed(exc.argument), str(exc)) from None
+                raise InputError(f"device {self.name}: the temperature {exc.told}") from None
+            key = self._blamed(exc.argument)
+            own = key and exc.argument.startswith(key)  # it is the key's value that is told
+            raise self._fault(key, exc.told if own else str(exc)) from None
         except ConfigError:
             raise
         except InputError as exc:  # of laws that do not say which argument it is
@@ -206,6 +203,9 @@ class _Resolver:
             kelvin = spec.reference_temperature
             return replace(bare, delta=float(thermal_stability_from_geometry(*of, temperature_k=kelvin)))
         assert spec.retention is not None
+        if spec.retention <= spec.attempt_time:
+            what = f"expected more than attempt_time, {human.seconds(spec.attempt_time)}"
+            raise self._fault("retention", f"{what}, got {human.seconds(spec.retention)}")
         mean = float(thermal_stability(spec.retention, tau0_s=spec.attempt_time))
         if spec.retention_means == MEAN:
             return replace(bare, delta=mean)

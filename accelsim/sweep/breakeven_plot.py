@@ -9,19 +9,20 @@ from typing import Any
 
 import numpy as np
 
-from accelsim.sweep.breakeven import SPAN, Pair
+from accelsim.sweep.breakeven import AXES, SPAN, Pair
 from accelsim.sweep.plots import new_figure, save
 
 
 def breakeven_plot(pair: Pair, axes: Sequence[str], path: Path) -> None:
-    """Draw one panel per pair of axes, or a curve for one axis; a cross is where the runs are."""
+    """Draw one panel per pair of axes, or a curve for one axis; the plus is where the runs are."""
     pairs = list(combinations(axes, 2))
-    made, panels = new_figure(path, max(1, len(pairs)), 1, 4.6 * max(1, len(pairs)), 3.8)
+    made, panels = new_figure(path, max(1, len(pairs)), 1, 5.0 * max(1, len(pairs)), 3.8)
     if not pairs:
         _curve(panels[0][0], pair, axes[0])
     for ax, (x, y) in zip(panels[0], pairs, strict=False):
         _panel(ax, pair, x, y)
-    made.suptitle(f"energy of {pair.a.run} over {pair.b.run}; the line: equal", fontsize=9)
+    marks = "black line: equal; +: as it is" if pairs else "thin line: as it is"
+    made.suptitle(f"energy of {pair.a.run} over that of {pair.b.run}; {marks}", fontsize=9)
     save(made, path)
 
 
@@ -33,8 +34,9 @@ def _panel(ax: Any, pair: Pair, x: str, y: str) -> None:
     if logs.min() < 0 < logs.max():
         ax.contour(xs, ys, logs, levels=[0.0], colors="black")
     ax.plot([pair.now(x)], [pair.now(y)], "k+")
-    ax.set(xscale="log", yscale="log", xlabel=x, ylabel=y)
-    ax.figure.colorbar(shades, ax=ax, label="log2 of the ratio", format="%.2f")
+    ax.set(xscale="log", yscale="log", xlabel=AXES[x], ylabel=AXES[y])
+    label = f"energy of {pair.a.run} / {pair.b.run}"
+    ax.figure.colorbar(shades, ax=ax, label=label, format=lambda log, _: f"{2**log:.3f}")
 
 
 def _curve(ax: Any, pair: Pair, x: str) -> None:
@@ -43,5 +45,5 @@ def _curve(ax: Any, pair: Pair, x: str) -> None:
     for run, line in zip((pair.a, pair.b), zip(*energies, strict=True), strict=True):
         ax.plot(xs, [pj * 1e-12 for pj in line], label=run.run)
     ax.axvline(pair.now(x), color="black", lw=0.5)
-    ax.set(xscale="log", xlabel=x, ylabel="energy of a step, J")
+    ax.set(xscale="log", xlabel=AXES[x], ylabel="energy of a step, J")
     ax.legend(fontsize=7)

@@ -39,13 +39,13 @@ def machine_at(run: Run, kelvin: float | None) -> Machine:
     """
     base, settings = described(run)
     stored = run.manifest["machine"]
-    if json.loads(json.dumps(asdict(_measured(load_machine(base, settings), stored)))) != stored:
+    if json.loads(json.dumps(asdict(measured(load_machine(base, settings), stored)))) != stored:
         raise InputError(f"{run.path}: its machine {base} has changed since; run it again")
     more = [f"temperature={kelvin} K"] if kelvin is not None else []
-    return _measured(load_machine(base, [*settings, *more]), stored)
+    return measured(load_machine(base, [*settings, *more]), stored)
 
 
-def _measured(machine: Machine, stored: Mapping[str, Any]) -> Machine:
+def measured(machine: Machine, stored: Mapping[str, Any]) -> Machine:
     """Return the machine with the data of a run that took them as measured."""
     content = {key: Content(**shares) for key, shares in stored.get("content", {}).items()}
     if not any(" " in key for key in content):

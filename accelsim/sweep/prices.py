@@ -15,7 +15,7 @@ one with the most letters counts. A machine has the first of these tables.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import partial
 from glob import escape
@@ -28,8 +28,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from accelsim.config.document import load_spec
+from accelsim.config.faults import did_you_mean, listed
 from accelsim.config.locate import find
-from accelsim.config.origins import error
+from accelsim.config.origins import Fault, Origins, error
+from accelsim.config.positions import KeyPath
 from accelsim.config.ranges import RangeSpec, letters
 from accelsim.config.spec import CountOrZero, Spec, Text
 from accelsim.errors import InputError
@@ -104,6 +106,8 @@ class Ranges:
     patterns: tuple[tuple[str, Range], ...]
     seed: int = 0
     timings: tuple[tuple[str, str, str], ...] = ()  # key, low, high
+    sources: tuple[str, ...] = ()
+    origins: Origins = field(default_factory=lambda: Origins(""), compare=False)  # of a file's keys
 
     def of(self, name: str) -> Range:
         """Return the range of the price ``name``; one that is not named is exact."""
@@ -114,9 +118,27 @@ class Ranges:
         """Return whether a pattern fits ``name``."""
         return any(fnmatchcase(name, pattern) for pattern, _ in self.patterns)
 
-    def unused(self, names: Sequence[str]) -> list[str]:
-        """Return the patterns that fit none of ``names``."""
-        return [pattern for pattern, _ in self.patterns if not any(fnmatchcase(n, pattern) for n in names)]
+    def fault(self, keys: KeyPath, what: str) -> Fault:
+        """Return the fault ``what`` of a key of the file: at its value, or of a table at its key."""
+        return self.origins.fault(keys, what, at_key=len(keys) < 3)
+
+    def check(self, names: Sequence[str]) -> None:
+        """Refuse patterns that fit none of ``names``.
+
+        Raises:
+            ConfigError: A line for each, where it stands.
+        """
+        faults = [
+            self.fault(
+                ("prices", pattern),
+                f'no run has a price "{pattern}"'
+                + (did_you_mean(pattern, names) or f"; there are {listed(names, most=40)}"),
+            )
+            for pattern, _ in self.patterns
+            if not any(fnmatchcase(name, pattern) for name in names)
+        ]
+        if faults:
+            raise error(faults)
 
 
 def assumed_ranges() -> Ranges:
@@ -133,15 +155,15 @@ def machine_ranges(runs: Sequence[Run], ledgers: Sequence[Ledger]) -> tuple[Rang
     Raises:
         InputError: Two machines give a price that both have different ranges.
     """
-    own = [(run, led.energy_pj, _of(run)) for run, led in zip(runs, ledgers, strict=True)]
+    own = [(led.run, led.energy_pj, _of(run)) for run, led in zip(runs, ledgers, strict=True)]
     other, given, found = assumed_ranges(), 0, []
     for name in sorted({name for led in ledgers for name in led.energy_pj}):
         told = [(run, r.of(name)) for run, energy, r in own if name in energy and r.names(name)]
         for run, one in told[1:]:
             if one != told[0][1]:
                 raise InputError(
-                    f'the price "{name}" is one for all runs, but the machine of {told[0][0].name} says '
-                    f"{told[0][1]} and that of {run.name} {one}; say what holds with --prices FILE"
+                    f'the price "{name}" is one for all runs, but the machine of {told[0][0]} says '
+                    f"{told[0][1]} and that of {run} {one}; say what holds with --prices FILE"
                 )
         given += bool(told)
         found.append((escape(name), told[0][1] if told else other.of(name)))
@@ -165,7 +187,9 @@ def load_ranges(path: Path) -> Ranges:
     if not spec.prices and not spec.timings:
         raise error([origins.fault(("prices",), "no prices, and no timings")])
     prices = tuple((name, _range(given)) for name, given in spec.prices.items())
-    return Ranges(prices, spec.seed, tuple((name, t.low, t.high) for name, t in spec.timings.items()))
+    timings = tuple((name, t.low, t.high) for name, t in spec.timings.items())
+    sources = tuple(dict.fromkeys(given.source for given in spec.prices.values()))
+    return Ranges(prices, spec.seed, timings, sources, origins)
 
 
 def _range(given: RangeSpec) -> Range:

@@ -43,6 +43,15 @@ def time(ps: float) -> str:
     return _scaled(ps, _TIME)
 
 
+def seconds(value: float) -> str:
+    """Return seconds as text.
+
+    >>> seconds(1e-9), seconds(3e-3)
+    ('1 ns', '3 ms')
+    """
+    return time(float(f"{value * 1e12:.4g}"))  # without the noise of the conversion
+
+
 def energy(pj: float) -> str:
     """Return picojoules as text.
 

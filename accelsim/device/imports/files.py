@@ -70,7 +70,9 @@ def kind_of(text: str, label: str) -> str:
 def comments(name: str, files: Sequence[Imported], given: Given) -> list[str]:
     """Return the lines that say where a table comes from."""
     lines = [f"Array table {name}, made by accelsim macros import: outputs of the models below, not silicon."]
-    lines += [f"from {f.path.name} ({f.kind}, {len(f.rows)} macros, sha256 {f.sha256})" for f in files]
+    for f in files:
+        number = f"{len(f.rows)} macro{'s' * (len(f.rows) > 1)}"
+        lines.append(f"from {f.path.name} ({f.kind}, {number}, sha256 {f.sha256})")
     if given.options:
         told = ", ".join(f"{column} = {text}" for column, text in sorted(given.options.items()))
         lines.append(f"as the user said: {told}")

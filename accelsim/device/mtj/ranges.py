@@ -8,38 +8,46 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from accelsim.errors import InputError
+from accelsim.trace import human
 
 Array = NDArray[np.float64]
 
 MAX_DELTA: Final = 700.0  # exp of more is no float
+_UNITS: Final = {"_s": " s", "_k": " K", "_t": " T", "_per_m": " A/m", "_m3": " m3"}
 MAX_TEMPERATURE_K: Final = 1000.0  # about the Curie temperature of CoFeB films
 
 
 class OutOfRange(InputError):
-    """A device law does not hold for a value. ``argument`` names the argument at fault."""
+    """A device law does not hold for a value.
 
-    def __init__(self, argument: str, message: str) -> None:
+    Attributes:
+        argument: The argument at fault.
+        told: What is wrong in words for who did not give it by that name, with units.
+    """
+
+    def __init__(self, argument: str, message: str, told: str = "") -> None:
         super().__init__(message)
         self.argument = argument
+        self.told = told or message
 
 
 def at_least(argument: str, value: ArrayLike, low: float) -> Array:
     """Return ``value`` as an array of finite numbers from ``low``."""
     given = _numbers(argument, value)
-    return _checked(argument, given, given >= low, f"must be {low:g} or more")
+    return _checked(argument, given, given >= low, "must be {} or more", low)
 
 
 def above(argument: str, value: ArrayLike, low: float) -> Array:
     """Return ``value`` as an array of finite numbers over ``low``."""
     given = _numbers(argument, value)
-    return _checked(argument, given, given > low, f"must be over {low:g}")
+    return _checked(argument, given, given > low, "must be over {}", low)
 
 
 def within(argument: str, value: ArrayLike, low: float, high: float, law: str) -> Array:
     """Return ``value`` as an array of numbers from ``low`` to ``high``, the range of ``law``."""
     given = _numbers(argument, value)
     good = (given >= low) & (given <= high)
-    return _checked(argument, given, good, f"is outside the range of {law}, {low:g} to {high:g}")
+    return _checked(argument, given, good, f"is outside the range of {law}, {{}} to {{}}", low, high)
 
 
 def stability(delta: ArrayLike) -> Array:
@@ -60,7 +68,7 @@ def spread(cv: float) -> float:
 
 
 def _open(argument: str, given: Array, high: float) -> Array:
-    return _checked(argument, given, given <= high, f"must be {high:g} or less")
+    return _checked(argument, given, given <= high, "must be {} or less", high)
 
 
 def _numbers(argument: str, value: ArrayLike) -> Array:
@@ -68,8 +76,20 @@ def _numbers(argument: str, value: ArrayLike) -> Array:
     return _checked(argument, given, np.isfinite(given), "is not a finite number")
 
 
-def _checked(argument: str, given: Array, good: NDArray[np.bool_], fault: str) -> Array:
+def _checked(
+    argument: str, given: Array, good: NDArray[np.bool_], fault: str, *bounds: float | np.float64
+) -> Array:
+    """Return ``given`` if it is ``good``; ``fault`` has a place for each of the ``bounds``."""
     if not np.all(good):
         first = given[~np.asarray(good)].flat[0]
-        raise OutOfRange(argument, f"{argument} {first:g} {fault}")
+        message = f"{argument} {first:g} {fault.format(*(f'{bound:g}' for bound in bounds))}"
+        texts = [_text(argument, float(value)) for value in (first, *bounds)]
+        raise OutOfRange(argument, message, f"{texts[0]} {fault.format(*texts[1:])}")
     return given
+
+
+def _text(argument: str, value: float) -> str:
+    """Return a value with the unit that its argument's name ends in."""
+    if argument.endswith("_s") and value and np.isfinite(value):
+        return human.seconds(value)
+    return f"{value:g}{next((unit for end, unit in _UNITS.items() if argument.endswith(end)), '')}"
