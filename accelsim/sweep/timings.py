@@ -134,8 +134,9 @@ class _Key:
         try:
             load_machine(self.base, self._set(end))
         except ConfigError as exc:
-            option = f"--set {'.'.join(_keys(self.key)) or self.key.strip()}: "  # which nobody typed
-            return [fault.removeprefix(option) for fault in exc.faults]
+            key, text = ".".join(_keys(self.key)) or self.key.strip(), self._set(end)[-1]
+            options = f"--set {key}: ", f"--set {text}: "  # which nobody typed
+            return [fault.removeprefix(options[0]).removeprefix(options[1]) for fault in exc.faults]
         except InputError as exc:
             return [str(exc)]
         return []
