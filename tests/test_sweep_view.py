@@ -152,12 +152,17 @@ def test_points_are_sorted_chosen_and_counted(study: View) -> None:
 
 
 @pytest.mark.usefixtures("study")
-def test_a_table_fits_the_screen_without_its_last_parameters() -> None:
-    """They are told."""
+def test_a_table_fits_the_screen_without_its_last_parameters(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are told. A file gets them all, however wide."""
     done = CliRunner().invoke(app, ["sweep", "show", "tiny"], env={"COLUMNS": "50"})
+    monkeypatch.setattr("accelsim.cli.console.PIPE_WIDTH", 50)
+    monkeypatch.delenv("COLUMNS", raising=False)
+    piped = CliRunner().invoke(app, ["sweep", "show", "tiny"])
 
     assert max(map(len, done.output.splitlines())) <= 50
     assert "A wider screen has more columns: clock" in done.output
+    assert "wider" not in piped.output
+    assert piped.output.splitlines()[2].split()[-1] == "clock"
 
 
 def test_a_key_may_be_named_by_its_end(study: View) -> None:

@@ -19,13 +19,19 @@ def results(tables: bool = True) -> Console:
     class Uncropped(Console):
         """Rather a line too long than a number or a unit cut off."""
 
+        piped = False
+
         def print(self, *objects: Any, **how: Any) -> None:
             super().print(*objects, **{"crop": False, **how})
 
-    kind = Uncropped if tables else Console
+    class Piped(Uncropped):
+        """A file has room for columns that a screen has not."""
+
+        piped = True
+
     if not sys.stdout.isatty() and "COLUMNS" not in os.environ:
-        return kind(width=PIPE_WIDTH, highlight=False, soft_wrap=False)
-    return kind(highlight=False, soft_wrap=False)
+        return (Piped if tables else Console)(width=PIPE_WIDTH, highlight=False, soft_wrap=False)
+    return (Uncropped if tables else Console)(highlight=False, soft_wrap=False)
 
 
 def has_color(console: Console) -> bool:

@@ -101,7 +101,7 @@ def _table(title: str, found: View, entries: Sequence[Entry], extra: Sequence[st
     ]
     parameters = [short(name) for name in found.varied]
     spare = [*parameters[:0:-1], *names[:0:-1]]
-    return grid(title, ["point", *names, *parameters], rows, spare=spare)
+    return grid(title, ["point", *names, *parameters], rows, spare=spare, whole_in_files=True)
 
 
 def short(name: str) -> str:

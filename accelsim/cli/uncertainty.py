@@ -263,4 +263,4 @@ def _surface(found: Surface) -> Group:
     rows = [(f"{found.ys[i]:.3g}", *(f"{found.ratio[i, j]:.3f}" for j in columns)) for i in lines]
     title = f"Energy of {found.pair.a.run} over {found.pair.b.run}; rows {y}, columns {x}"
     heads = [f"{found.xs[j]:.3g}" for j in columns]
-    return grid(title, (y, *heads), rows, spare=[*heads[1::2], *heads[-1:0:-2]])
+    return grid(title, (y, *heads), rows, spare=[*heads[1::2], *heads[-1:0:-2]], whole_in_files=True)

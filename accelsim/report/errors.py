@@ -193,7 +193,7 @@ def error_grid(title: str, kind: str, rows: Mapping[str, Mapping[str, float]], f
         (name or STEP, *(probability(v[c]) for c in COLUMNS), f"{v['expected_flips']:.4g}")
         for name, v in rows.items()
     ]
-    return grid(title, columns, cells, spare=spare)
+    return grid(title, columns, cells, spare=spare, whole_in_files=True)
 
 
 def probability(p: float) -> str:

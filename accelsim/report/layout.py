@@ -24,15 +24,17 @@ def grid(
     rows: Iterable[Sequence[str]],
     text_columns: int = 1,
     spare: Sequence[str] = (),
+    *,
+    whole_in_files: bool = False,
 ) -> Group:
     """Return a titled table; the first ``text_columns`` are flush left, the numbers after them flush right.
 
     Cells are plain text, never markup: layers are called ``blocks[0]``. Without column names: no header.
     Where the screen is too narrow text is wrapped between words, then the names of number columns, then
     values inside words; then the ``spare`` columns are left out, in their order, which is told; what still
-    does not fit is wider than the screen, as no number is cut.
+    does not fit is wider than the screen, as no number is cut. ``whole_in_files``: a file or a pipe gets all.
     """
-    table = _Fitting(columns, [tuple(row) for row in rows], text_columns, spare)
+    table = _Fitting(columns, [tuple(row) for row in rows], text_columns, spare, whole_in_files)
     return Group(Text(title, style="bold"), table)  # a table's own title would wrap at the table's width
 
 
@@ -45,8 +47,10 @@ class _Fitting:
         rows: Sequence[Sequence[str]],
         text_columns: int,
         spare: Sequence[str] = (),
+        whole_in_files: bool = False,
     ) -> None:
-        self.columns, self.rows, self.text_columns, self.spare = columns, rows, text_columns, spare
+        self.columns, self.rows, self.text_columns = columns, rows, text_columns
+        self.spare, self.whole_in_files = spare, whole_in_files
         cells = [[row[i] for row in rows] for i in range(len(columns))]
         lines = [_longest(line for cell in of for line in cell.splitlines()) for of in cells]
         words = [_longest(word for cell in of for word in cell.split()) for of in cells]
@@ -60,8 +64,10 @@ class _Fitting:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         wide, table, left_out = options.update(max_width=UNBOUNDED), self, list[str]()
         widths, width = table._fitted(console, options)
-        while width > options.max_width and len(left_out) < len(self.spare):
-            left_out.append(self.spare[len(left_out)])
+        whole = self.whole_in_files and getattr(console, "piped", False)
+        spare = () if whole else self.spare
+        while width > options.max_width and len(left_out) < len(spare):
+            left_out.append(spare[len(left_out)])
             table = table._without(left_out[-1])
             widths, width = table._fitted(console, options)
         yield from console.render(table._table(widths), wide)

@@ -80,7 +80,7 @@ def macro_rows(name: str, rows: Sequence[Row]) -> RenderableType:
     ]
     title = f"{name}: {len(lines)} macro{'s' * (len(lines) > 1)}; times in ns, energies of a word in pJ"
     columns = ("macro", "bits", "capacity", "K", "read", "cycle", "write", "read", "write", "leak mW", "mm2")
-    return grid(title, columns, lines, 0, spare=("cycle", "K", "bits"))
+    return grid(title, columns, lines, 0, spare=("cycle", "K", "bits"), whole_in_files=True)
 
 
 def macro_series(table: MacroTable) -> RenderableType:
