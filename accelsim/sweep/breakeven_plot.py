@@ -21,8 +21,12 @@ def breakeven_plot(pair: Pair, axes: Sequence[str], path: Path) -> None:
         _curve(panels[0][0], pair, axes[0])
     for ax, (x, y) in zip(panels[0], pairs, strict=False):
         _panel(ax, pair, x, y)
-    marks = "black line: equal; +: as it is" if pairs else "thin line: as it is"
-    made.suptitle(f"energy of {pair.a.run} over that of {pair.b.run}; {marks}", fontsize=9)
+    one, other = pair.a.run, pair.b.run
+    if pairs:
+        title = f"energy of {one} over that of {other}; black line: equal; +: as it is"
+    else:
+        title = f"energy of {one} and of {other}; thin line: as it is"
+    made.suptitle(title, fontsize=9)
     save(made, path)
 
 
