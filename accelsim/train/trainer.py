@@ -270,9 +270,7 @@ class Trainer(Training):
                 self.model,
                 self.optimizer,
                 {},
-                clip_gradients=setup.options.get(
-                    "clip_gradients"
-                ),  # a part of the training, not of its errors
+                clip_gradients=setup.options.get("clip_gradients"),  # it belongs to training, not to errors
                 measure=setup.options.get("measure", 0),
                 measured_as=setup.options.get("measured_as") or setup.options.get("storage_format"),
             )
