@@ -45,6 +45,19 @@ def test_the_report_of_a_run(make_run: MakeRun, regen: bool) -> None:
     _same_as_golden("report.txt", _text(report(run.summary, run.manifest, run.table("ops"))), regen)
 
 
+def test_mean_power_says_over_what_it_is_taken(make_run: MakeRun) -> None:
+    """Of a step with a gap after it: energy through the time of both."""
+    run = open_run(make_run())
+    gap_ps = 3 * run.summary["time_ps"]
+    summary = {**run.summary, "host_gap_ps": gap_ps}
+
+    told = re.search(r"\(([\d.]+) W (on average.*)\)", _text(report(summary, run.manifest, run.table("ops"))))
+
+    assert told is not None
+    assert float(told[1]) == pytest.approx(summary["energy_pj"]["total"] / (gap_ps * 4 / 3), rel=0.01)
+    assert told[2] == f"on average over the step and the {human.time(gap_ps)} after it"
+
+
 def test_the_comparison_of_two_runs(make_run: MakeRun, regen: bool) -> None:
     """The whole text but the paths: inputs first, then totals, phases, components, layers."""
     a, b = open_run(make_run("a")), open_run(make_run("b", machine="m2", scale=2))

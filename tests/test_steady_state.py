@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from accelsim.config.locate import names
 from accelsim.graph.ir import Graph
-from accelsim.machine import run_program
+from accelsim.machine import run_program, steady
+from accelsim.machine.loops import MOST, States
 from accelsim.machine.run import Steal
 from accelsim.mapping import map_graph
 from accelsim.program.program import Program
@@ -234,3 +235,30 @@ def test_a_transformer_of_several_layers_agrees() -> None:
     on = load_machine("edge-sram", ())
     recorder = agree(on, map_graph(network("gpt2-small", 1, change)[1], on))
     assert recorder.kernels_skipped > 0
+
+
+def test_states_not_seen_for_longest_are_forgotten() -> None:
+    """What a kernel remembers has a bound, in what is queued; a state that comes again stays."""
+    states, large = States(), MOST // 4
+    first = states.of(("first",), large)
+    assert states.of(("second",), large) is not first
+    assert states.of(("third",), large) is not first
+    assert states.of(("first",), large) is first
+
+    states.of(("fourth",), large)
+
+    assert states.of(("first",), large) is first
+    assert len(states) == 3
+
+
+def test_long_queues_are_not_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Heads at which more results wait are passed over; what comes of it is the same."""
+    machine, graph = load_machine("tpu-like-hybrid"), shipped_graph("lenet5", 64)
+    program = map_graph(graph, machine)
+    usual = run_program(machine, program)
+    monkeypatch.setattr(steady, "LONGEST", 0)
+    fewer = run_program(machine, program)
+
+    assert usual.tiles_skipped + usual.folds_skipped > fewer.tiles_skipped + fewer.folds_skipped > 0
+    assert usual.counts == fewer.counts
+    assert usual.end_ps == fewer.end_ps

@@ -56,6 +56,9 @@ class States:
         self._seen: dict[Shot, Seen] = {}
         self._size = 0
 
+    def __len__(self) -> int:
+        return len(self._seen)
+
     def of(self, shot: Shot, queued: int) -> Seen:
         """Return the heads in a state, in which so many items are ``queued``: they are most of it."""
         seen = self._seen.pop(shot, None)

@@ -55,6 +55,8 @@ def overview(summary: Summary, skip: Summary) -> Group:
     what = f"{summary['workload']}, {batch}, phase {summary['phase']}, {step}"
     cycles = f"{summary['cycles']:,} cycles at {summary['clock_hz'] / 1e9:g} GHz"
     span_ps = time_ps + summary["host_gap_ps"]
+    gap = f" over the step and the {human.time(summary['host_gap_ps'])} after it"
+    mean = "on average" + (gap if summary["host_gap_ps"] else "")
     rows = [
         ("machine", summary["machine"]),
         ("workload", what),
@@ -63,7 +65,7 @@ def overview(summary: Summary, skip: Summary) -> Group:
             f"{human.time(time_ps)} ({cycles})",
         ),
         ("time estimated by the mapping", f"{human.time(estimate['time_ps'])}"),
-        ("energy", f"{human.energy(total_pj)} ({total_pj / span_ps if span_ps else 0:.3g} W on average)"),
+        ("energy", f"{human.energy(total_pj)} ({total_pj / span_ps if span_ps else 0:.3g} W {mean})"),
         ("MACs", f"{human.count(summary['macs'])} (PE utilization {100 * summary['pe_utilization']:.1f} %)"),
         ("parameters", human.count(summary["parameters"])),
         ("DRAM traffic", f"{human.traffic(dram['read'])} read, {human.traffic(dram['write'])} written"),

@@ -184,10 +184,7 @@ def simulate(
             summary = _write(folder, machine, captured.graph, program, recorder, told)
             skip = _skip(recorder)
             manifest = _manifest(machine, captured, graph_hash, skip, command, decides)
-            if prices := load_prices(arch, tuple(overrides)):
-                manifest["prices"] = prices  # no part of the id
-            if unused := load_unused(arch, tuple(overrides), measured=measured is not None):
-                manifest["unused_keys"] = unused  # likewise
+            manifest |= _beside_the_id(arch, overrides, measured is not None)
             if frozen is None:
                 manifest["program"] = key_of(graph_hash, machine, cold, given.get("sha256", ""))
                 manifest["bank_order"] = list(machine.banks)
@@ -272,6 +269,15 @@ def _manifest(
         "command": list(command),
         "skip": skip,
     }
+
+
+def _beside_the_id(arch: str, overrides: Sequence[str], measured: bool) -> dict[str, Any]:
+    """Return what the machine's files say beside what decides: prices with bounds, keys without effect."""
+    found = {
+        "prices": load_prices(arch, tuple(overrides)),
+        "unused_keys": load_unused(arch, tuple(overrides), measured=measured),
+    }
+    return {key: value for key, value in found.items() if value}
 
 
 def _skip(recorder: Recorder) -> dict[str, Any]:
