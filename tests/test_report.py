@@ -149,6 +149,25 @@ def test_names_stay_whole_and_tables_within_the_screen(width: int) -> None:
     assert max(map(len, text.splitlines())) <= 75
 
 
+def test_a_table_that_is_too_wide_goes_on_below_with_the_same_keys() -> None:
+    """Whole where there is room; else in parts, each with its keys, without rows that say nothing."""
+    names = ("case", "one and two", "three and four", "note")
+    table = grid("T", names, [("a", "1" * 12, "2" * 12, "x"), ("b", "3" * 12, "4" * 12, "")], keys=1)
+    assert [line.split() for line in _text(table, 60).splitlines()][4:] == [
+        ["a", "1" * 12, "2" * 12, "x"],
+        ["b", "3" * 12, "4" * 12],
+        [],
+    ]
+    lines = [line.split() for line in _text(table, 30).splitlines()]
+    assert max(map(len, _text(table, 30).splitlines())) <= 30
+    assert [line for line in lines if line[:1] in (["a"], ["b"])] == [
+        ["a", "1" * 12],
+        ["b", "3" * 12],
+        ["a", "2" * 12, "x"],
+        ["b", "4" * 12],
+    ]
+
+
 def test_what_the_command_line_prints_is_as_wide_as_the_terminal(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -92,8 +92,9 @@ def test_an_interrupted_search_goes_on_as_if_nothing_had_been(
         (("--high", "0.7"), "--high: expected a bit error probability from 0 to 0.5, got 0.7"),
         (("--resolution", "1"), "--resolution 1: expected a factor of at least 1.1"),
         (("--tolerance", "2"), "--tolerance 2: expected a loss of accuracy from 0 to 1"),
-        (("--nonfinite", "clip"), 'unknown policy for non-finite values "clip"'),
-        (("--protect", "exponnent"), "exponnent"),
+        (("--nonfinite", "clip"), '--nonfinite: expected "raw", "zero" or "clamp", got "clip"'),
+        (("--protect", "exponnent"), '--protect: unknown bit field "exponnent", did you mean exponent?'),
+        (("--storage-format", "fp64"), '--storage-format: expected "fp32", "bf16", "fp16" or "int8"'),
         (("--batch", "2000"), "--batch 2000: digits has 1437 training samples"),
     ],
 )

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
+from rich.console import Console
 
 from accelsim.cli.app import main
+from accelsim.cli.training import tables
 from accelsim.trace.tables import read_table
 from accelsim.train import experiment
+from accelsim.train.plot import drawn
 from tests.train_models import write_tiny
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -120,12 +126,92 @@ def test_the_profile_of_a_run_trains(folder: Path) -> None:
     assert flips["weight"]["retention"] > 0
 
 
+def test_gradients_are_clipped_without_errors_too(folder: Path) -> None:
+    """Else a difference would be the clip's; with so small a norm neither learns, and both say so.
+
+    The outcome fits a terminal of 80 columns, and names the step of a divergence.
+    """
+    wish = experiment.Wish(
+        arch="edge-hybrid",
+        workload=str(folder / "tiny.toml"),
+        epochs=1,
+        seeds=2,
+        rates=(1e-5,),
+        options={"protect": ("sign", "exponent"), "clip_gradients": 1e-6},
+    )
+    summary = json.loads((experiment.train(wish, folder / "out") / "training.json").read_text())
+    for case in ("none", "1e-05"):
+        assert summary["cases_by_name"][case].endswith("gradients clipped to a norm of 1e-06")
+        assert summary["cases"][case]["accuracy_best"] < 0.3  # one epoch without a clip: over 0.8
+
+    summary["cases"]["none"]["diverged_steps"]["1"] = 1234
+    for width, heads in ((80, 2), (110, 1)):
+        printed = _shown(summary, width)
+        assert max(map(len, printed)) <= width
+        assert sum("  difference" in line or "diverged, 95 %" in line for line in printed) == heads
+        assert any(line.split()[-3:] == ["-", "step", "1,234"] for line in printed)
+
+
+def _shown(summary: dict[str, Any], width: int) -> list[str]:
+    console = Console(width=width, file=io.StringIO(), highlight=False)
+    console.print(tables(summary), crop=False)
+    return console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+
+
+def test_the_plot_is_in_per_cent_and_says_what_its_lines_are() -> None:
+    """Marks of energy stand apart, whatever its size; seeds and divergences are in the legend, if any."""
+    rows = [
+        {"case": "none", "seed": seed, "epoch": n, "accuracy": n / 3, "energy_pj": n * 37e6}
+        | {"diverged_step": 5 if seed and n == 3 else None}
+        for seed in (0, 1)
+        for n in (1, 2, 3)
+    ]
+    for shown, extra in ((rows, ["seed 0", "other seeds", "diverged"]), (rows[:3], [])):
+        figure = drawn(shown, "t")
+        figure.draw_without_rendering()
+        epoch, energy = figure.axes
+        assert epoch.get_ylabel() == "test accuracy [%]"
+        assert list(epoch.lines[0].get_ydata()) == pytest.approx([100 / 3, 200 / 3, 100])
+        assert [text.get_text() for text in epoch.get_legend().get_texts()] == ["none", *extra]
+        low, high = energy.get_xlim()
+        marks = [tick.label1 for tick in energy.xaxis.get_major_ticks() if low <= tick.get_loc() <= high]
+        assert {mark.get_text().split()[-1] for mark in marks} == {"µJ"}
+        edges = [(box.x0, box.x1) for box in (mark.get_window_extent() for mark in marks)]
+        assert all(b[0] - a[1] > 10 for a, b in pairwise(edges))
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (("tiny.toml",), "edge-hybrid: no bank group of this machine names a device"),
         (("tiny.toml", "--errors", "wieght=1e-5"), 'unknown role "wieght", did you mean weight?'),
-        (("tiny.toml", "--rates", "1e-5", "--layers", "5"), 'no layer fits "5"'),
+        (("tiny.toml", "--errors", "foo=1e-5"), '--errors: unknown role "foo"; there are input, weight'),
+        (("tiny.toml", "--errors", "weight=1e-5,weight=1e-4"), "--errors: weight has two rates"),
+        (("tiny.toml", "--errors", "none", "--rates", "1e-3"), "--errors none: contradicts --rates"),
+        (("tiny.toml", "--errors", "none", "--ecc", "secded"), "--ecc: has no effect with --errors none"),
+        (
+            ("tiny.toml", "--errors", "none", "--nonfinite", "zero"),
+            "--nonfinite: has no effect with --errors none",
+        ),
+        (("tiny.toml", "--layers", "1"), "--layers: has no effect without --rates or --errors role=rate"),
+        (("tiny.toml", "--rates", "1e-5,1e-4,1e-5"), "--rates: 1e-05 is given twice"),
+        (
+            ("tiny.toml", "--rates", "1e-5", "--layers", "55"),
+            '--layers: activation: no layer fits "55"; there are 0, 1, 2, 3, loss',
+        ),
+        (("tiny.toml", "--rates", "1e-5", "--protect", "foo"), '--protect: unknown bit field "foo"; there'),
+        (("tiny.toml", "--rates", "1e-5", "--ecc", "foo"), '--ecc: expected "secded", got "foo"'),
+        (
+            ("tiny.toml", "--rates", "1e-5", "--storage-format", "fp64"),
+            '--storage-format: expected "fp32", "bf16", "fp16" or "int8", got "fp64"',
+        ),
+        *(
+            (
+                ("tiny.toml", "--rates", "1e-5", "--clip-gradients", norm),
+                f"--clip-gradients: expected a finite number above 0, got {norm}",
+            )
+            for norm in ("0", "-1", "nan", "inf")
+        ),
         (("tiny.toml", "--rates", "0.9"), "--rates: expected a bit error probability from 0 to 0.5, got 0.9"),
         (("tiny.toml", "--errors", "none", "--data", "mnist:nowhere"), "no such folder nowhere"),
         (
@@ -134,7 +220,7 @@ def test_the_profile_of_a_run_trains(folder: Path) -> None:
         ),
         (
             ("tiny.toml", "--errors", "none", "--nonfinite", "clip"),
-            'unknown policy for non-finite values "clip"',
+            '--nonfinite: expected "raw", "zero" or "clamp", got "clip"',
         ),
     ],
 )

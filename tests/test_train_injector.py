@@ -466,6 +466,7 @@ def test_measuring_knows_zeros_ones_and_toggles() -> None:
         ({"storage_format": {"wieght": "bf16"}}, 'unknown role "wieght", did you mean weight?'),
         ({"protect": "signs"}, 'unknown bit field "signs", did you mean sign?'),
         ({"ecc": "hamming"}, "ecc: expected one of None, 'secded', got 'hamming'"),
+        ({"clip_gradients": math.nan}, "clip_gradients: expected a finite number above 0, got nan"),
         ({"weak_cells": 2.0}, "weak_cells: expected a bit error probability"),
     ],
 )

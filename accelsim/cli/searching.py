@@ -108,7 +108,7 @@ def tables(summary: Mapping[str, Any]) -> RenderableType:
     few = ", ".join(filter(None, map(_hardly_any, found)))
     reach = "; the interval of the accuracy there reaches beyond what may be lost"
     return Group(
-        grid(title, names, [_row(each) for each in found], 2),
+        grid(title, names, [_row(each) for each in found], 2, keys=2),
         *([paragraph("not established", doubtful + reach)] if doubtful else []),
         *([paragraph("few flips", few + "; the rate rests on hardly any error")] if few else []),
         paragraph("stored", stored),

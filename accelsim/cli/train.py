@@ -57,7 +57,7 @@ Stored = Annotated[
     ),
 ]
 Ecc = Annotated[str | None, typer.Option(metavar="secded", help="Decode words of 64 bits as they are read.")]
-Clip = Annotated[float | None, typer.Option(help="Largest norm of all gradients together.")]
+Clip = Annotated[float | None, typer.Option(help="Largest norm of all gradients, without errors too.")]
 Measure = Annotated[
     int, typer.Option(min=0, help="Look at what is stored in every N-th step: activity.parquet. 0: never.")
 ]

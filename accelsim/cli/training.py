@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from accelsim.train.experiment import Watcher
 
 EPOCHS_SHOWN: Final = 12
+SEEDS_IN_LINE: Final = 10
 
 
 @contextmanager
@@ -140,13 +141,16 @@ def tables(summary: Mapping[str, Any]) -> RenderableType:
         "diverged, 95 %",
         "non-finite",
     )
-    head = grid(_title(summary), names, [_row(name, case) for name, case in cases.items()], 1)
+    head = grid(_title(summary), names, [_row(name, case) for name, case in cases.items()], keys=1)
     costs = grid(
-        f"to an accuracy of {human.share(summary['target_accuracy'])}, and the flips of all seeds",
-        ("errors", "seed", "epoch", "time", "energy", "first non-finite", "flips by role and cause"),
+        f"to an accuracy of {human.share(summary['target_accuracy'])}",
+        ("errors", "seed", "epoch", "time", "energy", "first non-finite", "diverged at"),
         [row for name, case in cases.items() for row in _costs(name, case)],
         7,
+        keys=2,
     )
+    flips = [(name, _flips(case["flips"])) for name, case in cases.items()]
+    costs = Group(costs, grid("flips of all seeds", ("errors", "by role and cause"), flips, 2))
     policy = "; ".join(f"{name}: {summary['cases_by_name'][name]}" for name in cases)
     if summary.get("closed_loop"):
         costs = Group(costs, _settled(summary["closed_loop"]))
@@ -170,7 +174,7 @@ def _epochs(summary: Mapping[str, Any], cases: list[str]) -> RenderableType:
         for number, row in enumerate(table, 1)
         if number % every == 0 or number == len(table)
     ]
-    return grid("accuracy, mean over seeds", ("epoch", "time", "energy", *cases), rows)
+    return grid("accuracy, mean over seeds", ("epoch", "time", "energy", *cases), rows, keys=1)
 
 
 def _settled(loop: Mapping[str, Any]) -> RenderableType:
@@ -190,7 +194,7 @@ def _settled(loop: Mapping[str, Any]) -> RenderableType:
             paragraph(f"settled on, seed {seed}", (settled or "the base machine") + _end(found, loop))
         )
     names = ("seed", "changes", "steps lost", "time", "energy", "a step at last", "", "machine")
-    return Group(grid(f"closed loop, tolerance {loop['tolerance']:g}", names, rows), *levels)
+    return Group(grid(f"closed loop, tolerance {loop['tolerance']:g}", names, rows, keys=1), *levels)
 
 
 def _title(summary: Mapping[str, Any]) -> str:
@@ -205,13 +209,19 @@ def _row(name: str, case: Mapping[str, Any]) -> tuple[str, ...]:
     return (
         name,
         human.share(case["accuracy_mean"]),
-        " ".join(f"{100 * a:.1f}" for a in case["accuracy"].values()),
+        _by_seed(case["accuracy"].values()),
         human.share(case["accuracy_best"]),
         f"{100 * case['difference']:+.2f}{spread}",
         f"{case['diverged']} of {case['trainings']}",
         f"{case['diverged_low']:.2f} to {case['diverged_high']:.2f}",
         f"{case['non_finite']:,}",
     )
+
+
+def _by_seed(accuracies: Iterable[float]) -> str:
+    """Return accuracies in per cent, in lines of a number that fits a terminal."""
+    told = [f"{100 * accuracy:.1f}" for accuracy in accuracies]
+    return "\n".join(" ".join(told[i : i + SEEDS_IN_LINE]) for i in range(0, len(told), SEEDS_IN_LINE))
 
 
 def _costs(name: str, case: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
@@ -223,9 +233,12 @@ def _costs(name: str, case: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
                 human.time(reached["time_ps"]),
                 human.energy(reached["energy_pj"]),
             )
-        first = case["first_non_finite_steps"][seed]
-        flips = _flips(case["flips"]) if number == 0 else ""
-        yield (name if number == 0 else "", seed, *found, "-" if first is None else f"step {first:,}", flips)
+        steps = (_at(case["first_non_finite_steps"][seed]), _at(case["diverged_steps"][seed]))
+        yield (name if number == 0 else "", seed, *found, *steps)
+
+
+def _at(step: int | None) -> str:
+    return "-" if step is None else f"step {step:,}"
 
 
 def _flips(flips: Mapping[str, Mapping[str, int]]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -122,7 +122,7 @@ def what_is_wrong(err: ErrorDetails) -> str:
         if not names:  # of numbers, which stand without quotes
             return f"expected {err['ctx']['expected']}, got {toml_text(got)}"
         hint = did_you_mean(got, names) if isinstance(got, str) else ""
-        return f"expected {_either(names)}, got {toml_text(got)}{hint}"
+        return f"expected {either(names)}, got {toml_text(got)}{hint}"
     if kind in ("list_type", "tuple_type") and isinstance(got, str):
         return f"expected a list such as [{toml_text(got)}], got {toml_text(got)}"
     if kind in _EXPECTED:
@@ -139,7 +139,12 @@ def _choices(err: ErrorDetails) -> list[str]:
     return re.findall(r"'([^']*)'", str(err.get("ctx", {}).get("expected", "")))
 
 
-def _either(names: list[str]) -> str:
+def either(names: Sequence[str]) -> str:
+    """Return names for a message, of which one is expected.
+
+    >>> either(["a", "b", "c"])
+    '"a", "b" or "c"'
+    """
     quoted = [f'"{name}"' for name in names]
     return quoted[0] if len(quoted) == 1 else ", ".join(quoted[:-1]) + f" or {quoted[-1]}"
 

@@ -24,6 +24,7 @@ def grid(
     rows: Iterable[Sequence[str]],
     text_columns: int = 1,
     spare: Sequence[str] = (),
+    keys: int = 0,
     *,
     whole_in_files: bool = False,
 ) -> Group:
@@ -31,10 +32,12 @@ def grid(
 
     Cells are plain text, never markup: layers are called ``blocks[0]``. Without column names: no header.
     Where the screen is too narrow text is wrapped between words, then the names of number columns, then
-    values inside words; then the ``spare`` columns are left out, in their order, which is told; what still
-    does not fit is wider than the screen, as no number is cut. ``whole_in_files``: a file or a pipe gets all.
+    values inside words; then the ``spare`` columns are left out, in their order, which is told
+    (``whole_in_files``: a file or a pipe gets all); then, where ``keys`` first columns name a row, the columns
+    after them go into several tables, which all have the keys; what still does not fit is wider than the
+    screen, as no number is cut.
     """
-    table = _Fitting(columns, [tuple(row) for row in rows], text_columns, spare, whole_in_files)
+    table = _Fitting(columns, [tuple(row) for row in rows], text_columns, spare, keys, whole_in_files)
     return Group(Text(title, style="bold"), table)  # a table's own title would wrap at the table's width
 
 
@@ -47,10 +50,11 @@ class _Fitting:
         rows: Sequence[Sequence[str]],
         text_columns: int,
         spare: Sequence[str] = (),
+        keys: int = 0,
         whole_in_files: bool = False,
     ) -> None:
         self.columns, self.rows, self.text_columns = columns, rows, text_columns
-        self.spare, self.whole_in_files = spare, whole_in_files
+        self.spare, self.keys, self.whole_in_files = spare, keys, whole_in_files
         cells = [[row[i] for row in rows] for i in range(len(columns))]
         lines = [_longest(line for cell in of for line in cell.splitlines()) for of in cells]
         words = [_longest(word for cell in of for word in cell.split()) for of in cells]
@@ -63,14 +67,13 @@ class _Fitting:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         wide, table, left_out = options.update(max_width=UNBOUNDED), self, list[str]()
-        widths, width = table._fitted(console, options)
         whole = self.whole_in_files and getattr(console, "piped", False)
         spare = () if whole else self.spare
-        while width > options.max_width and len(left_out) < len(spare):
+        while not table._fits(console, options) and len(left_out) < len(spare):
             left_out.append(spare[len(left_out)])
-            table = table._without(left_out[-1])
-            widths, width = table._fitted(console, options)
-        yield from console.render(table._table(widths), wide)
+            table = table._of([i for i, name in enumerate(table.columns) if name != left_out[-1]])
+        for part in table._parts(console, options):
+            yield from console.render(part._table(part._fitted(console, options)[0]), wide)
         if left_out:
             yield Text(f"A wider screen has more columns: {', '.join(left_out)}\n")
 
@@ -81,11 +84,34 @@ class _Fitting:
         widths = self._widths(options.max_width - frame)
         return widths, sum(widths) + frame
 
-    def _without(self, column: str) -> _Fitting:
-        """Return the table without a column."""
-        kept = [i for i, name in enumerate(self.columns) if name != column]
+    def _fits(self, console: Console, options: ConsoleOptions, *, whole: bool = False) -> bool:
+        """Return whether the table has room; if ``whole``, without anything being wrapped."""
+        widths, width = self._fitted(console, options)
+        return width <= options.max_width and (not whole or widths == self.whole)
+
+    def _of(self, kept: Sequence[int]) -> _Fitting:
+        """Return the table of the columns ``kept``."""
         rows = [[row[i] for i in kept] for row in self.rows]
-        return _Fitting([self.columns[i] for i in kept], rows, self.text_columns)
+        texts = sum(i < self.text_columns for i in kept)
+        return _Fitting([self.columns[i] for i in kept], rows, texts, keys=self.keys)
+
+    def _parts(self, console: Console, options: ConsoleOptions) -> list[_Fitting]:
+        """Return tables that fit, each with the keys and as many of the columns after them as have room."""
+        if not self.keys or self._fits(console, options):
+            return [self]
+        parts: list[list[int]] = []
+        for column in range(self.keys, len(self.columns)):
+            longer = [*(parts[-1] if parts else range(self.keys)), column]
+            if parts and self._of(longer)._fits(console, options, whole=True):
+                parts[-1] = longer
+            else:
+                parts.append([*range(self.keys), column])
+        return [self._of(part)._told() for part in parts]
+
+    def _told(self) -> _Fitting:
+        """Return the table without the rows of which nothing but the keys is left."""
+        rows = [row for row in self.rows if any(row[self.keys :])]
+        return _Fitting(self.columns, rows, self.text_columns, keys=self.keys)
 
     def _widths(self, room: int) -> list[int]:
         """Return the columns' widths: the widest is shortened, while it may be, until all is in ``room``."""

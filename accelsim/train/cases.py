@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from accelsim.config.faults import did_you_mean
 from accelsim.errors import InputError
 from accelsim.train.laws import Profile, checked_rate
+from accelsim.train.options import naming
 from accelsim.train.summary import CLEAN
 from accelsim.train.table import TableProfile
 from accelsim.train.trainer import Case
@@ -23,13 +25,25 @@ def table_of(text: str) -> dict[str, float]:
         if not equals:
             hint = did_you_mean(part, (PROFILE, CLEAN)) or ""
             raise InputError(f'--errors: expected "profile", "none" or role=rate,..., got "{part}"{hint}')
+        if role.strip() in table:
+            raise InputError(f"--errors: {role.strip()} has two rates; give it one, or compare with --rates")
         table[role.strip()] = _number(rate, f"--errors {role.strip()}")
     return table
 
 
 def rates_of(text: str) -> list[float]:
     """Return ``"1e-7,1e-6"`` as rates."""
-    return [checked_rate(_number(part, "--rates"), "--rates") for part in text.split(",")]
+    rates = [checked_rate(_number(part, "--rates"), "--rates") for part in text.split(",")]
+    names = [rate_name(rate) for rate in rates]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"--rates: {name} is given twice")
+    return rates
+
+
+def rate_name(rate: float) -> str:
+    """Return what the case of ``rate`` is called."""
+    return f"{rate:g}"
 
 
 def _number(text: str, what: str) -> float:
@@ -66,10 +80,34 @@ def cases_of(
     elif errors not in (None, CLEAN, PROFILE):
         table = table_of(str(errors))
         by_glob = {role: {layers: rate} for role, rate in table.items()} if layers else table
-        cases.append(Case(str(errors), TableProfile(by_glob)))
+        with naming("--errors"):
+            cases.append(Case(str(errors), TableProfile(by_glob)))
     for rate in rates:
-        cases.append(Case(f"{rate:g}", TableProfile(target_table(rate, target, layers))))
+        cases.append(Case(rate_name(rate), TableProfile(target_table(rate, target, layers))))
     return cases
+
+
+def check_wanted(
+    errors: str | None, rates: Sequence[float], layers: str | None, options: Mapping[str, Any]
+) -> None:
+    """Refuse options that contradict each other, or change nothing.
+
+    Args:
+        options: Arguments of ``ErrorInjector``.
+
+    Raises:
+        InputError: It names both.
+    """
+    if errors == CLEAN and rates:
+        raise InputError("--errors none: contradicts --rates; leave out one of them")
+    if layers is not None and not rates and errors in (None, CLEAN, PROFILE):
+        raise InputError("--layers: has no effect without --rates or --errors role=rate,...")
+    if errors == CLEAN:
+        idle = {key: options.get(key) for key in ("protect", "ecc", "storage_format")}
+        idle["nonfinite"] = options.get("nonfinite", "raw") != "raw"
+        idle["storage_format"] = idle["storage_format"] and not options.get("measure")
+        for key in (key for key, given in idle.items() if given):
+            raise InputError(f"--{key.replace('_', '-')}: has no effect with --errors none")
 
 
 def wants_profile(errors: str | None, rates: Sequence[float]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -26,7 +27,7 @@ from accelsim.train.bittrue.training import (
     prepared,
     seconds_per_step,
 )
-from accelsim.train.cases import PROFILE, cases_of, wants_profile
+from accelsim.train.cases import PROFILE, cases_of, check_wanted, wants_profile
 from accelsim.train.closed import CLOSED, ClosedLoop, Loop
 from accelsim.train.files import (
     CHECKPOINTS,
@@ -41,6 +42,7 @@ from accelsim.train.files import (
     write_whole,
 )
 from accelsim.train.machines import Machines
+from accelsim.train.options import check_values, naming
 from accelsim.train.plot import plot
 from accelsim.train.prepare import setup_of
 from accelsim.train.profile import FILE, RunProfile
@@ -105,6 +107,9 @@ def train(
         InputError: Anything in it that cannot be; nothing is left behind.
     """
     watcher = watcher or Watcher()
+    check_values(wish.options)
+    if not wish.bit_true:  # which refuses them itself
+        check_wanted(wish.errors, wish.rates, wish.layers, wish.options)
     machine = load_machine(wish.arch, wish.overrides)
     setup = setup_of(
         wish.workload,
@@ -117,7 +122,7 @@ def train(
     if wish.loop is not None:
         setup = _with_checks(setup, wish, wish.loop)
     workload, data = setup.workload, setup.data
-    _check(setup, cases_of(wish.errors, wish.rates, wish.target, wish.layers, None))
+    _check(setup, cases_of(wish.errors, wish.rates, wish.target, wish.layers, None), wish.layers)
     mapped = _mapped(wish, machine, workload)
     _check_errs(wish, machine)
     _check_fields(wish, machine)
@@ -127,7 +132,7 @@ def train(
         setup, profile = _simulated(wish, setup, folder, watcher)
         setup = _as_stored(setup, machine, profile)
         cases = cases_of(wish.errors, wish.rates, wish.target, wish.layers, profile)
-        _check(setup, cases)
+        _check(setup, cases, wish.layers)
         make: Maker = Trainer
         if mapped is not None:
             cases, make = _bit_true(machine, mapped, setup, cases, watcher)
@@ -151,8 +156,16 @@ def train(
 
 def _policies(options: Mapping[str, Any]) -> str:
     """Return what protects a training from its errors, for outputs."""
-    safe = ", ".join(options.get("protect", ()))
-    return f"{f'protected {safe}, ' if safe else ''}non-finite values {options.get('nonfinite', 'raw')}"
+    safe, code = ", ".join(options.get("protect", ())), options.get("ecc")
+    told = [f"protected {safe}"] if safe else []
+    told += [f"ecc {code}"] if code else []
+    return ", ".join([*told, f"non-finite values {options.get('nonfinite', 'raw')}", *_clipped(options)])
+
+
+def _clipped(options: Mapping[str, Any]) -> list[str]:
+    """Return what the gradients of all trainings are cut to, if they are."""
+    norm = options.get("clip_gradients")
+    return [] if norm is None else [f"gradients clipped to a norm of {norm:g}"]
 
 
 def _policy(wish: Wish) -> str:
@@ -182,10 +195,12 @@ def _settings(wish: Wish, workload: Workload, data: str) -> dict[str, Any]:
     }
 
 
-def _check(setup: Setup, cases: Sequence[Case]) -> None:
+def _check(setup: Setup, cases: Sequence[Case], layers: str | None) -> None:
     """Build every case once: whatever its profile or options lack shows before anything is written."""
-    for case in (*cases, Case("options", TableProfile({}))):
-        Trainer(setup, case, 0)
+    Trainer(setup, Case("options", TableProfile({})), 0)
+    with naming("--layers") if layers is not None else nullcontext():
+        for case in cases:
+            Trainer(setup, case, 0)
 
 
 def _simulated(wish: Wish, setup: Setup, folder: Path, watcher: Watcher) -> tuple[Setup, RunProfile | None]:
@@ -364,7 +379,8 @@ def _described(case: Case, setup: Setup, bit_true: bool) -> str:
     if case.name == BIT_TRUE:
         return f"the mapped program on cells that lose bits; {policy}"
     if case.profile is None:
-        return "the mapped program on cells that keep them" if bit_true else "no errors"
+        told = "the mapped program on cells that keep them" if bit_true else "no errors"
+        return "; ".join([told, *_clipped(setup.options)])
     if case.name == CLOSED:
         return f"begins with the profile, and changes the machine when accuracy or loss drift; {policy}"
     return f"{case.profile.description}{_formats(setup)}; {policy}"

@@ -20,6 +20,7 @@ from accelsim.train.formats import StorageFormat, field_bits, format_of
 from accelsim.train.laws import Profile, Read, checked_rate
 from accelsim.train.memory import Memory, Settings
 from accelsim.train.nonfinite import policy_of
+from accelsim.train.options import checked_norm
 from accelsim.train.places import Places
 from accelsim.train.profile import RunProfile
 from accelsim.train.table import Table, TableProfile
@@ -99,7 +100,7 @@ class ErrorInjector:
         self.activity = Activity(seen_as, measure) if measure else None
         self._model = model
         self._optimizer = optimizer
-        self._clip = clip_gradients
+        self._clip = None if clip_gradients is None else checked_norm("clip_gradients", clip_gradients)
         self._restore_weights = restore_weights
         self._memory = Memory(self.profile, settings, seed, self.activity)
         self._memory.learning = settings.policy == "clamp"

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from accelsim.config.faults import did_you_mean
+from accelsim.config.faults import did_you_mean, listed
 from accelsim.errors import InputError
 from accelsim.train.laws import FieldLaw, Law, Read, checked_rate
 from accelsim.words import PHASES, ROLES
@@ -67,8 +67,7 @@ class TableProfile:
 
 def closest(glob: str, layers: Sequence[str]) -> str:
     """Return, for a message, the layer that ``glob`` may have meant, or some of those that there are."""
-    some = ", ".join([layer for layer in layers if layer][:6])
-    return did_you_mean(glob, layers) or f"; there are {some}, ..."
+    return did_you_mean(glob, layers) or f"; there are {listed(filter(None, layers), most=6)}"
 
 
 def _text(entry: _Entry) -> str:

@@ -265,10 +265,14 @@ class Trainer(Training):
         if case.profile is not None:
             options = dict(setup.options)
             self.injector = ErrorInjector(self.model, self.optimizer, case.profile, seed=seed, **options)
-        elif measure := setup.options.get("measure"):
-            seen_as = setup.options.get("measured_as") or setup.options.get("storage_format")
+        elif setup.options.get("measure") or setup.options.get("clip_gradients") is not None:
             self.injector = ErrorInjector(
-                self.model, self.optimizer, {}, measure=measure, measured_as=seen_as
+                self.model,
+                self.optimizer,
+                {},
+                clip_gradients=setup.options.get("clip_gradients"),  # it belongs to training, not to errors
+                measure=setup.options.get("measure", 0),
+                measured_as=setup.options.get("measured_as") or setup.options.get("storage_format"),
             )
 
     @property

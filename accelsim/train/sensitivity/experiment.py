@@ -13,6 +13,7 @@ from accelsim.errors import InputError, RunError
 from accelsim.trace import human
 from accelsim.trace.folder import canonical_json
 from accelsim.train.files import settings_id, training_folder, write_whole
+from accelsim.train.options import check_values
 from accelsim.train.prepare import setup_of
 from accelsim.train.sensitivity.decision import Verdict, decide
 from accelsim.train.sensitivity.search import DEFAULT, Bracket, Range, search
@@ -76,6 +77,7 @@ def sensitivity(
         RunError: Without errors the training diverges, or learns too little to be compared with.
     """
     observer = observer or Observer()
+    check_values(wish.options)
     if not 0 <= wish.tolerance < 1:
         raise InputError(
             f"--tolerance {wish.tolerance:g}: expected a loss of accuracy from 0 to 1, such as 0.01"
