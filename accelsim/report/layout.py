@@ -32,10 +32,10 @@ def grid(
 
     Cells are plain text, never markup: layers are called ``blocks[0]``. Without column names: no header.
     Where the screen is too narrow text is wrapped between words, then the names of number columns, then
-    values inside words; then the ``spare`` columns are left out, in their order, which is told
-    (``whole_in_files``: a file or a pipe gets all); then, where ``keys`` first columns name a row, the columns
-    after them go into several tables, which all have the keys; what still does not fit is wider than the
-    screen, as no number is cut.
+    values inside words; then the ``spare`` columns are left out, in their order, which is told (but, where
+    ``whole_in_files``, in a file or a pipe); then, where ``keys`` first columns name a row, the columns after
+    them go into several tables, which all have the keys; what still does not fit is wider than the screen,
+    as no number is cut.
     """
     table = _Fitting(columns, [tuple(row) for row in rows], text_columns, spare, keys, whole_in_files)
     return Group(Text(title, style="bold"), table)  # a table's own title would wrap at the table's width
