@@ -105,17 +105,8 @@ def later_table(done: list[tuple[Case, Record]]) -> str:
 
 def first_table(done: list[tuple[Case, Record]]) -> str:
     """Return the figures of the first runs, and what was simulated."""
-    head = (
-        "network",
-        "capture",
-        "map",
-        "whole",
-        "CPU s",
-        "peak MiB",
-        "cycles",
-        "tiles simulated",
-        "tiles skipped",
-    )
+    head = ("network", "capture", "map", "whole", "CPU s", "peak MiB", "cycles")
+    named = (key.replace("_", " ") for key in TILES)
     rows = []
     for case, record in done:
         f = record["first"]
@@ -128,7 +119,7 @@ def first_table(done: list[tuple[Case, Record]]) -> str:
         )
         counts = (f"{f[key]:,}" for key in ("cycles", *TILES))
         rows.append((case.name, *times, *counts))
-    return table((*head, "folds skipped"), rows)
+    return table((*head, *named), rows)
 
 
 def _s(seconds: float, target: float | None = None) -> str:
