@@ -162,7 +162,7 @@ def test_targets_are_what_the_training_reads(tmp_path: Path) -> None:
     [
         (["wieght"], [], False, '--roles: unknown role "wieght", did you mean weight?'),
         (["optimizer_state"], [], False, "--roles optimizer_state: this workload's training reads no such"),
-        ([], ["7"], False, '--layers: no layer fits "7"; there are 0, 1, 2, 3, loss, ...'),
+        ([], ["7"], False, '--layers: no layer fits "7"; there are 0, 1, 2, 3, loss'),
         (["weight"], ["2"], False, '--roles weight: no such tensors are read by "2"'),
         ([], ["1"], True, "--layers and --by-layer: give one of them"),
     ],
