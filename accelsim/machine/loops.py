@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from accelsim.machine.heads import Head, Period, Stand
+from accelsim.machine.snapshot import Shot
 from accelsim.machine.stretch import Stretch
 from accelsim.program.program import Kernel
 
@@ -19,7 +19,6 @@ REMEMBERED = 12  # heads of equal state, and loops between them
 MOST = 1 << 17  # of the sizes of all states that a kernel remembers: some 30 MB
 LEAST = 20  # size of a state with nothing queued, in items
 Kinds = tuple[int, ...]
-Shot = tuple[Any, ...]  # a state; see ``snapshot``
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from accelsim.mapping.goal import goal_of
 from accelsim.mapping.handmade import given_of
 from accelsim.mapping.kernels import Draft, drafts
 from accelsim.mapping.orders import PLAIN, Orders
-from accelsim.mapping.outline import Capacity, Outline, rates_of
+from accelsim.mapping.outline import Outline, rates_of
 from accelsim.mapping.policy import placed
 from accelsim.mapping.problem import Budget
 from accelsim.mapping.residency import ResidencyPlanner
@@ -97,8 +97,8 @@ class Ground:
         self.residencies = ResidencyPlanner(self.fields, machine, self.dwells, cyclic, self.given.tensors)
         self.codes = CodeBook(kernels, self.fields, homes, self.residencies.gaps)
         self._coded: dict[int, Coded] = {}
-        self._least: dict[tuple[int, Capacity], tuple[int, ...]] = {}
-        self._room: dict[tuple[int, Capacity], list[Budget]] = {}
+        self._least: dict[tuple[int, Budget], tuple[int, ...]] = {}
+        self._room: dict[tuple[int, Budget], list[Budget]] = {}
 
     def _mean_power_w(self, kernels: list[Draft], known: Mapping[str, Life]) -> float:
         """Return the mean power of a step whose data are all at hand: what time weighs in energy x time.
@@ -120,7 +120,7 @@ class Ground:
             found = self._coded[id(residency)] = self.codes.of(residency), self._written_back(residency)
         return found
 
-    def least(self, residency: Residency, capacity: Capacity) -> tuple[int, ...]:
+    def least(self, residency: Residency, capacity: Budget) -> tuple[int, ...]:
         """Return the least that a step costs, as the costs of its kernels, in groups of ``capacity``."""
         key = id(residency), capacity
         found = self._least.get(key)
@@ -130,7 +130,7 @@ class Ground:
             found = self._least[key] = summed([evicted, *bounds])
         return found
 
-    def room(self, residency: Residency, capacity: Capacity) -> list[Budget]:
+    def room(self, residency: Residency, capacity: Budget) -> list[Budget]:
         """Return the bytes per group, of ``capacity``, that every kernel has for its buffers."""
         key = id(residency), capacity
         found = self._room.get(key)

@@ -13,7 +13,7 @@ from accelsim.mapping.fields import Fields, Homes
 from accelsim.mapping.given import Given
 from accelsim.mapping.goal import Goal
 from accelsim.mapping.kernels import Draft
-from accelsim.mapping.problem import Piece, Rates
+from accelsim.mapping.problem import Budget, Piece, Rates
 from accelsim.mapping.questions import nameless, problem, slab_problem
 from accelsim.mapping.shapes import Shapes
 from accelsim.mapping.slab_nest import Nests, compute_ps
@@ -21,8 +21,6 @@ from accelsim.mapping.storage import Life
 from accelsim.resolve.machine import Machine
 
 SAFE = 1 - 1e-9  # of a bound, for what floats round off
-
-Capacity = tuple[int, ...]  # bytes per bank group, in the machine's order
 
 
 class Outline:
@@ -83,7 +81,7 @@ class Outline:
         rates = self.rates if goal.extra else None
         self.shape = shapes.of(problem(draft, machine, reads, writes, rates, imposed)) if op.gemm else None
         self.nest = None if op.gemm else nests.of(slab_problem(draft, machine, reads, writes, imposed))
-        self._bounds: dict[tuple[Codes, Capacity], tuple[int, ...]] = {}
+        self._bounds: dict[tuple[Codes, Budget], tuple[int, ...]] = {}
 
     @cached_property
     def _rates_of(self) -> tuple[Rates, float]:
@@ -103,7 +101,7 @@ class Outline:
         """Return the number of the groups of an operand's fields, or of its one group."""
         return groups[0] if len(groups) == 1 else self.homes.number(tuple(self.banks[g] for g in groups))
 
-    def bound(self, codes: Codes, capacity: Capacity) -> tuple[int, ...]:
+    def bound(self, codes: Codes, capacity: Budget) -> tuple[int, ...]:
         """Return a time, DRAM bytes, and ``Cost.amounts``, that no tile betters, whatever the room."""
         key = codes, (() if self.shape else capacity)
         found = self._bounds.get(key)
@@ -131,7 +129,7 @@ class Outline:
         ends = self.machine.dram.latency_ps if fetched else 0
         return math.floor((steady + ends) * SAFE), round(nbytes * SAFE)
 
-    def _nest_bound(self, codes: Codes, capacity: Capacity) -> tuple[int, int]:
+    def _nest_bound(self, codes: Codes, capacity: Budget) -> tuple[int, int]:
         """Return the bound of a vector kernel: what fits nowhere whole is read anew in every walk."""
         nest, machine = self.nest, self.machine
         assert nest is not None
