@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from rich.console import Console
 
 from accelsim.cli.app import main
@@ -84,6 +85,19 @@ def test_a_killed_training_goes_on_as_if_nothing_had_been(
     whole = (folder / "whole" / "log.jsonl").read_text()
     assert (folder / "cut" / "log.jsonl").read_text() == whole
     assert whole.startswith(log.rpartition("\n")[0])
+
+
+def test_a_training_does_not_depend_on_the_number_of_cores(tmp_path: Path) -> None:
+    """Torch computes with one thread unless told otherwise, whatever it would use by itself."""
+    options = ("lenet-tinydnn", "--epochs", "1", "--seeds", "1", "--errors", "none", "--quiet")
+    logs = {}
+    for name, cores, more in (("one", 1, ()), ("two", 2, ()), ("threads", 1, ("--threads", "2"))):
+        torch.set_num_threads(cores)
+        assert _main(tmp_path, *options, *more, "--out", name) == 0
+        assert torch.get_num_threads() == cores
+        logs[name] = (tmp_path / name / "log.jsonl").read_bytes()
+    assert logs["one"] == logs["two"]
+    assert json.loads((tmp_path / "threads" / "settings.json").read_bytes())["threads"] == 2
 
 
 def _measured_zeros_gate(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from accelsim.cli.run import Json, Quiet
-from accelsim.cli.train import Batch, DataName, Every, NonFinite, Protect, Workload
+from accelsim.cli.train import Batch, DataName, Every, NonFinite, Protect, Threads, Workload
 
 if TYPE_CHECKING:
     from accelsim.train.sensitivity.experiment import Wish
@@ -59,6 +59,7 @@ def sensitivity(
     protect: Protect = "",
     storage_format: Stored = None,
     batch: Batch = None,
+    threads: Threads = 1,
     checkpoint_every: Every = 200,
     out: Out = None,
     resume: Resume = False,
@@ -89,6 +90,7 @@ def sensitivity(
             "storage_format": storage_format,
         },
         checkpoint_steps=checkpoint_every,
+        threads=threads,
     )
     _print(_run(wish, out, resume, quiet), as_json)
 

@@ -73,6 +73,10 @@ BitTrue = Annotated[
         help="Train through the mapped program, with flips in simulated cells (small networks).",
     ),
 ]
+Threads = Annotated[
+    int,
+    typer.Option(min=1, metavar="N", help="Threads that torch computes with; the last digits hang on them."),
+]
 Every = Annotated[int, typer.Option("--checkpoint-every", min=1, help="Steps from checkpoint to checkpoint.")]
 Closed = Annotated[
     bool,
@@ -116,6 +120,7 @@ def train(
     bit_true: BitTrue = False,
     batch: Batch = None,
     target_accuracy: Reach = None,
+    threads: Threads = 1,
     checkpoint_every: Every = 200,
     closed_loop: Closed = False,
     loop_every: LoopEvery = None,
@@ -155,6 +160,7 @@ def train(
         checkpoint_steps=checkpoint_every,
         loop=_loop(closed_loop, loop_every, loop_tolerance),
         bit_true=bit_true,
+        threads=threads,
     )
     _print(_run(wish, out, resume, quiet), as_json)
 

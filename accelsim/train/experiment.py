@@ -49,6 +49,7 @@ from accelsim.train.profile import FILE, RunProfile
 from accelsim.train.remedies import Remedies
 from accelsim.train.summary import CLEAN, summarize
 from accelsim.train.table import TableProfile
+from accelsim.train.threads import threads
 from accelsim.train.trainer import Case, Check, Row, Setup, Trainer, Training, silent
 from accelsim.train.validation import held_out
 
@@ -85,6 +86,7 @@ class Wish:
     checkpoint_steps: int = 200
     loop: LoopWish | None = None
     bit_true: bool = False
+    threads: int = 1  # of torch; bit-true training has one
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +108,13 @@ def train(
     Raises:
         InputError: Anything in it that cannot be; nothing is left behind.
     """
-    watcher = watcher or Watcher()
+    if wish.bit_true and wish.threads != 1:
+        raise InputError("--threads: has no effect with --bit-true, which uses one")
+    with threads(wish.threads):
+        return _train(wish, out, resume, watcher or Watcher())
+
+
+def _train(wish: Wish, out: Path | None, resume: bool, watcher: Watcher) -> Path:
     check_values(wish.options)
     if not wish.bit_true:  # which refuses them itself
         check_wanted(wish.errors, wish.rates, wish.layers, wish.options)
@@ -187,6 +195,7 @@ def _settings(wish: Wish, workload: Workload, data: str) -> dict[str, Any]:
         "target": wish.target,
         "layers": wish.layers,
         **({"bit_true": True} if wish.bit_true else {}),
+        "threads": wish.threads,
         "options": {k: list(v) if isinstance(v, tuple) else v for k, v in wish.options.items()},
         "nonfinite": _policy(wish),
         "closed_loop": asdict(wish.loop) if wish.loop is not None else None,

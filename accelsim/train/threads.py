@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import torch
 
 
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Have torch use one thread, so that sums do not depend on the number of cores; leave no trace of it.
+def one_thread() -> AbstractContextManager[None]:
+    """Have torch use one thread, so that sums do not depend on the number of cores; see ``threads``."""
+    return threads(1)
 
-    torch's random generator is put back too.
+
+@contextmanager
+def threads(number: int) -> Iterator[None]:
+    """Have torch compute with ``number`` threads: the order of sums is theirs, and with it the last digits.
+
+    No trace is left of it; torch's random generator is put back too.
     """
-    threads, state = torch.get_num_threads(), torch.get_rng_state()
-    torch.set_num_threads(1)
+    before, state = torch.get_num_threads(), torch.get_rng_state()
+    torch.set_num_threads(number)
     try:
         yield
     finally:
-        torch.set_num_threads(threads)
+        torch.set_num_threads(before)
         torch.set_rng_state(state)

@@ -21,6 +21,7 @@ from accelsim.train.sensitivity.targets import Target, targets_of
 from accelsim.train.sensitivity.tolerances import FILE, tolerances_toml
 from accelsim.train.sensitivity.trainings import Observer, Trainings
 from accelsim.train.statistics import weight_of
+from accelsim.train.threads import threads
 from accelsim.train.trainer import Case, Row, Setup, Trainer
 
 SUMMARY: Final = "sensitivity.json"
@@ -47,6 +48,7 @@ class Wish:
     batch: int | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     checkpoint_steps: int = 200
+    threads: int = 1  # of torch
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,11 @@ def sensitivity(
         InputError: Anything in it that cannot be; nothing is left behind.
         RunError: Without errors the training diverges, or learns too little to be compared with.
     """
-    observer = observer or Observer()
+    with threads(wish.threads):
+        return _sensitivity(wish, out, resume, observer or Observer())
+
+
+def _sensitivity(wish: Wish, out: Path | None, resume: bool, observer: Observer) -> Path:
     check_values(wish.options)
     if not 0 <= wish.tolerance < 1:
         raise InputError(
@@ -148,6 +154,7 @@ def _settings(wish: Wish, setup: Setup, targets: Sequence[Target]) -> dict[str, 
         "data": wish.data or setup.data.name,
         "epochs": wish.epochs,
         "seeds": wish.seeds,
+        "threads": wish.threads,
         "targets": [{"role": t.role, "layer": t.layer, "drawn": list(t.drawn)} for t in targets],
         "tolerance": wish.tolerance,
         "low": wish.rates.low,
