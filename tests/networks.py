@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import math
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -16,6 +17,7 @@ from torch.utils._pytree import tree_map
 from torch.utils.flop_counter import flop_registry, sdpa_backward_flop_count, sdpa_flop_count
 
 from accelsim.config.locate import shipped
+from accelsim.frontend import load_workload
 from accelsim.frontend.capture import Step, capture
 from accelsim.frontend.lower.walk import lower
 from accelsim.frontend.spec import load
@@ -24,14 +26,28 @@ from accelsim.graph.ir import Graph
 NETWORKS = ("resnet18", "resnet50", "vgg16", "mobilenetv2", "bert-base", "gpt2-small")
 
 
-@functools.cache
-def network(name: str, batch: int | None = None, change: str = "") -> tuple[Step, Graph]:
-    """Return the captured step and the graph of a shipped workload; ``change`` is TOML that goes over it."""
-    path = shipped("workloads") / f"{name}.toml"
+@contextmanager
+def _described(name: str, change: str) -> Iterator[Path]:
+    """Give the file of a shipped workload, or one that extends it by ``change``."""
     with tempfile.TemporaryDirectory() as folder:
+        path = shipped("workloads") / f"{name}.toml"
         if change:
             path = Path(folder) / f"{name}.toml"
             path.write_text(f'extends = "{name}"\n{change}')
+        yield path
+
+
+@functools.cache
+def network(name: str, batch: int | None = None, change: str = "") -> Graph:
+    """Return the graph of a shipped workload, ``change`` being TOML over it; cached on disk."""
+    with _described(name, change) as path:
+        return load_workload(str(path), batch=batch).graph
+
+
+@functools.cache
+def captured(name: str, batch: int | None = None, change: str = "") -> tuple[Step, Graph]:
+    """Return the same with the captured step, which no cache has."""
+    with _described(name, change) as path:
         workload = load(path, batch=batch)
         step = capture(workload)
         return step, lower(step, name, workload.spec.batch)

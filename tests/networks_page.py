@@ -77,7 +77,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _graph(name: str) -> Graph:
-    return network(name)[1]
+    return network(name)
 
 
 def _forward(graph: Graph) -> float:
@@ -123,7 +123,7 @@ def _published() -> str:
     gpt = _graph("gpt2-small")
     known = "Hugging Face `gpt2` (GPT2LMHeadModel); read in copies"
     rows.append(_row("gpt2-small", "parameters", f"{gpt.parameters:,}", "124,439,808", known))
-    long = _forward(network("gpt2-small", 1, LONG)[1])
+    long = _forward(network("gpt2-small", 1, LONG))
     rows.append(_row("gpt2-small", "GMAC forward, 1024 tokens", f"{long / 1e9:.3f}", "145.824", SIZING))
     for name, features in (("vgg16", "58"), ("resnet50", "103")):
         rows.append(_row(name, "MiB saved, or held", f"{_saved(_graph(name)) / 2**20:.0f}", features, BURDEN))
@@ -156,7 +156,7 @@ def _layer(graph: Graph, tokens: int) -> float:
 def _attention() -> str:
     rows = []
     for form, change in FORMS.items():
-        graph = network("gpt2-small", 1, change)[1]
+        graph = network("gpt2-small", 1, change)
         macs = costs.macs_by_phase(graph)
         rows.append([f"`{form}`", f"{macs['forward'] / 1e9:.3f}", f"{macs['backward'] / 1e9:.3f}"])
         rows[-1].append(f"{_saved(graph) / 1e6:.2f}")

@@ -139,7 +139,7 @@ CASES = (
     *(
         Case(net, "adam", "edge-mram", array(flow, 8, 8, SMALL_ACCUMULATOR), (size,), orders=(order,))
         for net, flow, size, order in (
-            ("gpt", "ws", 8192, "fills early"),
+            ("gpt", "ws", 16384, "fills early"),
             ("gpt-fused", "ws", 8192, "write-backs late"),
             ("gpt-fused", "os", 16384, "as written"),
         )

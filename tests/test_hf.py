@@ -151,7 +151,7 @@ def test_the_ops_compute_the_step(tmp_path: Path, name: str) -> None:
 def test_default_configurations_are_the_shipped_networks(tmp_path: Path, name: str) -> None:
     """As many parameters, and as many products forward and backward."""
     architecture, tokens, below = PUBLISHED[name]
-    _, ours = network(name, 2)
+    ours = network(name, 2)
     text = f'[inputs.input_ids]\nshape = [{tokens}]\ndtype = "int64"\nbelow = {below}\n'
     text = f'model = "accelsim.frontend.hf:model"\nbatch = 2\nargs.architecture = "{architecture}"\n{text}'
     (tmp_path / "full.toml").write_text(text + '[optimizer]\nname = "adam"\n')

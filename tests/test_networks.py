@@ -8,7 +8,7 @@ import pytest
 
 from accelsim.graph import costs, dag
 from accelsim.graph.ir import Graph
-from tests.networks import CONVS, NETWORKS, formula_macs, network, torch_macs, transformer_macs
+from tests.networks import CONVS, NETWORKS, captured, formula_macs, network, torch_macs, transformer_macs
 from tests.networks_page import page
 from tests.test_lowering import assert_in_order, assert_whole
 
@@ -28,7 +28,7 @@ FUSED = '[args]\ndropout = 0.0\nattention = "fused"'
 @pytest.mark.parametrize("name", NETWORKS)
 def test_parameters_are_the_published_ones(name: str) -> None:
     """To the last one; and no op of the whole step is without a lowering."""
-    _, graph = network(name)
+    graph = network(name)
     assert graph.parameters == PARAMETERS[name]
     assert graph.unsupported == ()
 
@@ -36,7 +36,7 @@ def test_parameters_are_the_published_ones(name: str) -> None:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_macs_are_the_formulas_and_torchs(name: str) -> None:
     """Forward and backward, by the closed formula of the layers and by torch's flop counter, exactly."""
-    step, graph = network(name)
+    step, graph = captured(name)
     forward, backward = (graph.batch * n for n in formula_macs(name))
     expected = {"forward": forward, "recompute": 0, "backward": backward, "update": 0}
     assert costs.macs_by_phase(graph) == expected
@@ -46,7 +46,7 @@ def test_macs_are_the_formulas_and_torchs(name: str) -> None:
 @pytest.mark.parametrize(("name", "change"), [*((name, "") for name in NETWORKS), ("gpt2-small", FUSED)])
 def test_laws_of_every_network(name: str, change: str) -> None:
     """Nothing is read before it is made, all places are refilled, a whole nest touches whole operands."""
-    _, graph = network(name, 1 if change else None, change)
+    graph = network(name, 1 if change else None, change)
     assert_in_order(graph)
     assert_whole(graph)
 
@@ -62,14 +62,14 @@ def test_image_networks_cost_what_torchvision_says(name: str, published: float) 
 
 def test_gpt2_at_1024_tokens_costs_what_nanogpt_says() -> None:
     """291,648,307,200 operations, two per multiply-accumulate; the length is set in the file."""
-    _, graph = network("gpt2-small", 1, LONG)
+    graph = network("gpt2-small", 1, LONG)
     assert costs.macs_by_phase(graph)["forward"] == 291_648_307_200 // 2
     assert graph.tensors["batch/tokens"].shape == (1, 1024)
 
 
 def test_fused_attention_computes_the_scores_twice() -> None:
     """Five products backward instead of four, by formula and by torch's count; no probabilities are kept."""
-    step, graph = network("gpt2-small", 1, FUSED)
+    step, graph = captured("gpt2-small", 1, FUSED)
     head = 512 * 768 * 50257
     forward, backward = transformer_macs(512, fused=True)
     expected = {"forward": forward + head, "recompute": 0, "backward": backward + 2 * head, "update": 0}
@@ -87,7 +87,7 @@ def saved_bytes(graph: Graph) -> int:
 
 def test_saved_activations_of_vgg() -> None:
     """Every ReLU's and pool's result, the pools' indices (8 bytes), dropout's masks and results, scores."""
-    _, graph = network("vgg16", 2)
+    graph = network("vgg16", 2)
     relus = sum(c.points for c in CONVS["vgg16"]) + 2 * 4096
     pools = sum((size // 2) ** 2 * c for size, c in ((224, 64), (112, 128), (56, 256), (28, 512), (14, 512)))
     assert saved_bytes(graph) == 2 * (4 * (relus + pools + 4 * 4096 + 1000) + 8 * pools) + 4
@@ -96,7 +96,7 @@ def test_saved_activations_of_vgg() -> None:
 @pytest.mark.parametrize(("name", "features"), [("resnet18", 512), ("resnet50", 2048)])
 def test_saved_activations_of_resnets(name: str, features: int) -> None:
     """Every convolution's result (for batch norm) with two statistics per channel, and every ReLU's."""
-    _, graph = network(name, 2)
+    graph = network(name, 2)
     convs = CONVS[name]
     shortcuts = [c for c in convs if c.kernel == 1 and c.inputs * 2 == c.outputs and c.size < 56]
     if name == "resnet50":
@@ -114,7 +114,7 @@ def test_saved_activations_of_gpt2_are_the_formula_of_the_literature() -> None:
     So many elements (18 s h and 3 a s^2 per layer), each of 4 bytes here; beside them layer norm's
     statistics, the causal mask (1 byte), and what lies around the layers.
     """
-    _, graph = network("gpt2-small")
+    graph = network("gpt2-small")
     s, h, a, layers, vocabulary = 512, 768, 12, 12, 50257
     per_layer = 18 * s * h + 3 * a * s * s + 2 * 2 * s
     around = 3 * s * h + 2 * s + s * vocabulary  # dropout's mask, the last norm and its input, scores
