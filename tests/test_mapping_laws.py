@@ -182,22 +182,36 @@ def _squares(draw: st.DrawFn) -> tuple[str, int, int, int, Dataflow, int]:
     return arch, capacity, accumulator, size, draw(st.sampled_from(FLOWS)), draw(st.sampled_from([2, 2, 4]))
 
 
-@pytest.mark.parametrize("objective", OBJECTIVES)
-@settings(max_examples=60, deadline=None, derandomize=True)
-@given(_squares())
-def test_the_bound_holds_on_any_machine(
-    objective: str, drawn: tuple[str, int, int, int, Dataflow, int]
-) -> None:
-    """Scratchpads from 64 KiB (32 x 32) and 1 MiB (128 x 128) up, for time twice that; to 16 MiB."""
-    arch, capacity, accumulator, size, flow, element = drawn
-    if objective == "time":  # beyond: docs/deviations.md, 13
-        flow, capacity = "ws", max(capacity, 2048 if arch == "tpu-like-sram" else 128)
+def _squared(objective: str, square: tuple[str, int, int, int, Dataflow, int]) -> tuple[int, float]:
+    """Return the estimated time of a square in ps, and its DRAM bytes over L."""
+    arch, capacity, accumulator, size, flow, element = square
     formats = [f"format.{role}={'bf16' if element == 2 else 'fp32'}" for role in ROLES]
     on = _sram(
         arch, objective, capacity * KIB, f"pe_array.dataflow={flow}", *formats, accumulator=accumulator * KIB
     )
     program = map_graph(gemms((size, size, size)), on)
-    assert 1 <= program.estimate_dram_bytes / _least_bytes(on, (size, size, size), element) <= 2.5
+    return program.estimate_ps, program.estimate_dram_bytes / _least_bytes(on, (size, size, size), element)
+
+
+drawn = settings(max_examples=60, deadline=None, derandomize=True)
+
+
+@drawn
+@given(_squares())
+def test_the_bound_holds_on_any_machine(square: tuple[str, int, int, int, Dataflow, int]) -> None:
+    """Where bytes decide: scratchpads of 64 KiB (32 x 32) and 1 MiB (128 x 128) to 16 MiB."""
+    assert 1 <= _squared("dram", square)[1] <= 2.5
+
+
+@drawn
+@given(_squares())
+def test_time_goes_beyond_the_bound_only_where_that_pays(
+    square: tuple[str, int, int, int, Dataflow, int],
+) -> None:
+    """Else it keeps within it too; see docs/deviations.md, 13."""
+    (fast, moved), (lean, least) = (_squared(objective, square) for objective in OBJECTIVES)
+    assert 1 <= least <= moved
+    assert moved <= 2.5 or fast < 0.99 * lean
 
 
 LADDER = [round(KIB * 2 ** (k / 2)) for k in range(8, 27)]  # 16 KiB to 8 MiB
