@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections.abc import Iterator
@@ -301,6 +302,26 @@ def test_the_surface_has_a_winner(runs: dict[str, Run]) -> None:
     assert surface(pair_of(a, a, axes), axes).winner(0, 0) == "equal"
     told = CliRunner().invoke(app, ["breakeven", "runs/edge-sram", "runs/edge-sram"]).output
     assert len(re.findall(r" everywhere +equal ", told)) == 3
+
+
+def test_two_runs_of_one_name_are_told_apart_by_their_paths(runs: dict[str, Run]) -> None:
+    """The winner is one of the two."""
+    a, b = runs["edge-mram"], runs["edge-sram"]
+    shutil.copytree(b.path, "elsewhere/edge-mram")
+    pair = pair_of(a, open_run("elsewhere/edge-mram"), ["leakage"])
+    assert pair.less() in {"runs/edge-mram", "elsewhere/edge-mram"}
+    assert pair_of(a, a, ["leakage"]).a.run == "edge-mram"
+
+
+def test_a_price_that_no_version_takes_any_more_is_named(runs: dict[str, Run]) -> None:
+    """Of a run that is there: its folder, the price, and what to do."""
+    shutil.copytree(runs["edge-sram"].path, "runs/older")
+    path = Path("runs/older/manifest.json")
+    manifest = json.loads(path.read_bytes())
+    path.write_text(json.dumps(manifest | {"prices": {"dram read": {"sigma": 4.0, "source": "assumed"}}}))
+    wrong = r'^runs/older: .* "dram read": .*3.*4.*; another version allowed it: run it again'
+    with pytest.raises(InputError, match=wrong):
+        machine_ranges([open_run("runs/older")], [ledger(open_run("runs/older"))])
 
 
 def test_the_commands_print_and_draw(runs: dict[str, Run]) -> None:

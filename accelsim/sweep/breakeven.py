@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -162,6 +162,8 @@ def pair_of(a: Run, b: Run, axes: Sequence[str]) -> Pair:
         if a.summary[key] != b.summary[key]:
             raise InputError(f"{a.name} and {b.name} differ in {key}: {a.summary[key]} and {b.summary[key]}")
     pair = Pair(parts(a), parts(b))
+    if a.name == b.name and a.path.resolve() != b.path.resolve():
+        pair = Pair(replace(pair.a, run=str(a.path)), replace(pair.b, run=str(b.path)))
     if "utilization" in axes and pair.a.gap_ps != pair.b.gap_ps:
         raise InputError(
             f"{a.name} and {b.name} differ in host.gap: {pair.a.gap_ps} and {pair.b.gap_ps} ps, and "

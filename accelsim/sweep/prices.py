@@ -25,10 +25,10 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from accelsim.config.document import load_spec
-from accelsim.config.faults import did_you_mean, listed
+from accelsim.config.faults import did_you_mean, listed, what_is_wrong
 from accelsim.config.locate import find
 from accelsim.config.origins import Fault, Origins, error
 from accelsim.config.positions import KeyPath
@@ -172,8 +172,17 @@ def machine_ranges(runs: Sequence[Run], ledgers: Sequence[Ledger]) -> tuple[Rang
 
 def _of(run: Run) -> Ranges:
     """Return what a run's machine says of its prices, from its manifest."""
-    table = run.manifest.get("prices", {})
-    return Ranges(tuple((name, _range(RangeSpec.model_validate(given))) for name, given in table.items()))
+    found = []
+    for name, given in run.manifest.get("prices", {}).items():
+        try:
+            found.append((name, _range(RangeSpec.model_validate(given))))
+        except ValidationError as fault:
+            wrong = what_is_wrong(fault.errors(include_url=False)[0])
+            raise InputError(
+                f'{run.path}: the run\'s machine says of the price "{name}": {wrong}; another version '
+                "allowed it: run it again, or say what holds with --prices FILE"
+            ) from None
+    return Ranges(tuple(found))
 
 
 def load_ranges(path: Path) -> Ranges:
