@@ -9,8 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+N = TypeVar("N", int, "NDArray[np.int64]")
 Range = tuple[int, int]  # [low, high)
 Box = tuple[Range, ...]  # one range per dimension of a tensor
 Tile = Mapping[str, Range]  # axis name -> range
@@ -58,7 +63,10 @@ class DimMap:
 
     def reach(self, tile: Tile) -> Range:
         """Return the range that ``tile`` touches were the dimension without bounds."""
-        low, high = tile[self.axis]
+        return self.over(*tile[self.axis])
+
+    def over(self, low: N, high: N) -> tuple[N, N]:
+        """Return the same of an axis's range; ``low`` and ``high`` may be arrays of many."""
         if self.kind == "window":
             return low * self.stride - self.pad, (high - 1) * self.stride - self.pad + self.extent
         if self.kind == "inverse":

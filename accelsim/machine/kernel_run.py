@@ -9,7 +9,7 @@ from typing import Any
 from accelsim.geometry import Box
 from accelsim.machine.layout import At
 from accelsim.machine.places import Key, Places
-from accelsim.program.fills import Int
+from accelsim.program.codes import Int
 from accelsim.program.jobs import Base, TileJob
 from accelsim.program.nests import Jobs
 from accelsim.program.program import Binding, Data, Kernel

@@ -16,7 +16,7 @@ import numpy as np
 from accelsim.geometry import Box, volume
 from accelsim.machine.layout import At, BankMap, Layout, boxed, contiguous
 from accelsim.machine.memory import Bank
-from accelsim.program.fills import Int
+from accelsim.program.codes import Int
 from accelsim.program.jobs import Base, Fold, TileJob, Transfer
 from accelsim.program.nests import Jobs
 from accelsim.program.program import Binding, Copy, Kernel, Region

@@ -6,15 +6,15 @@ A visit is a tile that reads the binding. Where the box is the one held already,
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from accelsim.geometry import Axis, Range, Tile
+from accelsim.geometry import Axis, DimMap, Range, Tile
+from accelsim.program.codes import Codes, Int
 from accelsim.program.program import Binding, Side
 
-Int = NDArray[np.int64]
 AHEAD = 2  # tiles that a fill into a copy may run ahead of, as one into two slots may
 NONE: Int = np.zeros(0, dtype=np.int64)
 
@@ -27,6 +27,15 @@ class SideTiles:
     axes: tuple[Axis, ...]
     tiles: Sequence[Tile]
     at: Int  # per tile of the nest
+    _limits: dict[str, Int] = field(default_factory=dict, compare=False, repr=False)
+
+    def limits(self, axis: str) -> Int:
+        """Return the lower and upper ends of an axis's ranges, shape (2, tiles)."""
+        found = self._limits.get(axis)
+        if found is None:
+            ends = [r for tile in self.tiles for r in tile[axis]]
+            found = self._limits[axis] = np.array(ends, dtype=np.int64).reshape(-1, 2).T
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,14 +108,21 @@ def _along(binding: Binding, side: SideTiles) -> tuple[Int | None, NDArray[np.bo
     followed = [(d, s) for d, s in zip(operand.dims, operand.shape, strict=True) if d.axis in names]
     if not followed:
         return None, np.ones(len(side.tiles), dtype=bool)
-    seen: dict[tuple[Range, ...], int] = {}
-    ids = np.zeros(len(side.tiles), dtype=np.int64)
+    code = Codes(len(side.tiles))
     full = np.ones(len(side.tiles), dtype=bool)
-    for i, tile in enumerate(side.tiles):
-        ranges = tuple(d.range(tile, s) for d, s in followed)
-        ids[i] = seen.setdefault(ranges, len(seen))
-        full[i] = all(high > low for low, high in ranges)
-    return ids, full
+    for dim, size in followed:
+        low, high = ranges(dim, side.limits(dim.axis), size)
+        full &= high > low
+        code.mix(low)
+        code.mix(high)
+    return code.numbers(), full
+
+
+def ranges(dim: DimMap, limits: Int, size: int) -> tuple[Int, Int]:
+    """Return what ``DimMap.range`` does, for all tiles of a side at once."""
+    low, high = dim.over(*limits)
+    low = np.maximum(low, 0)
+    return low, np.maximum(np.minimum(high, size), low)
 
 
 def _new_rows(binding: Binding, sides: Sequence[SideTiles], visits: Int) -> tuple[Int, dict[int, Range]]:

@@ -9,7 +9,8 @@ import numpy as np
 
 from accelsim.geometry import Range
 from accelsim.program.array_shape import STREAMED, ArrayShape
-from accelsim.program.fills import Int, SideTiles
+from accelsim.program.codes import Int
+from accelsim.program.fills import SideTiles
 from accelsim.program.gemm_folds import GemmTile, gemm_folds, results_per_tile
 from accelsim.program.jobs import Base, Fold, TileJob
 from accelsim.program.nests import Jobs

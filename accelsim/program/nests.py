@@ -13,7 +13,8 @@ from functools import cached_property
 import numpy as np
 
 from accelsim.geometry import Box, Range, Tile, ceil_div, run_length, volume
-from accelsim.program.fills import Fills, Int, SideTiles, fills_of
+from accelsim.program.codes import Int
+from accelsim.program.fills import Fills, SideTiles, fills_of
 from accelsim.program.jobs import Base, Fold, Result, TileJob, Transfer
 from accelsim.program.program import Binding, Kernel
 from accelsim.program.signatures import alike

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from accelsim.geometry import Tile, ceil_div, volume
-from accelsim.program.fills import Int, SideTiles
+from accelsim.program.codes import Int
+from accelsim.program.fills import SideTiles
 from accelsim.program.jobs import Base, Fold, Stream, TileJob, stream_of
 from accelsim.program.nests import Jobs, follows
 from accelsim.program.program import Binding, Kernel
