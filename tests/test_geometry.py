@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from accelsim.geometry import (
     FULL,
+    Axis,
     Box,
     DimMap,
     Operand,
@@ -22,6 +23,8 @@ from accelsim.geometry import (
     run_length,
     volume,
 )
+from accelsim.program.fills import SideTiles
+from accelsim.program.fills import ranges as ranges_of
 
 
 @st.composite
@@ -49,6 +52,23 @@ def regrouped(draw: st.DrawFn) -> tuple[tuple[int, ...], tuple[int, ...], Box]:
 
     shape = joined()
     return shape, joined(), draw(boxes(shape))
+
+
+@given(
+    st.builds(
+        DimMap, st.just("y"), st.sampled_from(["direct", "window", "inverse"]), *[st.integers(1, 4)] * 3
+    ),
+    st.lists(st.tuples(st.integers(0, 30), st.integers(1, 9)), min_size=1, max_size=8),
+    st.integers(1, 40),
+)
+def test_ranges_of_many_tiles_are_those_of_each(
+    dim: DimMap, stretches: list[tuple[int, int]], size: int
+) -> None:
+    """Whole arrays give what one tile at a time gives, cut at the borders, empty ones too."""
+    tiles = [{"y": (low, low + length)} for low, length in stretches]
+    side = SideTiles("m", (Axis("y", 40),), tiles, np.arange(len(tiles)))
+    low, high = ranges_of(dim, side.limits("y"), size)
+    assert list(zip(low.tolist(), high.tolist(), strict=True)) == [dim.range(tile, size) for tile in tiles]
 
 
 def _mask(box: Box, shape: tuple[int, ...]) -> np.ndarray:
