@@ -9,11 +9,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
+import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from accelsim.geometry import ceil_div
 from accelsim.graph.ir import Graph, Op
+from accelsim.machine.run import run_program
 from accelsim.program.folds import compute_cycles, first_load, fold_tail
 from accelsim.program.jobs import Fold, Stream, TileJob
 from accelsim.program.kernel_jobs import jobs_of
@@ -23,11 +25,15 @@ from accelsim.resolve.shape import array_shape
 from accelsim.trace.recorder import Recorder, SpanRow
 from accelsim.words import STALL_REASONS
 from tests.strategies import (
+    KIB,
+    bank,
     conv_graphs,
     convs,
     gemm_graphs,
+    gemms,
     machine,
     machines,
+    mapped,
     simulated,
     step_graphs,
 )
@@ -407,3 +413,21 @@ def test_convolutions_keep_every_law(graph: Graph, on: Machine) -> None:
 def test_training_steps_keep_every_law(graph: Graph, on: Machine, cold: bool) -> None:
     """A whole step with norm, pool, shortcut, riders, in-place updates; steady or from DRAM."""
     _check(graph, on, cold)
+
+
+@pytest.mark.parametrize("granularity", [1, 100, 1000, 4096])
+@pytest.mark.parametrize("count", [1, 3, 7])
+def test_fills_take_the_beats_that_their_bytes_fill(granularity: int, count: int) -> None:
+    """Whatever a beat and a transaction have in common: each fill rounds up once."""
+    near = bank("near", capacity=64 * KIB, count=count, ports="1r1w", write=5_000)
+    places = {"input": ("near",), "weight": ("near",), "activation": ("far",)}
+    on = machine(near, bank("far", capacity=64 * KIB), granularity=granularity, placement=places)
+    program = mapped(gemms((90, 70, 110)), on)
+    kernel = program.kernels[0]
+    jobs = jobs_of(kernel, array_shape(on), on.vector.cycles, on.vector.lanes)
+    fills = [t.nbytes for job in jobs for t in job.fills]
+
+    assert {b.group for b in kernel.reads} == {"near"}
+    assert {b.group for b in kernel.writes} == {"far"}
+    port = run_program(on, program).component("spad.near.write")
+    assert port.busy_ps == sum(ceil_div(n, 4 * count) for n in fills) * 5_000

@@ -263,14 +263,20 @@ class DmaEngine:
         return job.runs * ceil_div(job.run_bytes, burst) * burst
 
     def _chunks(self, job: Transfer, binding: Binding) -> list[tuple[int, int]]:
-        """Return (DRAM bytes, bank bytes) of every chunk of a transfer; chunks end with code words."""
-        code = self.state.banks[binding.group].code_bytes
-        total, chunk = self._dram_bytes(job), self.state.dram.chunk_bytes
-        count = ceil_div(total, chunk)
+        """Return (DRAM bytes, bank bytes) of every chunk of a transfer.
+
+        Chunks are whole beats of the bank's macros, so that none waits for another's rest; they end with code
+        words, and take whole bursts.
+        """
+        bank, burst = self.state.banks[binding.group], self.state.machine.dma.burst_bytes
+        code, each = bank.code_bytes, bank.chunk_of(self.state.dram.chunk_bytes)
+        total, count = self._dram_bytes(job), ceil_div(job.nbytes, each)
         pairs, dram_done, bank_done = [], 0, 0
-        for i in range(count):
-            dram_to, bank_to = min(total, (i + 1) * chunk), job.nbytes * (i + 1) // count
-            bank_to = job.nbytes if i + 1 == count else bank_to // code * code
+        for i in range(1, count + 1):
+            dram_to, bank_to = total, job.nbytes
+            if i < count:
+                bank_to = i * each // code * code
+                dram_to = min(total, ceil_div(ceil_div(total * bank_to, job.nbytes), burst) * burst)
             pairs.append((dram_to - dram_done, bank_to - bank_done))
             dram_done, bank_done = dram_to, bank_to
         return pairs

@@ -142,8 +142,7 @@ class Bank:
         self.sim = sim
         self.spec = spec
         self.map = over
-        beat = spec.lanes * spec.word_bytes
-        self.chunk_bytes = max(1, granularity_bytes // beat) * beat
+        self.chunk_bytes = self.chunk_of(granularity_bytes)
         self._write_cause: StallReason = "write_pulse" if spec.technology == "stt-mram" else "port_busy"
         many = over is not None
         apart, together = (spec.count, 1) if many else (1, spec.count)
@@ -157,6 +156,11 @@ class Bank:
         self.wakes = False  # drowsy words of it, with the next access
         self._costs: dict[tuple[Action, int], tuple[int, int]] = {}
         self._plain_costs: dict[tuple[Action, int], tuple[int, int, int]] = {}
+
+    def chunk_of(self, most: int) -> int:
+        """Return how many bytes, up to ``most``, fill whole beats of all macros; a beat at least."""
+        beat = self.spec.lanes * self.spec.word_bytes
+        return max(1, most // beat) * beat
 
     def words(self, nbytes: int) -> int:
         """Return the words that ``nbytes`` take; a partial word is a whole one."""

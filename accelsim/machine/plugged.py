@@ -116,17 +116,21 @@ class Guarded(Bank):
     """A plug-in's bank whose exceptions and impossible answers are errors that name the plug-in."""
 
     def __init__(self, sim: Sim, granularity_bytes: int, bank: Any, plugin: plugins.Plugin) -> None:
+        self._bank = bank
         super().__init__(sim, replace(bank.spec, buffer=None), granularity_bytes)
         self.spec = bank.spec
         self.plugin = plugin
         self.steady = callable(getattr(bank, "standing", None))
-        self.chunk_bytes = bank.chunk_bytes
         self.code_bytes = bank.code_bytes
         self.read_port = bank.read_port
         self.write_port = bank.write_port
         self.servers[0].read_port, self.servers[0].write_port = bank.read_port, bank.write_port
-        self._bank = bank
         self._ports = self._named()
+
+    def chunk_of(self, most: int) -> int:  # noqa: ARG002
+        """Return the bytes of one access: what the plug-in says."""
+        chunk: int = self._bank.chunk_bytes
+        return chunk
 
     def serve(
         self,
