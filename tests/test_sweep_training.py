@@ -51,7 +51,7 @@ objectives = ["accuracy", "energy_to_accuracy"]
 [parameters]
 "bank.mram.device" = ["mram-26us", "mram-10y"]
 "dram.background" = ["0 mW", "10 mW"]
-"host.gap" = ["200 us"]
+"host.gap" = ["500 us"]
 [training]
 epochs = 1
 nonfinite = "zero"
@@ -109,14 +109,14 @@ def test_what_reaching_an_accuracy_takes_are_steps_of_the_simulation(done: dict[
         f = found["mram-10y", power]
         assert f["steps_to_accuracy"] == 44
         assert f["energy_to_accuracy"] == 44 * f["energy_pj.total"]
-        assert f["time_to_accuracy"] == 44 * (f["time_ps"] + 200e6)
+        assert f["time_to_accuracy"] == 44 * (f["time_ps"] + 500e6)
         assert "energy_to_accuracy" not in found["mram-26us", power]
 
 
 def test_accuracy_is_that_of_training_with_the_run_folders_profile(done: dict[str, Any]) -> None:
     """To the last bit: a sweep trains as anyone would who runs the point and trains with its errors."""
     del done
-    overrides = ("bank.mram.device=mram-26us", "host.gap=200 us")
+    overrides = ("bank.mram.device=mram-26us", "host.gap=500 us")
     simulate("edge-hybrid", "small.toml", overrides=overrides, out="frail")
     workload = load(Path("small.toml"))
     task = task_of(workload)
@@ -164,7 +164,7 @@ def test_points_that_training_cannot_tell_apart_are_trained_once(tmp_path: Path)
         assert len({o.id for o in outcomes}) == len(settings)
         return len(training._done)
 
-    gap = {"host.gap": "200 us"}
+    gap = {"host.gap": "500 us"}
     frail = {**gap, "bank.mram.device": "mram-10ms"}
     assert trainings({**frail}, {**frail, "dram.background": "1 mW"}) == 1
     assert trainings(gap, {**gap, "clock": "1 GHz"}) == 1
