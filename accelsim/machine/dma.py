@@ -12,7 +12,7 @@ from accelsim.machine.forms import fill_need
 from accelsim.machine.kernel_run import FillTimes, KernelRun
 from accelsim.machine.memory import Access, Action, Service
 from accelsim.machine.state import State
-from accelsim.machine.transfers import FillMark, Move
+from accelsim.machine.transfers import FillMark, Move, chunks_of
 from accelsim.program.jobs import Transfer
 from accelsim.program.program import Binding
 from accelsim.sim import Steps, Tag
@@ -262,24 +262,14 @@ class DmaEngine:
         burst = self.state.machine.dma.burst_bytes
         return job.runs * ceil_div(job.run_bytes, burst) * burst
 
-    def _chunks(self, job: Transfer, binding: Binding) -> list[tuple[int, int]]:
-        """Return (DRAM bytes, bank bytes) of every chunk of a transfer.
-
-        Chunks are whole beats of the bank's macros, so that none waits for another's rest; they end with code
-        words, and take whole bursts.
-        """
-        bank, burst = self.state.banks[binding.group], self.state.machine.dma.burst_bytes
-        code, each = bank.code_bytes, bank.chunk_of(self.state.dram.chunk_bytes)
-        total, count = self._dram_bytes(job), ceil_div(job.nbytes, each)
-        pairs, dram_done, bank_done = [], 0, 0
-        for i in range(1, count + 1):
-            dram_to, bank_to = total, job.nbytes
-            if i < count:
-                bank_to = i * each // code * code
-                dram_to = min(total, ceil_div(ceil_div(total * bank_to, job.nbytes), burst) * burst)
-            pairs.append((dram_to - dram_done, bank_to - bank_done))
-            dram_done, bank_done = dram_to, bank_to
-        return pairs
+    def _move(self, job: Transfer, binding: Binding) -> Move:
+        """Begin to move what a descriptor says."""
+        state = self.state
+        bank, burst = state.banks[binding.group], state.machine.dma.burst_bytes
+        chunks = chunks_of(self._dram_bytes(job), job.nbytes, bank, state.dram.chunk_bytes, burst)
+        move = Move(chunks, state.sim.now)
+        self.under_way.append(move)
+        return move
 
 
 class FillEngine(DmaEngine):
@@ -328,8 +318,7 @@ class FillEngine(DmaEngine):
         fill = run.job(self.tile).fills[self.place]
         number = len(run.fill_times)
         run.fill_times.append(FillTimes(state.sim.now))
-        move = Move(self._chunks(fill, run.kernel.reads[fill.binding]), state.sim.now)
-        self.under_way.append(move)
+        move = self._move(fill, run.kernel.reads[fill.binding])
         part = run.parts[run.kernel.reads[fill.binding].op]
         self._count(part, run.kernel.reads[fill.binding].data.role, "read", self._dram_bytes(fill))
         self._place(run, run.kernel.reads[fill.binding], fill, run.start.filled, move)

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from accelsim.geometry import ceil_div
 from accelsim.machine.layout import At
-from accelsim.machine.memory import Access, Action
+from accelsim.machine.memory import Access, Action, Bank
 from accelsim.machine.state import State
 from accelsim.program.jobs import Transfer
 from accelsim.trace.recorder import Part
@@ -111,6 +112,25 @@ class Move:
         self.narrow += added[1]
         self.bank.repeat(added[2:5], ps)
         self.dram.repeat(added[5:8], ps)
+
+
+def chunks_of(dram_bytes: int, nbytes: int, bank: Bank, most: int, burst: int) -> list[tuple[int, int]]:
+    """Return (DRAM bytes, bank bytes) of every chunk of a transfer of ``nbytes``, each of up to ``most``.
+
+    Chunks are whole beats of the bank's macros, so that none waits for another's rest; they end with code
+    words, and take whole bursts.
+    """
+    each = bank.chunk_of(most)
+    count = ceil_div(nbytes, each)
+    pairs, dram_done, bank_done = [], 0, 0
+    for i in range(1, count + 1):
+        dram_to, bank_to = dram_bytes, nbytes
+        if i < count:
+            bank_to = i * each // bank.code_bytes * bank.code_bytes
+            dram_to = min(dram_bytes, ceil_div(ceil_div(dram_bytes * bank_to, nbytes), burst) * burst)
+        pairs.append((dram_to - dram_done, bank_to - bank_done))
+        dram_done, bank_done = dram_to, bank_to
+    return pairs
 
 
 class FillMark(NamedTuple):

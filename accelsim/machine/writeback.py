@@ -8,7 +8,7 @@ from accelsim.geometry import FULL, Operand
 from accelsim.machine.dma import DmaEngine
 from accelsim.machine.kernel_run import KernelRun
 from accelsim.machine.memory import Access
-from accelsim.machine.transfers import BackMark, Move
+from accelsim.machine.transfers import BackMark
 from accelsim.program.jobs import Transfer
 from accelsim.program.nests import transfer
 from accelsim.program.program import Binding
@@ -101,8 +101,7 @@ class WriteBackEngine(DmaEngine):
         part = run.parts[binding.op]
         number = len(run.backs_done)
         run.backs_done.append(False)
-        move = Move(self._chunks(job, binding), state.sim.now)
-        self.under_way.append(move)
+        move = self._move(job, binding)
         self._place(run, binding, job, run.start.written, move)
         self._count(part, binding.data.role, "write", self._dram_bytes(job))
         self.stage = "descriptor"
