@@ -268,7 +268,7 @@ class Machine:
 
     @property
     def chunk_bytes(self) -> int:
-        """What DRAM moves at once: the granularity, or a beat of the widest group, whose lanes it fills."""
+        """The most that DMA moves at once: the granularity, or a beat of the widest group."""
         return max(self.granularity_bytes, *(b.lanes * b.word_bytes for b in self.banks.values()))
 
     def fields_of(self, role: Role) -> tuple[BitField, ...]:
