@@ -14,7 +14,7 @@ from accelsim.mapping.tiling import Table, TileSearch
 from accelsim.mapping.traffic import Traffic
 from accelsim.resolve.machine import Machine
 
-MUCH = 1.02  # times faster: then buffers go to the emptiest group instead of their role's first
+MUCH = 1.02  # times faster: then buffers go to other groups than their roles' first
 QUANTUM = 64  # budgets are rounded down to 1/64 of their power of two, so that equal kernels share a choice
 
 
@@ -72,12 +72,12 @@ class Costs:
         """Return whether the cost takes no tile table that nobody has computed yet."""
         if self.shape is None or (codes, free, ranking) in self.known:
             return True
-        if ranking not in ("time", "dram"):
-            return all(self._has_table(codes, homes) for homes in self._all_homes(free))
-        if not self._has_table(codes, self.preferred):
-            return False
-        first = self._try(codes, free, self.preferred, ranking)
-        return self._is_good(first) or self._has_table(codes, self._roomiest(free))
+        if ranking == "time":
+            if not self._has_table(codes, self.preferred):
+                return False
+            if self._is_good(self._try(codes, free, self.preferred, ranking)):
+                return True
+        return all(self._has_table(codes, homes) for homes in self._all_homes(free))
 
     def _has_table(self, codes: Codes, homes: tuple[int, ...]) -> bool:
         assert self.shape is not None
@@ -93,21 +93,21 @@ class Costs:
         return self.known[key]
 
     def _cost(self, codes: Codes, free: Budget, ranking: str) -> Cost | None:
-        """Return the better of two: buffers in their roles' first groups, or in the emptiest ones.
+        """Return the best of several: buffers in their roles' first groups, in the emptiest ones, in any one.
 
-        Where energies or writes decide, buffers in any one group are compared too.
+        Where time decides, others than the first must be much faster.
         """
-        if ranking not in ("time", "dram"):
-            tried = (self._try(codes, free, homes, ranking) for homes in self._all_homes(free))
-            found = [cost for cost in tried if cost is not None]
-            return min(found, key=lambda cost: self.goal.rank(cost, ranking), default=None)
-        first = self._try(codes, free, self.preferred, ranking)
-        if first is not None and self._is_good(first):
+        first = None
+        if ranking == "time":
+            first = self._try(codes, free, self.preferred, ranking)
+            if self._is_good(first):
+                return first
+        tried = (self._try(codes, free, homes, ranking) for homes in self._all_homes(free))
+        found = [cost for cost in tried if cost is not None]
+        best = min(found, key=lambda cost: self.goal.rank(cost, ranking), default=None)
+        if first is not None and best is not None and best.time_ps * MUCH >= first.time_ps:
             return first
-        other = self._try(codes, free, self._roomiest(free), ranking)
-        if first is None or (other is not None and other.time_ps * MUCH < first.time_ps):
-            return other
-        return first
+        return best
 
     def _is_good(self, first: Cost | None) -> bool:
         return first is not None and (len(self.banks) == 1 or first.time_ps <= MUCH * self.outline.compute_ps)

@@ -48,7 +48,11 @@ class Goal:
         return energy * raw_ps if self.objective == "edp" else energy, raw_ps, dram
 
     def rank(self, cost: Cost, ranking: str) -> tuple[float, ...]:
-        """Return what is compared of one kernel under a ranking that is neither ``time`` nor ``dram``."""
+        """Return what is compared of one kernel under a ranking."""
+        if ranking == "time":
+            return cost.time_ps, cost.dram_bytes
+        if ranking == "dram":
+            return cost.dram_bytes, cost.time_ps
         raw_ps, energy, mram = cost.amounts
         if ranking == "mram_writes":
             return mram, cost.time_ps, cost.dram_bytes

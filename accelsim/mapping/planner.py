@@ -96,13 +96,14 @@ class Planner:
     def trials(self, capacity: Mapping[str, int], share: float, first: int) -> list[Trial]:
         """Return the plans to be costed when whole tensors may take ``share`` of every group.
 
-        One per ranking, numbered from ``first``; where energies or writes decide, also those with no whole
-        tensor in one of the groups.
+        One per ranking, numbered from ``first``; also those with no whole tensor in one of the groups, whose
+        capacity is not cut unless energies or writes decide.
         """
         limits = {g: int(c * share) for g, c in capacity.items()}
         several = [limits]
-        if self.goal.extra and len(limits) > 1:
-            several += [{**limits, g: 0} for g in limits]
+        if len(limits) > 1:
+            uncut = {g: b.capacity_bytes for g, b in self.machine.banks.items()}
+            several += [{**limits, g: 0} for g in limits if self.goal.extra or capacity[g] == uncut[g]]
         found: list[Trial] = []
         for those in several:
             residency = self.ground.residencies.plan(those)
