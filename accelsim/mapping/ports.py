@@ -25,6 +25,17 @@ def port_ps_of(bank: BankGroup, reads: float, writes: float) -> float:
     return read + write if bank.ports == "1rw" else max(read, write)
 
 
+def write_ps_per_byte(bank: BankGroup) -> float:
+    """Return the time in ps that a group's port is held by a byte written, of whole beats."""
+    return bank.write_cycle_ps / (bank.lanes * bank.word_bytes)
+
+
+def chunk_bytes(machine: Machine, bank: BankGroup) -> int:
+    """Return what DMA moves into a group at once: whole beats."""
+    beat = bank.lanes * bank.word_bytes
+    return max(1, machine.chunk_bytes // beat) * beat
+
+
 def read_ps_per_byte(machine: Machine) -> float:
     """Return the least time in ps of a byte read from DRAM, as few chunks may be on their way at once."""
     return machine.dram.latency_ps / (machine.dma.outstanding * machine.chunk_bytes)

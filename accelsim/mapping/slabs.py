@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from operator import le
 
 from accelsim.geometry import ceil_div
+from accelsim.mapping.contention import Fill, behind_fills
 from accelsim.mapping.ports import port_ps_of, read_ps_per_byte
 from accelsim.mapping.problem import Budget, Where
 from accelsim.mapping.slab_nest import Nest, Slab, compute_ps
@@ -155,7 +156,8 @@ class SlabSearch:
         filled = [n for at, n in zip(slabs.reads, first, strict=True) if at.place != "resident"]
         first_fill = sum(filled) * per_byte  # which nothing else overlaps, but DRAM is busy with
         alone = tally.read_bytes * read_ps_per_byte(machine), self._turned_ps(tally)
-        behind = max(compute, slots, left, *alone, *ports) + first_fill
+        held = behind_fills(machine, compute, (slabs.reads, slabs.writes), tally.fills, tally.streamed)
+        behind = max(compute + float(held), slots, left, *alone, *ports) + first_fill
         return round(max(tally.dram_bytes * per_byte, behind) + (latency if filled else 0))
 
     def _turned_ps(self, tally: _Tally) -> float:
@@ -176,12 +178,17 @@ class _Tally:
         self.moved = {g: [0.0, 0.0] for at in (*slabs.reads, *slabs.writes) for g, _ in at.shares()}
         self.slot_bytes = self.slot_fills = self.slot_rounds = 0
         self.left_bytes = self.left_slabs = self.left_rounds = 0  # of results that leave slab by slab
+        self.fills: list[Fill] = []
+        self.streamed: list[int] = []  # bytes of every read operand
         nest = slabs.nest
         reads = zip(slabs.reads, nest.walks, nest.reads, slab.reads, strict=True)
         for i, (at, walks, total, part) in enumerate(reads):
             again = at.place == "buffered" and i not in keep and part < total  # tile by tile, in every walk
             self._stream(at, total * walks, served[i], slabs.streams[i].element_bytes)
+            self.streamed.append(total * walks)
             self._fill(i, at, walks, total, slab.count if again else 0)
+            if at.place != "resident":
+                self.fills.append((at, total * (walks if again else 1), slab.count * (walks if again else 1)))
         writes = zip(slabs.writes, nest.writes, served[len(nest.reads) :], strict=True)
         for i, (at, total, fetch) in enumerate(writes, start=len(slabs.reads)):
             self._drain(machine, i, at, total, fetch, slabs.streams[i].element_bytes)

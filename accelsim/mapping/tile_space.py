@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from accelsim.mapping.contention import Fill, behind_fills
 from accelsim.mapping.footprint import Footprint, blocks_per_result, rows_per_result
 from accelsim.mapping.leaving import Leaving
 from accelsim.mapping.ports import port_ps, read_ps_per_byte
@@ -69,6 +70,7 @@ class Space:
             read * read_ps_per_byte(machine),
             transfers * machine.dma.descriptor_latency_ps,
             np.full((1, 1, 1), shape.riders_ps),
+            shape.array_ps + self._behind_fills(fetched),
             *self._panel_rounds(fetched),
         ]
         for other in others:
@@ -208,6 +210,13 @@ class Space:
         return (chain + rounds * self.machine.dram.latency_ps) * self.p.batch
 
     # -- time ------------------------------------------------------------------------------------
+
+    def _behind_fills(self, fetched: list[tuple[int, Flow]]) -> Array:
+        """Return the time by which fills hold the array back at the ports of its operands."""
+        at, batch = self.read_at, self.p.batch
+        fills: list[Fill] = [(at[i], flow.filled, flow.transfers * batch) for i, flow in fetched]
+        places = at, self.places.writes
+        return behind_fills(self.machine, self.shape.array_ps, places, fills, self._streamed())
 
     def _panel_rounds(self, fetched: list[tuple[int, Flow]]) -> list[Array]:
         """Return the time of a nest with panels, whose fills come in order.
