@@ -18,45 +18,54 @@ from accelsim.resolve.machine import Machine
 
 STEPS = 2  # that operands are asked for ahead
 RESULTS = 3  # chunks of results that may be before a port at once
-Fill = tuple[Where, Amount, Amount]  # into what, how many bytes in all, in how many transfers
+Moved = tuple[Where, Amount, Amount]  # into what, how many bytes in all, and in how many parts
 
 
-def behind_fills(
+def behind_writes(
     machine: Machine,
     unit_ps: Amount,
-    places: tuple[Sequence[Where], Sequence[Where]],
-    fills: Sequence[Fill],
+    read: Sequence[Where],
+    fills: Sequence[Moved],
+    results: Sequence[Moved],
     streamed: Iterable[Amount],
 ) -> Array:
-    """Return for how long, in ps, fills hold back the streams from the ports that both need.
+    """Return for how long, in ps, writes hold back the streams from the ports that both need.
 
     Args:
         machine: Where it runs.
         unit_ps: How long the unit works with everything at hand.
-        places: Where the operands are that are read, and those that are written.
-        fills: What is brought for those that are read.
+        read: Where the operands are that it reads.
+        fills: What is brought for them, in so many transfers.
+        results: What it writes, in the last one of so many parts of its work.
         streamed: Bytes of every operand's stream.
     """
-    read, written = places
     held: Array = np.zeros(())
-    step_ps: Amount | None = None
     for group in sorted({group for at in read for group, _ in at.shares()}):
         bank = machine.banks[group]
         write_ps, chunk = write_ps_per_byte(bank), chunk_bytes(machine, bank)
-        faster = 1 - 1e12 / machine.dram.bandwidth_bytes_per_s / write_ps if write_ps else 0.0
-        if bank.ports != "1rw" or faster <= 0:
+        if bank.ports != "1rw" or not write_ps:
             continue
-        if step_ps is None:
-            step_ps = unit_ps / _steps(streamed, chunk)
-        before = RESULTS if any(group == name for at in written for name, _ in at.shares()) else 0
-        for at, nbytes, transfers in fills:
+        slack = STEPS * unit_ps / _steps(streamed, chunk) / (chunk * write_ps)  # in chunks that are written
+        faster = max(0.0, 1 - 1e12 / machine.dram.bandwidth_bytes_per_s / write_ps)
+        before = 0
+        for at, nbytes, parts in results:
             share = dict(at.shares()).get(group, 0.0)
             if share:
+                before = RESULTS
+                burst = nbytes * share * parts * write_ps > unit_ps
+                held = held + nbytes * share * write_ps * _waits(np.where(burst, float(RESULTS), 1.0), slack)
+        for at, nbytes, transfers in fills:
+            share = dict(at.shares()).get(group, 0.0)
+            if share and faster:
                 chunks = nbytes * share / np.maximum(transfers, 1.0) / chunk
-                waiting = np.minimum(float(machine.dma.outstanding), chunks * faster) + before
-                waits = np.clip(1 - STEPS * step_ps / (waiting * chunk * write_ps), 0.0, 1.0)
-                held = held + nbytes * share * write_ps * waits
+                queue = np.minimum(float(machine.dma.outstanding), chunks * faster) + before
+                held = held + nbytes * share * write_ps * _waits(queue, slack)
     return held
+
+
+def _waits(queue: Amount, slack: Amount) -> Array:
+    """Return the share of the time that writes take in which the unit waits behind so many chunks."""
+    return np.clip(1 - slack / queue, 0.0, 1.0)
 
 
 def _steps(streamed: Iterable[Amount], chunk: int) -> Amount:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from accelsim.mapping.problem import Array
+from accelsim.mapping.problem import Array, Where
 from accelsim.resolve.bank_group import BankGroup
 from accelsim.resolve.machine import Machine
 
@@ -28,6 +28,12 @@ def port_ps_of(bank: BankGroup, reads: float, writes: float) -> float:
 def write_ps_per_byte(bank: BankGroup) -> float:
     """Return the time in ps that a group's port is held by a byte written, of whole beats."""
     return bank.write_cycle_ps / (bank.lanes * bank.word_bytes)
+
+
+def fill_ps_per_byte(machine: Machine, at: Where) -> float:
+    """Return the time in ps of a byte that is filled: what takes longest of DRAM and the groups it goes to."""
+    ports = (share * write_ps_per_byte(machine.banks[group]) for group, share in at.shares())
+    return max(1e12 / machine.dram.bandwidth_bytes_per_s, *ports)
 
 
 def chunk_bytes(machine: Machine, bank: BankGroup) -> int:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from operator import le
 
 from accelsim.geometry import ceil_div
-from accelsim.mapping.contention import Fill, behind_fills
+from accelsim.mapping.contention import Moved, behind_writes
 from accelsim.mapping.ports import port_ps_of, read_ps_per_byte
 from accelsim.mapping.problem import Budget, Where
 from accelsim.mapping.slab_nest import Nest, Slab, compute_ps
@@ -156,7 +156,8 @@ class SlabSearch:
         filled = [n for at, n in zip(slabs.reads, first, strict=True) if at.place != "resident"]
         first_fill = sum(filled) * per_byte  # which nothing else overlaps, but DRAM is busy with
         alone = tally.read_bytes * read_ps_per_byte(machine), self._turned_ps(tally)
-        held = behind_fills(machine, compute, (slabs.reads, slabs.writes), tally.fills, tally.streamed)
+        results: list[Moved] = [(at, n, 1) for at, n in zip(slabs.writes, slabs.nest.writes, strict=True)]
+        held = behind_writes(machine, compute, slabs.reads, tally.fills, results, tally.streamed)
         behind = max(compute + float(held), slots, left, *alone, *ports) + first_fill
         return round(max(tally.dram_bytes * per_byte, behind) + (latency if filled else 0))
 
@@ -178,7 +179,7 @@ class _Tally:
         self.moved = {g: [0.0, 0.0] for at in (*slabs.reads, *slabs.writes) for g, _ in at.shares()}
         self.slot_bytes = self.slot_fills = self.slot_rounds = 0
         self.left_bytes = self.left_slabs = self.left_rounds = 0  # of results that leave slab by slab
-        self.fills: list[Fill] = []
+        self.fills: list[Moved] = []
         self.streamed: list[int] = []  # bytes of every read operand
         nest = slabs.nest
         reads = zip(slabs.reads, nest.walks, nest.reads, slab.reads, strict=True)

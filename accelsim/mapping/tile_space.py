@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from accelsim.mapping.contention import Fill, behind_fills
+from accelsim.mapping.contention import Moved, behind_writes
 from accelsim.mapping.footprint import Footprint, blocks_per_result, rows_per_result
 from accelsim.mapping.leaving import Leaving
-from accelsim.mapping.ports import port_ps, read_ps_per_byte
+from accelsim.mapping.ports import fill_ps_per_byte, port_ps, read_ps_per_byte
 from accelsim.mapping.problem import Array, Bool, Budget, Piece, Places, Where, keeps
 from accelsim.mapping.serving import Serving
 from accelsim.mapping.tile_shape import Flow, Shape, beside
@@ -34,6 +34,7 @@ class Space:
         self.sides = shape.sides
         self.places = places
         self.read_at = (places.a, places.b, *places.reads)
+        self.fill_ps = [fill_ps_per_byte(machine, at) for at in self.read_at]
         self.keeps = [(False, False)] if shape.panel else keeps(self.p, places)
         self.holds = tuple(any(k[i] for k in self.keeps) for i in (0, 1)) + (False,) * len(places.reads)
         self.size = (len(shape.orders), 1 + self.holds[0], 1 + self.holds[1], *shape.cuts)
@@ -70,7 +71,7 @@ class Space:
             read * read_ps_per_byte(machine),
             transfers * machine.dma.descriptor_latency_ps,
             np.full((1, 1, 1), shape.riders_ps),
-            shape.array_ps + self._behind_fills(fetched),
+            shape.array_ps + self._behind_writes(fetched),
             *self._panel_rounds(fetched),
         ]
         for other in others:
@@ -204,19 +205,21 @@ class Space:
         chain: Array = np.zeros((1, 1, 1))
         rounds: Array = np.zeros((1, 1, 1))
         for i, flow in fetched:
-            chain = chain + flow.moved * self.shape.dram_ps
+            chain = chain + flow.moved * self.fill_ps[i]
             chain = chain + flow.transfers * self.machine.dma.descriptor_latency_ps
             rounds = np.maximum(rounds, flow.transfers / self.shape.reads[i].fields)
         return (chain + rounds * self.machine.dram.latency_ps) * self.p.batch
 
     # -- time ------------------------------------------------------------------------------------
 
-    def _behind_fills(self, fetched: list[tuple[int, Flow]]) -> Array:
-        """Return the time by which fills hold the array back at the ports of its operands."""
-        at, batch = self.read_at, self.p.batch
-        fills: list[Fill] = [(at[i], flow.filled, flow.transfers * batch) for i, flow in fetched]
-        places = at, self.places.writes
-        return behind_fills(self.machine, self.shape.array_ps, places, fills, self._streamed())
+    def _behind_writes(self, fetched: list[tuple[int, Flow]]) -> Array:
+        """Return the time by which writes hold the array back at the ports of its operands."""
+        at, batch, streamed = self.read_at, self.p.batch, self._streamed()
+        fills: list[Moved] = [(at[i], flow.filled, flow.transfers * batch) for i, flow in fetched]
+        blocks = self.sides["k"].row_blocks  # results come with the last one
+        written = zip(self.places.writes, streamed[len(at) :], strict=True)
+        results: list[Moved] = [(to, nbytes, blocks) for to, nbytes in written]
+        return behind_writes(self.machine, self.shape.array_ps, at, fills, results, streamed)
 
     def _panel_rounds(self, fetched: list[tuple[int, Flow]]) -> list[Array]:
         """Return the time of a nest with panels, whose fills come in order.
@@ -346,7 +349,7 @@ class Space:
         first: Array = np.zeros((1, 1, 1))
         for footprint, at in zip(self.shape.reads, (self.places.a, self.places.b), strict=False):
             if at.place != "resident":
-                first = first + footprint.tile * footprint.element_bytes * self.shape.dram_ps
+                first = first + footprint.tile * footprint.element_bytes * fill_ps_per_byte(self.machine, at)
         if fetched:
             first = first + self.machine.dram.latency_ps
         return first
