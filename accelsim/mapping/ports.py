@@ -31,7 +31,7 @@ def write_ps_per_byte(bank: BankGroup) -> float:
 
 
 def fill_ps_per_byte(machine: Machine, at: Where) -> float:
-    """Return the time in ps of a byte that is filled: what takes longest of DRAM and the groups it goes to."""
+    """Return the time in ps of a byte that is filled: the slower of DRAM and the groups it goes to."""
     ports = (share * write_ps_per_byte(machine.banks[group]) for group, share in at.shares())
     return max(1e12 / machine.dram.bandwidth_bytes_per_s, *ports)
 

@@ -72,6 +72,7 @@ class Space:
             transfers * machine.dma.descriptor_latency_ps,
             np.full((1, 1, 1), shape.riders_ps),
             shape.array_ps + self._behind_writes(fetched),
+            *self._first_passes(fetched),
             *self._panel_rounds(fetched),
         ]
         for other in others:
@@ -211,6 +212,22 @@ class Space:
         return (chain + rounds * self.machine.dram.latency_ps) * self.p.batch
 
     # -- time ------------------------------------------------------------------------------------
+
+    def _first_passes(self, fetched: list[tuple[int, Flow]]) -> list[Array]:
+        """Return times of nests with operands held whole: these come while they are gone through first.
+
+        They come two tiles ahead at most, and in the passes after the first nothing comes.
+        """
+        shape, dma = self.shape, self.machine.dma
+        found = []
+        for i, flow in fetched:
+            if not (self.holds[i] or self.read_at[i].place == "kept"):
+                continue
+            every = shape.flow(i, False).transfers
+            share = np.minimum(1.0, flow.transfers / np.maximum(every, 1.0))
+            chain = flow.moved * self.fill_ps[i] + flow.transfers * dma.descriptor_latency_ps
+            found.append(np.where(share < 1, shape.array_ps * (1 - share) + chain * self.p.batch, 0.0))
+        return found
 
     def _behind_writes(self, fetched: list[tuple[int, Flow]]) -> Array:
         """Return the time by which writes hold the array back at the ports of its operands."""
