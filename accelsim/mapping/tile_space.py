@@ -71,8 +71,7 @@ class Space:
             read * read_ps_per_byte(machine),
             transfers * machine.dma.descriptor_latency_ps,
             np.full((1, 1, 1), shape.riders_ps),
-            shape.array_ps + self._behind_writes(fetched),
-            *self._first_passes(fetched),
+            shape.array_ps + self._behind_writes(fetched) + self._first_passes(fetched),
             *self._panel_rounds(fetched),
         ]
         for other in others:
@@ -213,21 +212,23 @@ class Space:
 
     # -- time ------------------------------------------------------------------------------------
 
-    def _first_passes(self, fetched: list[tuple[int, Flow]]) -> list[Array]:
-        """Return times of nests with operands held whole: these come while they are gone through first.
+    def _first_passes(self, fetched: list[tuple[int, Flow]]) -> Array:
+        """Return how late operands that are held whole come: while they are gone through first.
 
         They come two tiles ahead at most, and in the passes after the first nothing comes.
         """
         shape, dma = self.shape, self.machine.dma
-        found = []
+        late: Array = np.zeros((1, 1, 1))
         for i, flow in fetched:
             if not (self.holds[i] or self.read_at[i].place == "kept"):
                 continue
             every = shape.flow(i, False).transfers
             share = np.minimum(1.0, flow.transfers / np.maximum(every, 1.0))
             chain = flow.moved * self.fill_ps[i] + flow.transfers * dma.descriptor_latency_ps
-            found.append(np.where(share < 1, shape.array_ps * (1 - share) + chain * self.p.batch, 0.0))
-        return found
+            chain = np.maximum(chain, (chain + flow.transfers * self.machine.dram.latency_ps) / 2)
+            over = np.maximum(chain * self.p.batch - share * shape.array_ps, 0.0)
+            late = late + np.where(share < 1, over, 0.0)
+        return late
 
     def _behind_writes(self, fetched: list[tuple[int, Flow]]) -> Array:
         """Return the time by which writes hold the array back at the ports of its operands."""
@@ -236,6 +237,7 @@ class Space:
         blocks = self.sides["k"].row_blocks  # results come with the last one
         written = zip(self.places.writes, streamed[len(at) :], strict=True)
         results: list[Moved] = [(to, nbytes, blocks) for to, nbytes in written]
+        results.append((Where("resident", self.places.psum_group), self.shape.partial_sums()[1], 1.0))
         return behind_writes(self.machine, self.shape.array_ps, at, fills, results, streamed)
 
     def _panel_rounds(self, fetched: list[tuple[int, Flow]]) -> list[Array]:
