@@ -301,7 +301,7 @@ def test_estimates_agree_under_other_dataflows(dataflow: Dataflow) -> None:
 
 @pytest.mark.parametrize("shape", [(512, 2048, 512), (2048, 256, 2048)])
 @pytest.mark.parametrize("cycle", ["20 ns", "80 ns"])
-@pytest.mark.parametrize("dataflow", ["ws", "is"])
+@pytest.mark.parametrize("dataflow", ["ws", "is", "os"])
 def test_streams_wait_behind_slow_writes(shape: Shape, cycle: str, dataflow: Dataflow) -> None:
     """DRAM brings 4 KiB in 16 ns, one port takes it in 20 or 80 and is read from meanwhile: within 15 %."""
     on = load_machine("tpu-like-mram", (f"bank.mram.write_cycle={cycle}", f"pe_array.dataflow={dataflow}"))
