@@ -438,7 +438,7 @@ def test_tiles_that_are_alike_pass_the_same_banks(interleave: Interleave, skew: 
     """
     on = machine(group("sram", capacity=3 * 1024, count=3, word=4), rows=4, cols=4, accumulator=256)
     on = replace(on, interleave=interleave, line_bytes=24, skew=skew)
-    program = map_graph(gemms((96, 40, 24)), on)
+    program = map_graph(gemms((64, 40, 24)), on)
     sim = Sim()
     banks = {"sram": made(sim, on.banks["sram"], interleave, 24, skew)}
     over = banks["sram"].map

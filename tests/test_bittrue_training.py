@@ -30,7 +30,7 @@ def folder(tmp_path: Path) -> Path:
 def _wish(folder: Path, **more: Any) -> Wish:
     options = {"protect": ("sign", "exponent"), "nonfinite": "zero"}
     common: dict[str, Any] = {
-        "arch": "edge-hybrid",
+        "arch": "edge-mram",
         "workload": str(folder / "tiny.toml"),
         "epochs": 2,
         "seeds": 1,

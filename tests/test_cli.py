@@ -302,7 +302,7 @@ def test_a_reader_that_leaves_is_no_error_message(make_run: MakeRun) -> None:
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     """The model version too: it decides what numbers mean."""
     assert _main("--version") == 0
-    assert capsys.readouterr().out == "accelsim 0.1.0 (model version 6)\n"
+    assert capsys.readouterr().out == "accelsim 0.1.0 (model version 7)\n"
 
 
 class _Simulator:
