@@ -16,10 +16,9 @@ from accelsim.geometry import ceil_div
 from accelsim.machine.kernel_run import KernelRun
 from accelsim.machine.state import State
 from accelsim.machine.stream import StreamRun
+from accelsim.program.folds import IN_FLIGHT
 from accelsim.program.jobs import Fold, Result, TileJob
 from accelsim.sim import Steps, Tag
-
-IN_FLIGHT = 2  # chunks of one drain that may wait at a port
 
 
 @dataclass(slots=True, eq=False)

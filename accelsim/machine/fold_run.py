@@ -11,10 +11,9 @@ from accelsim.machine.layout import At
 from accelsim.machine.memory import Access
 from accelsim.machine.state import State, What
 from accelsim.machine.stream import StreamRun
+from accelsim.program.folds import STEPS_AHEAD
 from accelsim.program.jobs import Fold, Stream, TileJob
 from accelsim.program.program import Binding
-
-AHEAD = 2  # steps that operands are asked for ahead of their use: a double-buffered operand FIFO
 
 
 class FoldRun:
@@ -75,7 +74,7 @@ class FoldRun:
         space, at = ("sums", written), self.run.at(self.tile, self.place, ("psum_read", 0))
         self.psum = partial_stream(self.state, self.run, "read", self.fold.psum_read, self.steps, at)
         self.psum.space = space if written is not None else None
-        self.psum.request(AHEAD)
+        self.psum.request(STEPS_AHEAD)
 
     def close(self) -> None:
         """Book what was read."""

@@ -159,8 +159,7 @@ class Bank:
 
     def chunk_of(self, most: int) -> int:
         """Return how many bytes, up to ``most``, fill whole beats of all macros; a beat at least."""
-        beat = self.spec.lanes * self.spec.word_bytes
-        return max(1, most // beat) * beat
+        return self.spec.chunk_of(most)
 
     def words(self, nbytes: int) -> int:
         """Return the words that ``nbytes`` take; a partial word is a whole one."""

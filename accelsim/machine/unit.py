@@ -12,7 +12,7 @@ import simpy
 
 from accelsim.machine.blocks import Blocks
 from accelsim.machine.drain import Drain, DrainFold
-from accelsim.machine.fold_run import AHEAD, FoldRun
+from accelsim.machine.fold_run import FoldRun
 from accelsim.machine.forms import RESULTS, results_need
 from accelsim.machine.heads import Engine
 from accelsim.machine.kernel_run import KernelRun
@@ -20,7 +20,7 @@ from accelsim.machine.memory import Access
 from accelsim.machine.state import State
 from accelsim.machine.steady import Steady
 from accelsim.machine.unit_books import UnitBooks
-from accelsim.program.folds import fold_tail
+from accelsim.program.folds import STEPS_AHEAD, fold_tail
 from accelsim.program.jobs import Fold, Result
 from accelsim.program.parking import accumulator_use
 from accelsim.sim import Steps
@@ -142,7 +142,7 @@ class KernelSteps:
         current, self.ahead = self.ahead, None
         if current is None:
             current = FoldRun(self.state, self.kr, self.tile, place)
-            current.request(AHEAD)
+            current.request(STEPS_AHEAD)
         self._current = current
         yield from self._begin(current)
         out = current.drained(self.rate) if fold.emit and (fold.writes or fold.psum_write) else None
@@ -266,7 +266,7 @@ class KernelSteps:
 
     def _look_ahead(self, current: FoldRun, step: int) -> None:
         """Ask for the operands of the next steps, in this fold and the next one."""
-        current.request(step + AHEAD)
+        current.request(step + STEPS_AHEAD)
         if self.ahead is None:
             self.ahead = self._next_fold(current)
         self._step = step
@@ -277,8 +277,8 @@ class KernelSteps:
 
     def _request_ahead(self, ahead: FoldRun, current: FoldRun) -> None:
         ahead.request_load(self._step + 1, current.steps)
-        if self._step + AHEAD >= current.steps:
-            ahead.request(self._step + AHEAD - current.steps)
+        if self._step + STEPS_AHEAD >= current.steps:
+            ahead.request(self._step + STEPS_AHEAD - current.steps)
 
     def _watch_fills(self, current: FoldRun) -> None:
         """Look ahead to the next tile when its last fill comes, if that is during this fold."""

@@ -7,17 +7,17 @@ lasts, the unit does the steps that it has asked for ahead per queue, and no mor
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-from accelsim.mapping.ports import chunk_bytes, write_ps_per_byte
+from accelsim.mapping.ports import write_ps_per_byte
 from accelsim.mapping.problem import Array, Where
 from accelsim.mapping.traffic import Amount
+from accelsim.program.folds import IN_FLIGHT, STEPS_AHEAD
 from accelsim.resolve.machine import Machine
 
-STEPS = 2  # that operands are asked for ahead
-RESULTS = 3  # chunks of results that may be before a port at once
+RESULTS = IN_FLIGHT + 1  # chunks of results before a port: those that wait, and the one in hand
 Moved = tuple[Where, Amount, Amount]  # into what, how many bytes in all, and in how many parts
 
 
@@ -27,7 +27,7 @@ def behind_writes(
     read: Sequence[Where],
     fills: Sequence[Moved],
     results: Sequence[Moved],
-    streamed: Iterable[Amount],
+    streamed: Sequence[Amount],
 ) -> Array:
     """Return for how long, in ps, writes hold back the streams from the ports that both need.
 
@@ -40,12 +40,16 @@ def behind_writes(
         streamed: Bytes of every operand's stream.
     """
     held: Array = np.zeros(())
+    widest: Amount = 0.0
+    for nbytes in streamed:
+        widest = np.maximum(widest, nbytes)
     for group in sorted({group for at in read for group, _ in at.shares()}):
         bank = machine.banks[group]
-        write_ps, chunk = write_ps_per_byte(bank), chunk_bytes(machine, bank)
+        write_ps, chunk = write_ps_per_byte(bank), bank.chunk_of(machine.chunk_bytes)
         if bank.ports != "1rw" or not write_ps:
             continue
-        slack = STEPS * unit_ps / _steps(streamed, chunk) / (chunk * write_ps)  # in chunks that are written
+        step_ps = unit_ps / np.maximum(widest / chunk, 1.0)  # in which the widest stream moves a chunk
+        slack = STEPS_AHEAD * step_ps / (chunk * write_ps)  # in chunks that are written
         faster = max(0.0, 1 - 1e12 / machine.dram.bandwidth_bytes_per_s / write_ps)
         before = 0
         for at, nbytes, parts in results:
@@ -66,11 +70,3 @@ def behind_writes(
 def _waits(queue: Amount, slack: Amount) -> Array:
     """Return the share of the time that writes take in which the unit waits behind so many chunks."""
     return np.clip(1 - slack / queue, 0.0, 1.0)
-
-
-def _steps(streamed: Iterable[Amount], chunk: int) -> Amount:
-    """Return the steps in which the widest stream moves about a chunk each."""
-    widest: Amount = float(chunk)
-    for nbytes in streamed:
-        widest = np.maximum(widest, nbytes)
-    return widest / chunk

@@ -36,12 +36,6 @@ def fill_ps_per_byte(machine: Machine, at: Where) -> float:
     return max(1e12 / machine.dram.bandwidth_bytes_per_s, *ports)
 
 
-def chunk_bytes(machine: Machine, bank: BankGroup) -> int:
-    """Return what DMA moves into a group at once: whole beats."""
-    beat = bank.lanes * bank.word_bytes
-    return max(1, machine.chunk_bytes // beat) * beat
-
-
 def read_ps_per_byte(machine: Machine) -> float:
     """Return the least time in ps of a byte read from DRAM, as few chunks may be on their way at once."""
     return machine.dram.latency_ps / (machine.dma.outstanding * machine.chunk_bytes)

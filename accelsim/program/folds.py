@@ -19,6 +19,9 @@ from dataclasses import dataclass
 from accelsim.geometry import ceil_div
 from accelsim.words import Convention, Dataflow
 
+STEPS_AHEAD = 2  # that operands are asked for ahead of their use: a double-buffered operand FIFO
+IN_FLIGHT = 2  # chunks of one drain that may wait at a port
+
 
 @dataclass(frozen=True, slots=True)
 class Extents:

@@ -152,3 +152,8 @@ class BankGroup:
     def lanes(self) -> int:
         """Macros that serve words at the same time."""
         return self.count * self.subbanks
+
+    def chunk_of(self, most: int) -> int:
+        """Return how many bytes, up to ``most``, fill whole beats of all macros; a beat at least."""
+        beat = self.lanes * self.word_bytes
+        return max(1, most // beat) * beat
