@@ -22,7 +22,8 @@ from accelsim.program.kernel_jobs import jobs_of
 from accelsim.program.program import Kernel, Program, Region
 from accelsim.resolve.machine import Machine
 from accelsim.resolve.shape import array_shape
-from accelsim.trace.recorder import Recorder, SpanRow
+from accelsim.trace.recorder import Recorder
+from accelsim.trace.spans import SpanRow
 from accelsim.words import STALL_REASONS
 from tests.strategies import (
     KIB,

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 
+from accelsim.geometry import Box
 from accelsim.machine.kernel_run import slot_key
-from accelsim.machine.state import Entry, SlotRows, State
+from accelsim.machine.state import SlotRows, State, Through
 from accelsim.machine.stretch import tensors_of
+from accelsim.trace.accesses import Accesses
 from accelsim.trace.copies import Reader, RowKey, Sums
-from accelsim.trace.recorder import OpTimes, Part, SpanRow, Window
+from accelsim.trace.recorder import OpTimes, Part, Window
+from accelsim.trace.spans import Label
 from accelsim.words import WRITE_BACK
 
 
@@ -31,7 +35,7 @@ class Books:
         self.state = state
         self.kernels = state.program.kernels
         self._of_op = {p.op: (k.index, i) for k in self.kernels for i, p in enumerate(k.parts)}
-        self._entries: list[Entry] = []
+        self._entries: Accesses[Through] = Accesses()
         state.entries = self._entries
 
     def mark(self) -> Marks:
@@ -55,16 +59,17 @@ class Books:
         instants ``ps`` later.
         """
         recorder, per = self.state.recorder, len(kernels)
-        spans = recorder.spans[since.spans : until.spans]
-        entries = self._entries[since.entries : until.entries]
+        spans = recorder.spans.block(since.spans, until.spans)
+        entries = list(self._entries.between(since.entries, until.entries))
         rows = self.state.slot_rows[since.slot_rows : until.slot_rows]
         sums = recorder.sums(since.window)
         for n in range(1, times + 1):
             self._sums(sums, n * per)
             self._times(kernels, n * per, n * ps)
-            recorder.spans += self._spans(spans, n * per, n * ps)
-            for entry in entries:
-                self._enter(entry, n * per, n * ps)
+            named = recorder.spans.renamed(spans, partial(self._named, by=n * per))
+            recorder.spans.again(named, n * ps)
+            for through, box, at_ps in entries:
+                self._enter(through, box, at_ps + n * ps, n * per)
             for row in rows:
                 self._slots(row, n * per)
         recorder.tiles_skipped += (until.tiles - since.tiles) * times
@@ -93,61 +98,33 @@ class Books:
             for here, there in pairs:
                 ops[there.op] = _later(ops[here.op], ps)
 
-    def _spans(self, spans: list[SpanRow], by: int, ps: int) -> list[SpanRow]:
-        """Return spans as those of the kernels ``by`` further on."""
-        names: dict[tuple[str, str], tuple[Part, str]] = {}
-        found = []
-        for s in spans:
-            about = s.part.op, s.tensor
-            part, tensor = names.get(about) or names.setdefault(about, self._named(s.part, s.tensor, by))
-            queued, start, end = s.queued_ps + ps, s.start_ps + ps, s.end_ps + ps
-            found.append(
-                SpanRow(
-                    s.component,
-                    s.category,
-                    s.reason,
-                    part,
-                    tensor,
-                    queued,
-                    start,
-                    end,
-                    s.busy_ps,
-                    s.count,
-                    s.nbytes,
-                    s.repeat,
-                    s.period_ps,
-                )
-            )
-        return found
-
-    def _named(self, part: Part, tensor: str, by: int) -> tuple[Part, str]:
-        """Return the part and the tensor that take the place of these in the kernel ``by`` further on."""
-        there = self._part(part, by)
-        if not tensor:
-            return there, ""
-        index, _ = self._of_op[part.op]
+    def _named(self, label: Label, by: int) -> Label:
+        """Return the label with the part and the tensor that are in their place in the kernel ``by`` on."""
+        there = self._part(label.part, by)
+        if not label.tensor:
+            return label._replace(part=there)
+        index, _ = self._of_op[label.part.op]
         copies = self.state.program.copies
         here, its = tensors_of(self.kernels[index], copies), tensors_of(self.kernels[index + by], copies)
-        pairs = zip(here, its, strict=True)
-        return there, next(to for at, to in pairs if at == tensor)
+        tensor = next(to for at, to in zip(here, its, strict=True) if at == label.tensor)
+        return label._replace(part=there, tensor=tensor)
 
-    def _enter(self, entry: Entry, by: int, ps: int) -> None:
+    def _enter(self, through: Through, box: Box, at_ps: int, by: int) -> None:
         """Enter an access of a copy into that of the kernel ``by`` further on."""
-        kernel, at_ps = self.kernels[entry.kernel + by], entry.at_ps + ps
-        self._entries.append(entry._replace(kernel=kernel.index, at_ps=at_ps))
-        if entry.back:
-            part = kernel.leader
-            reader = Reader(part.phase, WRITE_BACK)
-            self.state.copies[kernel.write_back[entry.which]].read(entry.box, at_ps, reader)
+        kernel = self.kernels[through.kernel + by]
+        self._entries.add(through._replace(kernel=kernel.index), box, at_ps)
+        if through.back:
+            reader = Reader(kernel.leader.phase, WRITE_BACK)
+            self.state.copies[kernel.write_back[through.which]].read(box, at_ps, reader)
             return
-        binding = (kernel.reads if entry.kind == "reads" else kernel.writes)[entry.which]
+        binding = (kernel.reads if through.kind == "reads" else kernel.writes)[through.which]
         assert binding.copy is not None
         copy = self.state.copies[binding.copy]
-        if entry.reads:
+        if through.reads:
             part = next(p for p in kernel.accounts if p.op == binding.op)
-            copy.read(entry.box, at_ps, Reader(part.phase, part.layer))
+            copy.read(box, at_ps, Reader(part.phase, part.layer))
         else:
-            copy.write(entry.box, at_ps)
+            copy.write(box, at_ps)
 
     def _slots(self, row: SlotRows, by: int) -> None:
         """Enter what slots have seen into the residencies of the kernel ``by`` further on."""

@@ -30,7 +30,7 @@ def leap(
     times, since, renewed = period.times, period.first, period.renewed
     recorder, ps = state.recorder, period.ps * times
     recorder.window.add(booked.sums, times)
-    recorder.repeat_spans(booked.spans, period.distance[2], times, period.ps)
+    recorder.spans.again(booked.spans, period.distance[2], times, period.ps)
     for slots in renewed & booked.rows.keys():
         run.histogram(slots).merge(booked.rows[slots], times)
     again(state, run, period, booked.accesses)

@@ -21,8 +21,10 @@ from accelsim.program.program import Binding, Program
 from accelsim.resolve.machine import Machine
 from accelsim.resolve.shape import array_shape
 from accelsim.sim import Clock, Counter, Sim
+from accelsim.trace.accesses import Accesses
 from accelsim.trace.copies import Reader, RowKey, Sums, TrackedCopy
-from accelsim.trace.recorder import Part, Recorder, SpanRow
+from accelsim.trace.recorder import Part, Recorder
+from accelsim.trace.spans import Label
 from accelsim.words import WRITE_BACK
 
 What = tuple[str, int]  # "load", "beside", "streams", "riders", "writes" of a fold, "fills" of a tile; which
@@ -54,19 +56,16 @@ class SlotAccess(NamedTuple):
     reader: Reader | None
 
 
-class Entry(NamedTuple):
-    """One access of a copy, for whoever accounts for alike kernels: which kernel's, and through what.
+class Through(NamedTuple):
+    """What a kernel accessed a copy through, for whoever accounts for alike kernels.
 
     ``kind`` and ``which`` name a binding among the kernel's ``reads`` or ``writes``, or one of the copies
-    that it evicts; the box is the copy's own. ``back``: read to be written back; else a read of the kernel's
-    (``reader``), or a write.
+    that it evicts. ``back``: read to be written back; else a read of the kernel's, or a write.
     """
 
     kernel: int
     kind: str
     which: int
-    box: Box
-    at_ps: int
     reads: bool
     back: bool = False
 
@@ -141,7 +140,7 @@ class State:
         self.flushed = Counter(sim)  # kernels whose results and write-backs are through
         self.copies = [self._track(i) for i in range(len(program.copies))]
         self.journal: list[Booking | SlotAccess] = []  # accesses of copies, for the kernel under way
-        self.entries: list[Entry] | None = None  # of the whole run, if blocks of kernels are looked for
+        self.entries: Accesses[Through] | None = None  # of the whole run, if blocks of kernels are looked for
         self.slot_rows: list[SlotRows] = []
         self.through: dict[tuple[int, int], int] = {}
         self._runs: dict[int, KernelRun] = {}
@@ -192,12 +191,10 @@ class State:
 
     def collect(self, run: KernelRun) -> None:
         """Enter what the slots of a kernel have seen up to now into the residencies."""
-        run.turn()
-        for window in run.closed:
-            for (out, which), rows in window.items():
-                self.recorder.histogram.merge(rows)
-                if self.entries is not None:
-                    self.slot_rows.append(SlotRows(run.kernel.index, out, which, rows))
+        for (out, which), rows in run.rows(0, run.turn()).items():
+            self.recorder.histogram.merge(rows)
+            if self.entries is not None:
+                self.slot_rows.append(SlotRows(run.kernel.index, out, which, rows))
         run.closed.clear()
 
     def rename(self, by: int) -> None:
@@ -343,15 +340,14 @@ class State:
         if self.entries is not None:
             kind, which = booking.run.where[id(binding)]
             reads = booking.reader is not None
-            self.entries.append(Entry(booking.run.kernel.index, kind, which, box, booking.at_ps, reads))
+            self.entries.add(Through(booking.run.kernel.index, kind, which, reads), box, booking.at_ps)
 
     def evicted(self, run: KernelRun, which: int, at_ps: int) -> None:
         """Book that the copy ``which`` of those that the kernel evicts was read whole, to be written back."""
         copy = self.copies[run.kernel.write_back[which]]
         copy.read_whole(at_ps, Reader(run.part.phase, WRITE_BACK))
         if self.entries is not None:
-            box = copy.box
-            self.entries.append(Entry(run.kernel.index, "evicted", which, box, at_ps, True, True))
+            self.entries.add(Through(run.kernel.index, "evicted", which, True, True), copy.box, at_ps)
 
     def span(
         self,
@@ -366,20 +362,15 @@ class State:
         nbytes: int,
     ) -> None:
         """Record a stretch of a component's work that began with ``first``."""
-        self.recorder.spans.append(
-            SpanRow(
-                component,
-                category,
-                "",
-                part,
-                tensor,
-                first.queued_ps + self.sim.skipped_ps,
-                first.start_ps + self.sim.skipped_ps,
-                end_ps + self.sim.skipped_ps,
-                busy_ps,
-                count,
-                nbytes,
-            )
+        skipped = self.sim.skipped_ps
+        self.recorder.spans.add(
+            Label(component, category, "", part, tensor),
+            first.queued_ps + skipped,
+            first.start_ps + skipped,
+            end_ps + skipped,
+            busy_ps,
+            count,
+            nbytes,
         )
 
     def count_buffer(

@@ -133,7 +133,8 @@ class Steady:
     def _to_share(self, loop: Loop) -> Loop:
         """Return a loop with its books, if alike kernels may go through it."""
         booked = self._booked(loop.period) if self.state.forms else None
-        return replace(loop, booked=booked) if booked is not None and is_own(booked) else loop
+        own = booked is not None and is_own(booked, self.state.recorder.spans)
+        return replace(loop, booked=booked) if own else loop
 
     def _loop(self, units: KernelSteps, first: Head, last: Head) -> Loop | None:
         """Return what lies between two heads of equal state as a loop, if it is one that can recur."""
@@ -169,7 +170,7 @@ class Steady:
                 return period, self._booked(period)
             for which in _filled(loop):
                 self.state.asked(self.run, which)
-            return period, renamed(loop.booked, self.run)
+            return period, renamed(loop.booked, self.run, self.state.recorder.spans)
         return None
 
     def _may_fill(self, loop: Loop) -> bool:

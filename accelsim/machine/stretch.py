@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain
 
 from accelsim.machine.heads import Head
@@ -11,7 +11,8 @@ from accelsim.machine.kernel_run import KernelRun, slot_key
 from accelsim.machine.state import Booking, SlotAccess, State
 from accelsim.program.program import Binding, Copy, Kernel
 from accelsim.trace.copies import Reader, RowKey, Sums
-from accelsim.trace.recorder import Part, SpanRow, Window
+from accelsim.trace.recorder import Part, Window
+from accelsim.trace.spans import Int, Spans
 from accelsim.words import WRITE_BACK
 
 Slots = tuple[bool, int]  # written?, binding
@@ -24,13 +25,14 @@ class Stretch:
 
     Attributes:
         sums: Counts and times.
+        spans: A block of the recorder's.
         rows: What the slots of each binding have seen.
         accesses: Of copies and slots; ``bindings`` says through which binding each went.
     """
 
     kernel: Kernel
     sums: Window
-    spans: tuple[SpanRow, ...]
+    spans: Int
     rows: Rows
     accesses: tuple[Booking | SlotAccess, ...]
     bindings: tuple[tuple[str, int], ...]
@@ -43,7 +45,7 @@ def stretch_of(state: State, run: KernelRun, first: Head, last: Head) -> Stretch
     return Stretch(
         kernel=run.kernel,
         sums=recorder.sums(first.window, last.window),
-        spans=tuple(recorder.spans[first.spans : last.spans]),
+        spans=recorder.spans.block(first.spans, last.spans),
         rows=run.rows(first.turns, last.turns),
         accesses=accesses,
         bindings=tuple(_through(run, a) for a in accesses),
@@ -56,18 +58,18 @@ def _through(run: KernelRun, access: Booking | SlotAccess) -> tuple[str, int]:
     return run.where[id(access.binding)]
 
 
-def is_own(stretch: Stretch) -> bool:
+def is_own(stretch: Stretch, spans: Spans) -> bool:
     """Return whether all of it is the kernel's own, so that an alike kernel would do the same."""
     kernel = stretch.kernel
     ops, tensors = {p.op for p in kernel.accounts}, {"", *tensors_of(kernel)}
     return (
         all(part.op in ops for _, _, part, _ in stretch.sums.counts)
         and all(name in ops for kind, name, _ in stretch.sums.times if kind == "op")
-        and all(s.part.op in ops and s.tensor in tensors for s in stretch.spans)
+        and all(x.part.op in ops and x.tensor in tensors for x in spans.labels(stretch.spans))
     )
 
 
-def renamed(stretch: Stretch, run: KernelRun) -> Stretch:
+def renamed(stretch: Stretch, run: KernelRun, spans: Spans) -> Stretch:
     """Return what the kernel of ``run``, which is alike, books where ``stretch`` was booked."""
     here, there = stretch.kernel, run.kernel
     if here is there:
@@ -77,7 +79,9 @@ def renamed(stretch: Stretch, run: KernelRun) -> Stretch:
     return Stretch(
         kernel=there,
         sums=_sums(stretch.sums, parts),
-        spans=tuple(replace(s, part=parts[s.part.op], tensor=tensors[s.tensor]) for s in stretch.spans),
+        spans=spans.renamed(
+            stretch.spans, lambda x: x._replace(part=parts[x.part.op], tensor=tensors[x.tensor])
+        ),
         rows={slots: _rows(there, slots, rows) for slots, rows in stretch.rows.items()},
         accesses=tuple(
             _access(run, a, getattr(there, kind)[index])

@@ -37,9 +37,11 @@ class Units:
     def run(self) -> Steps:
         """Execute the program."""
         blocks = Blocks(self.state, self.drain, self.engines)
-        index = 0
+        recorder, index, opened = self.state.recorder, 0, 0
         while index < len(self.state.program.kernels):
+            recorder.join(opened)  # whoever looks back from here on counts whole kernels
             index = blocks.head(index)
+            opened = recorder.turn()
             for group in self.state.woken(index):
                 self.state.banks[group].wakes = True
             steps = KernelSteps(self.state, self.drain, self.engines, self.state.kernel(index))

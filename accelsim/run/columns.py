@@ -19,7 +19,7 @@ from accelsim.resolve.machine import Machine
 from accelsim.run.energy import EnergyRow
 from accelsim.trace.coded import Coded
 from accelsim.trace.copies import CopyKey, Sums
-from accelsim.trace.recorder import OpTimes, Part, Recorder
+from accelsim.trace.recorder import OpTimes, Recorder
 from accelsim.trace.schema import SPLIT
 from accelsim.words import STALL_REASONS
 
@@ -156,42 +156,12 @@ def tile_text(kernel: Kernel) -> str:
 
 def span_columns(recorder: Recorder, names: Iterable[str]) -> Mapping[str, Column]:
     """Return the columns of ``spans.parquet``, by component and time."""
-    spans = recorder.spans
-    whole = {name: _whole(spans, name) for name in _SPAN_NUMBERS}
-    words = {name: Coded.of(map(attrgetter(name), spans)) for name in ("component", "category", "tensor")}
-    words["reason"] = Coded.of(s.reason or "" for s in spans)
-    words |= _part_columns([s.part for s in spans])
+    whole, words = recorder.spans.numbers(), recorder.spans.words()
     by = (_alphabetic(words["category"]), whole["end_ps"], whole["start_ps"], _alphabetic(words["component"]))
     order = np.lexsort(by)
     values: dict[str, Column] = {name: column.take(order) for name, column in words.items()}
-    values |= {column: whole[name][order] for name, column in _SPAN_NUMBERS.items()}
+    values |= {"bytes" if name == "nbytes" else name: column[order] for name, column in whole.items()}
     return {name: values[name] for name in names}
-
-
-_SPAN_NUMBERS = {  # of a span's row: their columns
-    "queued_ps": "queued_ps",
-    "start_ps": "start_ps",
-    "end_ps": "end_ps",
-    "busy_ps": "busy_ps",
-    "count": "count",
-    "nbytes": "bytes",
-    "repeat": "repeat",
-    "period_ps": "period_ps",
-}
-
-
-def _whole(rows: Sequence[object], name: str) -> NDArray[np.int64]:
-    return np.fromiter(map(attrgetter(name), rows), np.int64, len(rows))
-
-
-def _part_columns(parts: list[Part]) -> dict[str, Coded]:
-    """Return the columns of the ops: their parts are few objects, told by identity."""
-    found = {id(part): part for part in parts}
-    number = {key: i for i, key in enumerate(found)}
-    rows = np.fromiter(map(number.__getitem__, map(id, parts)), np.intp, len(parts))
-    return {
-        name: Coded.of(map(attrgetter(name), found.values())).take(rows) for name in ("op", "layer", "phase")
-    }
 
 
 def _alphabetic(column: Coded) -> NDArray[np.int64]:

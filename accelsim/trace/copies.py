@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from accelsim.errors import RunError
 from accelsim.geometry import Box
+from accelsim.trace.accesses import Accesses
 from accelsim.words import Phase, Role
 
 Int = NDArray[np.int64]
@@ -234,7 +235,7 @@ class TrackedCopy:
         self.element_bytes = element_bytes
         self.carried = False
         self._traced = bool(histogram.traced) and histogram.traces(key.tensor)
-        self._late: list[tuple[Box, int, Reader]] = []
+        self._late: Accesses[Reader] | None = None  # made when there is one: most copies live for a tile
 
     @property
     def box(self) -> Box:
@@ -264,7 +265,9 @@ class TrackedCopy:
             RunError: if a part of it was never written.
         """
         if self.carried:
-            self._late.append((box, at_ps, reader))
+            if self._late is None:
+                self._late = Accesses()
+            self._late.add(reader, box, at_ps)
             return
         cell = self.grid.cell(box) if not self._traced else None
         if cell is not None:
@@ -335,6 +338,6 @@ class TrackedCopy:
         self.grid.cuts = [list(c) for c in grid.cuts]
         self.grid.written, self.grid.touched = grid.written - step_ps, grid.touched - step_ps
         self.grid.reads = grid.reads.copy()
-        late, self._late, self.carried = self._late, [], False
-        for box, at_ps, reader in late:
+        late, self._late, self.carried = self._late, None, False
+        for reader, box, at_ps in late.between(0) if late is not None else ():
             self.read(box, at_ps, reader)

@@ -8,10 +8,10 @@ windows, so that what a stretch of the run added can be added again for every ti
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from accelsim.trace.copies import Histogram
+from accelsim.trace.spans import Label, Spans
 from accelsim.words import Phase, StallReason
 
 
@@ -44,28 +44,6 @@ class OpTimes:
 
 
 @dataclass(slots=True)
-class SpanRow:
-    """One stretch of a component's time; see ``trace.schema.SPANS``.
-
-    It recurs ``repeat`` times in all, every ``period_ps``.
-    """
-
-    component: str
-    category: str
-    reason: str
-    part: Part
-    tensor: str
-    queued_ps: int
-    start_ps: int
-    end_ps: int
-    busy_ps: int
-    count: int
-    nbytes: int
-    repeat: int = 1
-    period_ps: int = 0
-
-
-@dataclass(slots=True)
 class ComponentTimes:
     """busy + stalls + idle = the length of the run, for every component."""
 
@@ -92,7 +70,7 @@ class Recorder:
     """Collects the records of one run."""
 
     def __init__(self, traced: tuple[str, ...] = ()) -> None:
-        self.spans: list[SpanRow] = []
+        self.spans = Spans()
         self.ops: dict[str, OpTimes] = {}
         self.components: dict[str, ComponentTimes] = {}
         self.histogram = Histogram(traced)
@@ -119,6 +97,10 @@ class Recorder:
         self._closed.append(self.window)
         self.window = Window()
         return len(self._closed)
+
+    def join(self, since: int) -> None:
+        """Make one of the windows closed from number ``since`` on."""
+        self._closed[since:] = [self.sums(since)]
 
     def sums(self, since: int, until: int | None = None) -> Window:
         """Return what came together from window ``since`` up to ``until``, or the last one closed."""
@@ -199,9 +181,8 @@ class Recorder:
 
     def stall_span(self, component: str, reason: StallReason, part: Part, start_ps: int, end_ps: int) -> None:
         """Record a wait as a span; its time is counted elsewhere."""
-        self.spans.append(
-            SpanRow(component, "stall", reason, part, "", start_ps, start_ps, end_ps, end_ps - start_ps, 1, 0)
-        )
+        label = Label(component, "stall", reason, part, "")
+        self.spans.add(label, start_ps, start_ps, end_ps, end_ps - start_ps, 1, 0)
 
     def stall(self, component: str, reason: StallReason, part: Part, start_ps: int, end_ps: int) -> None:
         """Note that ``component`` waited for ``reason`` while it executed ``part``."""
@@ -209,35 +190,3 @@ class Recorder:
             return
         self.window.times[("op", part.op, f"stall:{reason}")] += end_ps - start_ps
         self.component_stall(component, reason, part, start_ps, end_ps)
-
-    def repeat_spans(self, spans: Sequence[SpanRow], later_ps: int, times: int, period_ps: int) -> None:
-        """Add ``spans`` once more, ``later_ps`` later, and then every ``period_ps``, ``times`` in all.
-
-        They become rows that recur; a span that recurs already is written out instead, once per recurrence
-        of the outer loop. Those that were there stay as they are: other stretches may begin among them.
-        """
-        again = []
-        for span in spans:
-            if span.repeat == 1 and times > 1:
-                again.append(replace(_later(span, later_ps), repeat=times, period_ps=period_ps))
-            else:
-                again += [_later(span, later_ps + n * period_ps) for n in range(times)]
-        self.spans += again
-
-
-def _later(span: SpanRow, ps: int) -> SpanRow:
-    return SpanRow(  # `replace` takes three times as long
-        span.component,
-        span.category,
-        span.reason,
-        span.part,
-        span.tensor,
-        span.queued_ps + ps,
-        span.start_ps + ps,
-        span.end_ps + ps,
-        span.busy_ps,
-        span.count,
-        span.nbytes,
-        span.repeat,
-        span.period_ps,
-    )
