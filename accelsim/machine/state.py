@@ -169,8 +169,14 @@ class State:
         """Return what kernels of the form of kernel ``index`` share."""
         return self._shared.setdefault(self.forms[index], Alike()) if self.forms else Alike()
 
+    @cached_property
+    def _last_of_form(self) -> dict[int, int]:
+        return {form: index for index, form in enumerate(self.forms)}
+
     def forget(self, index: int) -> None:
-        """Free the jobs of a kernel that is through."""
+        """Free the jobs of a kernel that is through, and what no kernel to come shares."""
+        for form in [f for f in self._shared if self._last_of_form[f] <= index]:
+            del self._shared[form]
         run = self._runs.pop(index)
         self.collect(run)
         for histogram in run.histograms.values():
